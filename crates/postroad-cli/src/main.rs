@@ -1,0 +1,2 @@
+//! The postroad program.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Distributed actors over roads you control.
+pub mod network;

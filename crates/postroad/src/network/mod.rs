@@ -1,0 +1,2 @@
+//! How a node reaches other nodes.
+

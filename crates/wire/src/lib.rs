@@ -1,0 +1,1 @@
+//! Wire state machines without I/O.
