@@ -99,8 +99,10 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], BodyError> {
-        let (taken, rest) =
-            self.rest.split_at_checked(len).ok_or(BodyError::EndOfData { missing: len - self.rest.len() })?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or_else(|| BodyError::EndOfData { missing: len - self.rest.len() })?;
         self.rest = rest;
         Ok(taken)
     }
@@ -109,7 +111,7 @@ impl<'a> Fields<'a> {
         let (taken, rest) = self
             .rest
             .split_first_chunk::<N>()
-            .ok_or(BodyError::EndOfData { missing: N - self.rest.len() })?;
+            .ok_or_else(|| BodyError::EndOfData { missing: N - self.rest.len() })?;
         self.rest = rest;
         Ok(*taken)
     }
