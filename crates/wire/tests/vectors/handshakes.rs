@@ -81,11 +81,9 @@ impl<'a> Link<'a> {
                     Ok(None) => break,
                     Ok(Some(step)) => {
                         match &step {
-                            AcceptStep::JoinRequested(_) => {
-                                if self.answer().is_some() {
-                                    let joined = accept.accept_join().unwrap();
-                                    assert!(joined.tail.is_empty(), "{}", self.place);
-                                }
+                            AcceptStep::JoinRequested(_) if self.answer().is_some() => {
+                                let joined = accept.accept_join().unwrap();
+                                assert!(joined.tail.is_empty(), "{}", self.place);
                             }
                             AcceptStep::Introduced(_) => {
                                 let Some(answer) = self.answer() else {
