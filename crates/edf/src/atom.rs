@@ -234,7 +234,8 @@ impl Table {
             self.len.fetch_sub(1, Ordering::Relaxed);
             return Err(AtomError::TableFull(capacity));
         }
-        let entry: &'static Entry = Box::leak(Box::new(Entry { text: text.into(), crc: crc(text.as_bytes()) }));
+        let entry: &'static Entry =
+            Box::leak(Box::new(Entry { text: text.into(), crc: crc(text.as_bytes()) }));
         shard.insert(Key(entry));
         Ok(Atom(entry))
     }

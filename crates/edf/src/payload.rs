@@ -23,6 +23,7 @@ type Words = MaybeUninit<[u64; 3]>;
 struct VTable {
     type_id: fn() -> TypeId,
     type_name: fn() -> &'static str,
+    is_nil: unsafe fn(&Words) -> bool,
     encode: unsafe fn(&Words, &mut Encoder<'_>) -> Result<(), EncodeError>,
     drop: unsafe fn(&mut Words),
 }
@@ -38,8 +39,12 @@ impl<T: Message> Of<T> {
     const VTABLE: VTable = VTable {
         type_id: TypeId::of::<T>,
         type_name: type_name::<T>,
-        encode: |words, out| {
+        is_nil: |words| {
             // SAFETY: this table is only ever paired with words that `Payload::new::<T>` wrote.
+            unsafe { &*Self::at(words) }.is_nil()
+        },
+        encode: |words, out| {
+            // SAFETY: as above.
             unsafe { &*Self::at(words) }.encode_top(out)
         },
         drop: |words| {
@@ -126,6 +131,13 @@ impl Payload {
                 *this.words.as_ptr().cast::<Box<T>>().read()
             }
         })
+    }
+
+    /// Whether the value is nil, which cannot be sent by itself: see
+    /// [`Edf::is_nil`](crate::Edf::is_nil).
+    pub fn is_nil(&self) -> bool {
+        // SAFETY: the table belongs to the words.
+        unsafe { (self.vtable.is_nil)(&self.words) }
     }
 
     /// Writes the value with its type in front (`docs/wire/EDF.md` section 3).
