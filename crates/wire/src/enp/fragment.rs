@@ -1,0 +1,247 @@
+//! Large frames in parts, type 202 (`docs/wire/ENP.md` section 15).
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use super::frame::Head;
+use super::split::{HEADER_LEN, Split, SplitError, split};
+
+/// The length of a fragment frame that stock nodes use, header included.
+pub const DEFAULT_FRAGMENT_LEN: usize = 65_000;
+/// The shortest fragment frame that makes sense.
+pub const MIN_FRAGMENT_LEN: usize = 4096;
+/// The most fragments a frame may come in.
+pub const MAX_FRAGMENTS: u16 = 10_000;
+/// The most frames that may be incomplete at a time.
+pub const MAX_ASSEMBLIES: usize = 1000;
+/// How long a frame may stay incomplete.
+pub const ASSEMBLY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a fragment frame has before its part: header, sequence, index, total.
+const FRAGMENT_HEAD: usize = HEADER_LEN + 8;
+
+/// The frame would need more than [`MAX_FRAGMENTS`] fragments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a frame of {len} bytes needs {needed} fragments, at most 10000 are taken by a peer")]
+pub struct TooManyFragments {
+    /// The length of the frame.
+    pub len: usize,
+    /// How many fragments it needs.
+    pub needed: usize,
+}
+
+/// Takes a frame apart: the heads and payloads of the fragments, in order, to be
+/// written with the order byte of the whole and sent over one link.
+///
+/// * `frame`: a whole frame as [`write`](super::write()) appends it, possibly
+///   packed.
+/// * `sequence`: tells it from other frames in parts on the connection.
+/// * `len`: the longest fragment frame, header included; at least
+///   [`MIN_FRAGMENT_LEN`].
+///
+/// # Errors
+/// If the peer would not put it together again.
+pub fn fragments(
+    frame: &[u8],
+    sequence: u32,
+    len: usize,
+) -> Result<impl ExactSizeIterator<Item = (Head<'static>, &[u8])>, TooManyFragments> {
+    let part = len.max(MIN_FRAGMENT_LEN) - FRAGMENT_HEAD;
+    let needed = frame.len().div_ceil(part);
+    let total = u16::try_from(needed)
+        .ok()
+        .filter(|total| *total <= MAX_FRAGMENTS)
+        .ok_or(TooManyFragments { len: frame.len(), needed })?;
+    let parts = frame.chunks(part).enumerate();
+    Ok(parts.map(move |(index, part)| (Head::Fragment { sequence, index: index as u16, total }, part)))
+}
+
+/// Why a fragment is dropped, and with it the frame it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssemblyError {
+    /// The index is not below the total, or the total is 0 or above
+    /// [`MAX_FRAGMENTS`].
+    #[error("fragment {index} of {total}")]
+    OutOfRange {
+        /// The index.
+        index: u16,
+        /// The total.
+        total: u16,
+    },
+    /// Fragments of one frame disagree about their total.
+    #[error("a fragment says {got} where others of its frame said {expected}")]
+    TotalChanged {
+        /// What the first one said.
+        expected: u16,
+        /// What this one says.
+        got: u16,
+    },
+    /// A fragment has come twice.
+    #[error("fragment {0} came twice")]
+    Twice(u16),
+    /// Too many frames are incomplete.
+    #[error("{MAX_ASSEMBLIES} frames are incomplete already")]
+    TooManyOpen,
+    /// The incomplete frames take up too much room.
+    #[error("incomplete frames would take {bytes} bytes, at most {limit} are kept")]
+    TooLarge {
+        /// How many bytes they would take.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// What the fragments make up is not a frame.
+    #[error("fragments make up no frame: {0}")]
+    NoFrame(SplitError),
+    /// What the fragments make up is not exactly one frame.
+    #[error("fragments make up a frame of another length")]
+    NotOneFrame,
+}
+
+/// Puts frames together that come in parts. One for each connection, because
+/// parts may come over different links.
+#[derive(Debug)]
+pub struct Assembler {
+    limit: u64,
+    kept: u64,
+    open: HashMap<u32, Assembly>,
+}
+
+/// What has come of a frame: its front, and parts that came before their turn.
+#[derive(Debug)]
+struct Assembly {
+    total: u16,
+    /// The part that the front goes on with.
+    next: u16,
+    front: Vec<u8>,
+    early: BTreeMap<u16, Box<[u8]>>,
+    cost: u64,
+    deadline: Instant,
+}
+
+/// What a part costs that is kept by itself, beside its bytes.
+const EARLY_PART_COST: u64 = 64;
+
+impl Assembler {
+    /// Keeps at most `limit` bytes of incomplete frames.
+    pub fn new(limit: u64) -> Self {
+        Self { limit, kept: 0, open: HashMap::new() }
+    }
+
+    /// Takes a fragment and returns the whole frame with the last one.
+    ///
+    /// Frames that were begun more than [`ASSEMBLY_TIMEOUT`] before `now` are
+    /// given up first.
+    ///
+    /// # Errors
+    /// The frame that the fragment belongs to is given up; the link lives on.
+    pub fn insert(
+        &mut self,
+        now: Instant,
+        sequence: u32,
+        index: u16,
+        total: u16,
+        part: &[u8],
+    ) -> Result<Option<Vec<u8>>, AssemblyError> {
+        self.expire(now);
+        if let Err(error) = self.add(now, sequence, index, total, part) {
+            self.give_up(sequence);
+            return Err(error);
+        }
+        if !self.open.get(&sequence).is_some_and(Assembly::is_whole) {
+            return Ok(None);
+        }
+        let frame = self.give_up(sequence).map(|assembly| assembly.front).unwrap_or_default();
+        match split(&frame, self.limit) {
+            Ok(Split::Frame { rest: [], .. }) => Ok(Some(frame)),
+            Ok(_) => Err(AssemblyError::NotOneFrame),
+            Err(error) => Err(AssemblyError::NoFrame(error)),
+        }
+    }
+
+    /// Gives frames up that were begun too long before `now`, and returns how
+    /// many.
+    pub fn expire(&mut self, now: Instant) -> usize {
+        let before = self.open.len();
+        let kept = &mut self.kept;
+        self.open.retain(|_, assembly| {
+            let alive = assembly.deadline > now;
+            if !alive {
+                *kept -= assembly.cost;
+            }
+            alive
+        });
+        before - self.open.len()
+    }
+
+    /// When the next incomplete frame is to be given up, if there is one.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.open.values().map(|assembly| assembly.deadline).min()
+    }
+
+    fn add(
+        &mut self,
+        now: Instant,
+        sequence: u32,
+        index: u16,
+        total: u16,
+        part: &[u8],
+    ) -> Result<(), AssemblyError> {
+        if index >= total || total > MAX_FRAGMENTS {
+            return Err(AssemblyError::OutOfRange { index, total });
+        }
+        if self.open.len() >= MAX_ASSEMBLIES && !self.open.contains_key(&sequence) {
+            return Err(AssemblyError::TooManyOpen);
+        }
+        let assembly = self.open.entry(sequence).or_insert_with(|| Assembly {
+            total,
+            next: 0,
+            front: Vec::new(),
+            early: BTreeMap::new(),
+            cost: 0,
+            deadline: now + ASSEMBLY_TIMEOUT,
+        });
+        let cost = part.len() as u64 + if index == assembly.next { 0 } else { EARLY_PART_COST };
+        let bytes = self.kept + cost;
+        if bytes > self.limit {
+            return Err(AssemblyError::TooLarge { bytes, limit: self.limit });
+        }
+        assembly.add(index, total, part)?;
+        assembly.cost += cost;
+        self.kept = bytes;
+        Ok(())
+    }
+
+    fn give_up(&mut self, sequence: u32) -> Option<Assembly> {
+        let assembly = self.open.remove(&sequence)?;
+        self.kept -= assembly.cost;
+        Some(assembly)
+    }
+}
+
+impl Assembly {
+    fn add(&mut self, index: u16, total: u16, part: &[u8]) -> Result<(), AssemblyError> {
+        if total != self.total {
+            return Err(AssemblyError::TotalChanged { expected: self.total, got: total });
+        }
+        if index < self.next || self.early.contains_key(&index) {
+            return Err(AssemblyError::Twice(index));
+        }
+        if index > self.next {
+            self.early.insert(index, part.into());
+            return Ok(());
+        }
+        self.front.extend_from_slice(part);
+        self.next += 1;
+        while let Some(part) = self.early.remove(&self.next) {
+            self.front.extend_from_slice(&part);
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.next == self.total
+    }
+}

@@ -1,0 +1,29 @@
+//! The types of frames (`docs/wire/ENP.md` sections 2 and 15).
+
+pub(super) const EXTEND: u8 = 99;
+pub(super) const MESSAGE_PID: u8 = 101;
+pub(super) const MESSAGE_NAME: u8 = 102;
+pub(super) const MESSAGE_NAME_CACHE: u8 = 103;
+pub(super) const MESSAGE_ALIAS: u8 = 104;
+pub(super) const EVENT: u8 = 105;
+pub(super) const EVENT_CACHE: u8 = 106;
+pub(super) const EXIT: u8 = 107;
+pub(super) const REQUEST_PID: u8 = 121;
+pub(super) const REQUEST_NAME: u8 = 122;
+pub(super) const REQUEST_NAME_CACHE: u8 = 123;
+pub(super) const REQUEST_ALIAS: u8 = 124;
+pub(super) const RESPONSE: u8 = 129;
+pub(super) const RESPONSE_ERROR: u8 = 130;
+pub(super) const ACK: u8 = 131;
+pub(super) const TERMINATE_PID: u8 = 181;
+pub(super) const TERMINATE_NAME: u8 = 182;
+pub(super) const TERMINATE_NAME_CACHE: u8 = 183;
+pub(super) const TERMINATE_ALIAS: u8 = 184;
+pub(super) const TERMINATE_EVENT: u8 = 185;
+pub(super) const TERMINATE_EVENT_CACHE: u8 = 186;
+pub(super) const ANY: u8 = 199;
+pub(super) const COMPRESSED: u8 = 200;
+pub(super) const FRAGMENT: u8 = 202;
+pub(super) const TRACED: u8 = 204;
+pub(super) const KEEPALIVE: u8 = 208;
+pub(super) const CLOCK_SKEW: u8 = 209;

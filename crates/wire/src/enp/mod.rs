@@ -1,0 +1,22 @@
+//! The network protocol: frames on links that have shaken hands
+//! (`docs/wire/ENP.md`).
+//!
+//! * [`split`] cuts what a link brought into frames, [`Frame::parse`] reads one
+//!   and [`write`] appends one; none of them allocates.
+//! * [`compress`] packs and unpacks frames, [`fragment`] takes large ones apart
+//!   and puts them together.
+//!
+//! The payload of a frame is one EDF value, of which this module knows nothing.
+
+pub mod compress;
+pub mod fragment;
+mod frame;
+mod kind;
+mod parse;
+mod split;
+mod write;
+
+pub use frame::{Code, Delivery, Frame, Head, Method, Name, Priority, Subject, Target, order};
+pub use parse::FrameError;
+pub use split::{HEADER_LEN, Split, SplitError, split};
+pub use write::{WriteError, write};
