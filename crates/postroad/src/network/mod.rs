@@ -1,2 +1,3 @@
 //! How a node reaches other nodes.
 
+pub mod routes;
