@@ -6,8 +6,10 @@
 //! * [`compress`] packs and unpacks frames, [`fragment`] takes large ones apart
 //!   and puts them together.
 //!
-//! The payload of a frame is one EDF value, of which this module knows nothing.
+//! The payload of a frame is one EDF value. Only of those in Any frames, the
+//! requests between nodes, does this crate know anything: [`any`].
 
+pub mod any;
 pub mod compress;
 pub mod fragment;
 mod frame;
