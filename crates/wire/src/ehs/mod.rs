@@ -30,6 +30,7 @@ mod error;
 mod introduction;
 mod join;
 mod message;
+mod tables;
 
 use std::sync::Arc;
 

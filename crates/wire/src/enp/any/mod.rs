@@ -95,27 +95,25 @@ impl AnyMessage {
         tables: &DecodeTables,
         registry: &Registry,
     ) -> Result<Self, DecodeError> {
-        let payload = Decoder::new(payload, tables, registry).payload()?;
-        let payload = match Watch::from_payload(payload) {
-            Ok(watch) => return Ok(Self::Request(Request::Watch(watch))),
-            Err(other) => other,
-        };
-        let payload = match payload.downcast::<Answer>() {
-            Ok(answer) => return Ok(Self::Answer(answer)),
-            Err(other) => other,
-        };
-        // Types whose layout depends on the peer's release are unknown to
-        // registries, so they arrive as name and bytes.
-        let Some(opaque) = payload.downcast_ref::<Opaque>() else { return Ok(Self::Unknown(payload)) };
-        let mut input = Decoder::new(&opaque.bytes, tables, registry);
-        Ok(Self::Request(match &*opaque.name {
-            spawn::TYPE_NAME => Request::Spawn(Box::new(Spawn::decode(&mut input, generation)?)),
+        let input = || Decoder::new(payload, tables, registry);
+        // The layout of these depends on the peer's release, so whatever a
+        // registry may know of them does not count.
+        let Opaque { name, bytes, .. } = input().top()?;
+        let mut fields = Decoder::new(&bytes, tables, registry);
+        let request = match &*name {
+            spawn::TYPE_NAME => Request::Spawn(Box::new(Spawn::decode(&mut fields, generation)?)),
             application::START_TYPE_NAME => {
-                Request::ApplicationStart(Box::new(ApplicationStart::decode(&mut input, generation)?))
+                Request::ApplicationStart(Box::new(ApplicationStart::decode(&mut fields, generation)?))
             }
-            application::INFO_TYPE_NAME => Request::ApplicationInfo(ApplicationInfo::decode(&mut input)?),
-            _ => return Ok(Self::Unknown(payload)),
-        }))
+            application::INFO_TYPE_NAME => Request::ApplicationInfo(ApplicationInfo::decode(&mut fields)?),
+            _ => {
+                return Ok(match Watch::from_payload(input().payload()?) {
+                    Ok(watch) => Self::Request(Request::Watch(watch)),
+                    Err(other) => other.downcast().map_or_else(Self::Unknown, Self::Answer),
+                });
+            }
+        };
+        Ok(Self::Request(request))
     }
 }
 
