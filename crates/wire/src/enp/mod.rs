@@ -2,7 +2,7 @@
 //! (`docs/wire/ENP.md`).
 //!
 //! * [`split`] cuts what a link brought into frames, [`Frame::parse`] reads one
-//!   and [`write`] appends one; none of them allocates.
+//!   and [`write()`] appends one; none of them allocates.
 //! * [`compress`] packs and unpacks frames, [`fragment`] takes large ones apart
 //!   and puts them together.
 //!
