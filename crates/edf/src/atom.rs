@@ -56,6 +56,12 @@ impl Atom {
         TABLE.intern(text, Self::PEER_CAPACITY)
     }
 
+    /// The atom of `text`, if anybody has interned it. For names that matter
+    /// only if they are known: a peer's guesses fill no table.
+    pub fn existing(text: &str) -> Option<Self> {
+        TABLE.shard(text).read().get(text).map(|key| Self(key.0))
+    }
+
     /// The atom without a character.
     pub fn empty() -> Self {
         static EMPTY: LazyLock<Atom> = LazyLock::new(|| TABLE.intern_static(""));
@@ -176,10 +182,12 @@ impl TryFrom<&String> for Atom {
 /// The intern table: the one piece of state that is shared by all nodes of a
 /// program (`DESIGN.md` D4, D14). Sharded so that connections do not queue.
 struct Table {
-    shards: [RwLock<std::collections::HashSet<Key, foldhash::fast::FixedState>>; SHARDS],
+    shards: [Shard; SHARDS],
     hasher: foldhash::fast::RandomState,
     len: AtomicUsize,
 }
+
+type Shard = RwLock<std::collections::HashSet<Key, foldhash::fast::FixedState>>;
 
 const SHARDS: usize = 32;
 
@@ -222,7 +230,7 @@ impl Table {
         if text.len() > Atom::MAX_LEN {
             return Err(AtomError::TooLong(text.len()));
         }
-        let shard = &self.shards[self.hasher.hash_one(text) as usize % SHARDS];
+        let shard = self.shard(text);
         if let Some(key) = shard.read().get(text) {
             return Ok(Atom(key.0));
         }
@@ -238,6 +246,10 @@ impl Table {
             Box::leak(Box::new(Entry { text: text.into(), crc: crc(text.as_bytes()) }));
         shard.insert(Key(entry));
         Ok(Atom(entry))
+    }
+
+    fn shard(&self, text: &str) -> &Shard {
+        &self.shards[self.hasher.hash_one(text) as usize % SHARDS]
     }
 
     fn intern_static(&self, text: &'static str) -> Atom {
@@ -273,6 +285,14 @@ mod tests {
         assert_eq!(a.address(), b.address());
         assert_ne!(a, Atom::new("other@localhost").unwrap());
         assert_eq!(size_of::<Atom>(), 8);
+    }
+
+    #[test]
+    fn looking_does_not_intern() {
+        assert_eq!(Atom::existing("never interned anywhere"), None);
+        assert_eq!(Atom::existing("never interned anywhere"), None);
+        let atom = Atom::new("interned somewhere").unwrap();
+        assert_eq!(Atom::existing("interned somewhere"), Some(atom));
     }
 
     #[test]

@@ -1,0 +1,201 @@
+//! Finds the expressions whose required texts are in a name.
+//!
+//! Two tries over characters and sets of characters: one for texts that start
+//! the name, walked once, and one for texts anywhere, walked from each
+//! character. Tries are never changed: adding or removing a text makes a new
+//! one that shares all but the nodes on the way to it, so a reader keeps what
+//! it has and a writer copies little.
+
+use std::sync::Arc;
+
+use super::expression::Element;
+use super::texts::Text;
+
+/// Values by the texts a name must contain.
+#[derive(Debug)]
+pub(super) struct Index<T> {
+    starting: Arc<Node<T>>,
+    anywhere: Arc<Node<T>>,
+}
+
+impl<T> Clone for Index<T> {
+    fn clone(&self) -> Self {
+        Self { starting: Arc::clone(&self.starting), anywhere: Arc::clone(&self.anywhere) }
+    }
+}
+
+impl<T> Default for Index<T> {
+    fn default() -> Self {
+        Self { starting: Arc::default(), anywhere: Arc::default() }
+    }
+}
+
+impl<T: Clone> Index<T> {
+    /// Makes `value` be found in names that contain `text`.
+    pub(super) fn insert(&mut self, text: &Text, value: T) {
+        Arc::make_mut(self.trie(text)).insert(&text.elements, Posting { value, ends: text.ends });
+    }
+
+    /// Undoes [`Index::insert`] for the values that `is` says.
+    pub(super) fn remove(&mut self, text: &Text, is: impl Fn(&T) -> bool) {
+        Arc::make_mut(self.trie(text)).remove(&text.elements, &is);
+    }
+
+    fn trie(&mut self, text: &Text) -> &mut Arc<Node<T>> {
+        // The empty text is in every name, and once is enough.
+        let nothing = text.elements.is_empty() && !text.ends;
+        if text.starts || nothing { &mut self.starting } else { &mut self.anywhere }
+    }
+}
+
+impl<T> Index<T> {
+    /// Calls `found` with the values of the texts in `name`; with some several times.
+    pub(super) fn find<'i>(&'i self, name: &[char], found: &mut impl FnMut(&'i T)) {
+        self.starting.walk(name, found);
+        for from in 0..=name.len() {
+            self.anywhere.walk(&name[from..], found);
+        }
+    }
+
+    /// All values, with some several times.
+    pub(super) fn all<'i>(&'i self, each: &mut impl FnMut(&'i T)) {
+        self.starting.all(each);
+        self.anywhere.all(each);
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Posting<T> {
+    value: T,
+    /// The name must end here too.
+    ends: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Node<T> {
+    /// What leads here from the node above.
+    label: Box<[Element]>,
+    postings: Box<[Posting<T>]>,
+    /// The nodes below that begin with one certain character, sorted by it.
+    certain: Box<[(char, Arc<Node<T>>)]>,
+    /// The nodes below that begin with one of several.
+    vague: Box<[Arc<Node<T>>]>,
+}
+
+impl<T> Default for Node<T> {
+    fn default() -> Self {
+        Self { label: [].into(), postings: [].into(), certain: [].into(), vague: [].into() }
+    }
+}
+
+impl<T> Node<T> {
+    fn walk<'i>(&'i self, rest: &[char], found: &mut impl FnMut(&'i T)) {
+        for posting in &self.postings {
+            if !posting.ends || rest.is_empty() {
+                found(&posting.value);
+            }
+        }
+        let Some(first) = rest.first() else { return };
+        if let Ok(at) = self.certain.binary_search_by_key(first, |(char, _)| *char) {
+            self.certain[at].1.enter(rest, found);
+        }
+        for below in &self.vague {
+            below.enter(rest, found);
+        }
+    }
+
+    fn enter<'i>(&'i self, rest: &[char], found: &mut impl FnMut(&'i T)) {
+        if rest.len() >= self.label.len()
+            && self.label.iter().zip(rest).all(|(element, char)| element.contains(*char))
+        {
+            self.walk(&rest[self.label.len()..], found);
+        }
+    }
+
+    fn all<'i>(&'i self, each: &mut impl FnMut(&'i T)) {
+        self.postings.iter().for_each(|posting| each(&posting.value));
+        self.certain.iter().for_each(|(_, below)| below.all(each));
+        self.vague.iter().for_each(|below| below.all(each));
+    }
+}
+
+impl<T: Clone> Node<T> {
+    /// Adds a posting, `path` below this node.
+    fn insert(&mut self, path: &[Element], posting: Posting<T>) {
+        let Some(first) = path.first() else {
+            return change(&mut self.postings, |postings| postings.push(posting));
+        };
+        match self.below(first) {
+            Ok(below) => {
+                let below = Arc::make_mut(below);
+                let common = below.label.iter().zip(path).take_while(|(a, b)| a == b).count();
+                if common < below.label.len() {
+                    below.split(common);
+                }
+                below.insert(&path[common..], posting);
+            }
+            Err(at) => {
+                let leaf = Self { label: path.into(), postings: [posting].into(), ..Self::default() };
+                self.put_below(at, Arc::new(leaf));
+            }
+        }
+    }
+
+    /// Removes the postings that `is` says, `path` below this node.
+    fn remove(&mut self, path: &[Element], is: &impl Fn(&T) -> bool) {
+        let Some(first) = path.first() else {
+            return change(&mut self.postings, |postings| postings.retain(|posting| !is(&posting.value)));
+        };
+        let Ok(below) = self.below(first) else { return };
+        let Some(path) = path.strip_prefix(&*below.label) else { return };
+        let below = Arc::make_mut(below);
+        below.remove(path, is);
+        if below.postings.is_empty() && below.certain.is_empty() && below.vague.is_empty() {
+            match first {
+                Element::Char(first) => {
+                    change(&mut self.certain, |certain| certain.retain(|(char, _)| char != first))
+                }
+                first => change(&mut self.vague, |vague| vague.retain(|below| below.label[0] != *first)),
+            }
+        }
+    }
+
+    /// Cuts the label to `len` elements; the rest leads to a node below that
+    /// has all else.
+    fn split(&mut self, len: usize) {
+        let (label, rest) = self.label.split_at(len);
+        let above = Self { label: label.into(), ..Self::default() };
+        let below = Self { label: rest.into(), ..std::mem::replace(self, above) };
+        if let Err(at) = self.below(&below.label[0]) {
+            self.put_below(at, Arc::new(below));
+        }
+    }
+
+    /// The node below that begins with `first`, or where it belongs.
+    fn below(&mut self, first: &Element) -> Result<&mut Arc<Self>, usize> {
+        match first {
+            Element::Char(first) => {
+                let at = self.certain.binary_search_by_key(first, |(char, _)| *char)?;
+                Ok(&mut self.certain[at].1)
+            }
+            first => {
+                let count = self.vague.len();
+                self.vague.iter_mut().find(|below| below.label[0] == *first).ok_or(count)
+            }
+        }
+    }
+
+    fn put_below(&mut self, at: usize, below: Arc<Self>) {
+        match below.label[0] {
+            Element::Char(first) => change(&mut self.certain, |certain| certain.insert(at, (first, below))),
+            _ => change(&mut self.vague, |vague| vague.insert(at, below)),
+        }
+    }
+}
+
+/// Changes a slice as if it were a vector.
+fn change<T>(slice: &mut Box<[T]>, change: impl FnOnce(&mut Vec<T>)) {
+    let mut vec = std::mem::take(slice).into_vec();
+    change(&mut vec);
+    *slice = vec.into();
+}
