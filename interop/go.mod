@@ -2,4 +2,4 @@ module example.org/postroad/interop
 
 go 1.22
 
-require ergo.services/ergo v1.999.310
+require ergo.services/ergo v1.999.311-0.20251113174250-553c078e2513

@@ -29,13 +29,18 @@ func Decode(raw json.RawMessage) (any, error) {
 	if err := json.Unmarshal(raw, &typed); err != nil {
 		return nil, err
 	}
-	t, err := Type(typed.Type)
+	return DecodeAs(typed.Type, typed.Value)
+}
+
+// DecodeAs reads a value whose type is known.
+func DecodeAs(name string, raw json.RawMessage) (any, error) {
+	t, err := Type(name)
 	if err != nil {
 		return nil, err
 	}
 	value := reflect.New(t).Elem()
-	if err := fill(value, typed.Value); err != nil {
-		return nil, fmt.Errorf("%s: %w", typed.Type, err)
+	if err := fill(value, raw); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return value.Interface(), nil
 }
