@@ -178,7 +178,7 @@ func setUp(pool int) (*stage, error) {
 	if _, err := fmt.Fscan(out, &port); err != nil {
 		return nil, fmt.Errorf("the other node did not start: %w", err)
 	}
-	node, err := ergonode.Start(ergonode.Options{Name: here, Cookie: cookie, Hidden: true, LogLevel: gen.LogLevelError})
+	node, err := ergonode.Start(ergonode.Options{Name: here, Cookie: cookie, Hidden: true, LogLevel: gen.LogLevelDisabled})
 	if err != nil {
 		return nil, err
 	}

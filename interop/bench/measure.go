@@ -14,7 +14,7 @@ import (
 
 // serve is the other node: sinks and an echo, until stdin ends.
 func serve(pool int) error {
-	node, err := ergonode.Start(ergonode.Options{Name: there, Cookie: cookie, Pool: pool, LogLevel: gen.LogLevelError})
+	node, err := ergonode.Start(ergonode.Options{Name: there, Cookie: cookie, Pool: pool, LogLevel: gen.LogLevelDisabled})
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A remote is a peer in a process of its own.
+// A remote is a peer in a process of its own. If OTHER_ERGO_PEER names an
+// ergo-peer built with another release, b@localhost is one of those.
 type remote struct {
 	t     *testing.T
 	in    io.WriteCloser
@@ -70,7 +71,11 @@ type event struct {
 
 func startPeer(t *testing.T, name string, flags ...string) *remote {
 	t.Helper()
-	program := exec.Command(os.Args[0], append([]string{"-name", name, "-cookie", "secret", "-log", "disabled"}, flags...)...)
+	path := os.Args[0]
+	if other := os.Getenv("OTHER_ERGO_PEER"); other != "" && name == "b@localhost" {
+		path = other
+	}
+	program := exec.Command(path, append([]string{"-name", name, "-cookie", "secret", "-log", "disabled"}, flags...)...)
 	program.Env = append(os.Environ(), "BE_ERGO_PEER=1")
 	program.Stderr = os.Stderr
 	in, err := program.StdinPipe()

@@ -151,9 +151,7 @@ func TestCompressionMakesTheWireShorter(t *testing.T) {
 func TestManySendersKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t)
-	// While a pool fills, Ergo moves senders from link to link and order is lost.
-	a.must("connect", fields{"node": "b@localhost"}, nil)
-	a.untilLinks(b, 3)
+	a.connectFully(b)
 	var sent struct {
 		Sent    int
 		Senders []json.RawMessage
@@ -184,6 +182,7 @@ func TestManySendersKeepTheirOrder(t *testing.T) {
 func TestRecorderSeesDisorder(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t)
+	a.connectFully(b)
 	for _, number := range []string{"0", "1", "5", "4", "5", "6"} {
 		a.must("send", fields{"to": b.named("recorder"), "value": fields{"type": "int", "value": number}}, nil)
 	}
@@ -320,6 +319,14 @@ func (r *remote) info(of *remote) (info remoteInfo) {
 	r.t.Helper()
 	r.must("node_info", fields{"node": of.ready.Name}, &info)
 	return info
+}
+
+// connectFully connects and waits for all links: while a pool fills, Ergo moves
+// senders from link to link, and their messages overtake each other.
+func (r *remote) connectFully(with *remote) {
+	r.t.Helper()
+	r.must("connect", fields{"node": with.ready.Name}, nil)
+	r.untilLinks(with, 3)
 }
 
 // untilLinks asks again and again: Ergo tells nobody when a link has joined.

@@ -9,12 +9,13 @@ import (
 
 // A Schema describes a registered type as edf_test_types.jsonl does.
 type Schema struct {
-	Name   string      `json:"name"`
-	Kind   string      `json:"kind"`
-	Fields [][2]string `json:"fields,omitempty"`
-	Item   string      `json:"item,omitempty"`
-	Key    string      `json:"key,omitempty"`
-	Len    int         `json:"len,omitempty"`
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	// Fields are pairs of name and type; there may be none, but only structs have them.
+	Fields any    `json:"fields,omitempty"`
+	Item   string `json:"item,omitempty"`
+	Key    string `json:"key,omitempty"`
+	Len    int    `json:"len,omitempty"`
 }
 
 // Describe gives the schema of a registered type.
@@ -31,11 +32,12 @@ func Describe(t reflect.Type) Schema {
 	schema.Kind = t.Kind().String()
 	switch t.Kind() {
 	case reflect.Struct:
-		schema.Fields = [][2]string{}
+		fields := [][2]string{}
 		for i := 0; i < t.NumField(); i++ {
 			field := t.Field(i)
-			schema.Fields = append(schema.Fields, [2]string{field.Name, Name(field.Type)})
+			fields = append(fields, [2]string{field.Name, Name(field.Type)})
 		}
+		schema.Fields = fields
 	case reflect.Array:
 		schema.Item, schema.Len = Name(t.Elem()), t.Len()
 	case reflect.Slice:
