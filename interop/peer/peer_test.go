@@ -61,6 +61,7 @@ func TestRequestsEndInErrors(t *testing.T) {
 		error string
 	}{
 		{"a text", fields{"to": b.named("fail"), "value": fields{"type": "string", "value": "no luck today"}}, "no luck today"},
+		{"an error with a code", fields{"to": b.named("fail"), "value": fields{"type": "string", "value": "process mailbox is full"}}, "process mailbox is full"},
 		{"a registered error", fields{"to": b.named("fail"), "value": fields{"sample": "error_registered"}}, "not allowed"},
 		{"no error asked for", fields{"to": b.named("fail"), "value": fields{"sample": "int_zero"}}, "incorrect value or argument"},
 		{"nobody answers", fields{"to": b.named("mute"), "value": fields{"sample": "int_zero"}, "timeout": 1}, "timed out"},

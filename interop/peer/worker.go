@@ -5,6 +5,8 @@ import (
 
 	"ergo.services/ergo/act"
 	"ergo.services/ergo/gen"
+
+	"example.org/postroad/interop/types"
 )
 
 // A worker is a process of the peer: it answers the network by its role and
@@ -76,9 +78,9 @@ func (failing) request(w *worker, _ string, from gen.PID, ref gen.Ref, value any
 	reason := gen.ErrIncorrect
 	switch asked := value.(type) {
 	case error:
-		reason = asked
+		reason = types.Coded(asked)
 	case string:
-		reason = errors.New(asked)
+		reason = types.Coded(errors.New(asked))
 	}
 	if err := w.SendResponseError(from, ref, reason); err != nil {
 		w.peer.out.event("error", fields{"error": "fail to " + from.String() + ": " + err.Error()})

@@ -21,8 +21,16 @@ import (
 func main() {
 	folder := flag.String("out", "vectors/data", "folder to write to")
 	release := flag.String("release", ergo.FrameworkVersion.Release, "release, as it is called in the file names")
+	serving := flag.Bool("serve", false, "be the other node of a session (the program starts itself so)")
+	pool := flag.Int("pool", 1, "links per connection of the other node")
 	flag.Parse()
-	if err := write(*folder, *release); err != nil {
+	var err error
+	if *serving {
+		err = serve(*pool)
+	} else {
+		err = write(*folder, *release)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "ergo-vectors:", err)
 		os.Exit(1)
 	}
@@ -30,6 +38,9 @@ func main() {
 
 func write(folder, release string) error {
 	if err := types.Register(); err != nil {
+		return err
+	}
+	if err := record(folder, release); err != nil {
 		return err
 	}
 	lines, err := edfLines()
