@@ -187,7 +187,7 @@ impl<'a> Encoder<'a> {
     #[inline]
     pub fn atom(&mut self, atom: Atom) {
         let atom = self.tables.mapping.as_ref().map_or(atom, |mapping| mapping.wire(atom));
-        match self.tables.atom(atom) {
+        match self.tables.atom_id(atom) {
             Some(id) => self.u16(id),
             None => {
                 // An atom has at most 255 bytes, also a mapped one.

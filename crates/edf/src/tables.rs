@@ -89,8 +89,9 @@ impl EncodeTables {
         Self { features: Features { wrapped_errors: true, pointers: true }, ..Self::default() }
     }
 
+    /// The id that stands for an atom, as it is on the wire.
     #[inline]
-    pub(crate) fn atom(&self, atom: Atom) -> Option<u16> {
+    pub fn atom_id(&self, atom: Atom) -> Option<u16> {
         if self.atoms.is_empty() { None } else { self.atoms.get(&atom).copied() }
     }
 
@@ -121,7 +122,8 @@ impl DecodeTables {
         self.errors.insert(id, Box::new(error));
     }
 
-    pub(crate) fn atom(&self, id: u16) -> Option<Atom> {
+    /// The atom that an id stands for, as it is on the wire.
+    pub fn atom(&self, id: u16) -> Option<Atom> {
         self.atoms.get(id).copied()
     }
 

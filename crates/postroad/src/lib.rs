@@ -1,7 +1,25 @@
 //! Distributed actors over roads you control.
+//!
+//! A process sends a message to a process on another node; postroad finds the
+//! road there, opens the connection and delivers. Roads are static routes, or
+//! what a registrar knows. Nodes speak Ergo's wire protocol, so an unmodified
+//! Ergo (Go) node can be at the other end.
+//!
+//! Start at [`Node::builder`] and [`Actor`]; roads are at [`Network`].
 
+mod actor;
+mod error;
 pub mod network;
+mod node;
+mod process;
 pub mod registrar;
 
-pub use postroad_edf::Atom;
+pub use postroad_edf as edf;
+pub use postroad_edf::{Alias, Atom, Event, Message, Payload, Pid, ProcessId, Ref};
 pub use postroad_wire::Cookie;
+
+pub use actor::{Actor, Answer, Context, ExitReason, Handle, Messages, Reply, ReplyTo, Requests, Timer};
+pub use error::{CallError, InvalidName, NameError, SendError, SpawnError, StartError};
+pub use network::{Network, NetworkMode};
+pub use node::{Node, NodeBuilder, Target, ToTarget};
+pub use process::{Compression, CompressionLevel, CompressionMethod, Priority, SpawnOptions};

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use postroad::network::routes::RoutingTable;
 use postroad::network::{
-    Attempt, AttemptError, Discovery, InvalidRoute, NetworkRoute, NoRoute, OnFailure, OwnName, Plan,
-    PlanOptions, Reason, Stage, Step,
+    Attempt, AttemptError, Discovery, HandshakeError, InvalidRoute, NetworkRoute, NoRoute, OnFailure,
+    OwnName, Plan, PlanOptions, Reason, Stage, Step,
 };
 use postroad::registrar::{BoxFuture, Endpoint, ResolveError, Resolver};
 use postroad::{Atom, Cookie};
 use postroad_wire::Version;
-use postroad_wire::ehs::{self, HandshakeError, Proof};
+use postroad_wire::ehs::{self, HandshakeError as EhsError, Proof};
 use proptest::prelude::*;
 
 /// A resolver that is never asked: plans are pure, and the tests answer.
@@ -70,8 +70,12 @@ fn refused() -> AttemptError {
     AttemptError::Dial(Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused)))
 }
 
+fn protocol(error: EhsError) -> AttemptError {
+    HandshakeError::Protocol(error).into()
+}
+
 fn wrong_cookie() -> AttemptError {
-    AttemptError::Handshake(HandshakeError::WrongDigest(Proof::HelloReply))
+    protocol(EhsError::WrongDigest(Proof::HelloReply))
 }
 
 /// Executes a plan in which nothing succeeds, or `good` only. What was tried,
@@ -134,8 +138,8 @@ fn seed_failover_by_weight() {
     for error in [
         refused(),
         wrong_cookie(),
-        AttemptError::HandshakeTimeout(Duration::from_secs(5)),
-        AttemptError::Handshake(HandshakeError::Closed(ehs::Stage::Hello)),
+        HandshakeError::Timeout(Duration::from_secs(5)).into(),
+        protocol(EhsError::Closed(ehs::Stage::Hello)),
     ] {
         let plan = plan(&routes, "prod-db@example.com", OnFailure::Fail);
         let (tried, end) = execute(plan, &[], "10.0.2.50:4370", |_| error.clone());
@@ -318,10 +322,10 @@ fn a_failed_check_of_identity_never_falls_back() {
     let routes = [("db", NetworkRoute::to("a", 1), 2), ("@host", NetworkRoute::to("b", 1), 1)];
     for error in [
         wrong_cookie(),
-        HandshakeError::Closed(ehs::Stage::Hello).into(),
-        HandshakeError::WrongCertificate.into(),
-        HandshakeError::WrongName { expected: atom("db@host"), got: atom("other@host") }.into(),
-        HandshakeError::SameName(atom("app@localhost")).into(),
+        protocol(EhsError::Closed(ehs::Stage::Hello)),
+        protocol(EhsError::WrongCertificate),
+        protocol(EhsError::WrongName { expected: atom("db@host"), got: atom("other@host") }),
+        protocol(EhsError::SameName(atom("app@localhost"))),
     ] {
         assert!(error.is_distrust());
         let (tried, end) = execute(plan(&routes, "db@host", OnFailure::Discover), &[], "", |attempt| {
@@ -334,16 +338,13 @@ fn a_failed_check_of_identity_never_falls_back() {
 
 #[test]
 fn errors_say_how_far_an_attempt_came() {
-    let stage = |error: HandshakeError| AttemptError::from(error).stage();
+    let stage = |error: EhsError| protocol(error).stage();
     assert_eq!(refused().stage(), Stage::Dial);
     assert_eq!(wrong_cookie().stage(), Stage::Hello);
-    assert_eq!(stage(HandshakeError::Closed(ehs::Stage::Hello)), Stage::Hello);
-    assert_eq!(stage(HandshakeError::Closed(ehs::Stage::Introduce)), Stage::Introduce);
-    assert_eq!(stage(HandshakeError::WrongMagic { stage: ehs::Stage::Hello, got: 1 }), Stage::Hello);
-    assert_eq!(
-        stage(HandshakeError::WrongName { expected: atom("a@b"), got: atom("c@d") }),
-        Stage::Introduce
-    );
+    assert_eq!(stage(EhsError::Closed(ehs::Stage::Hello)), Stage::Hello);
+    assert_eq!(stage(EhsError::Closed(ehs::Stage::Introduce)), Stage::Introduce);
+    assert_eq!(stage(EhsError::WrongMagic { stage: ehs::Stage::Hello, got: 1 }), Stage::Hello);
+    assert_eq!(stage(EhsError::WrongName { expected: atom("a@b"), got: atom("c@d") }), Stage::Introduce);
     assert_eq!(AttemptError::NoPort.stage(), Stage::Resolve);
 }
 
@@ -441,11 +442,40 @@ fn explains_what_it_would_do_without_secrets() {
 }
 
 #[test]
+fn explains_with_the_addresses_that_resolvers_give() {
+    let routes = [
+        ("db@", NetworkRoute::resolve_with(Arc::new(Named("etcd"))), 3),
+        ("db", NetworkRoute::to("a", 1), 2),
+        ("host", NetworkRoute::resolve_with(Arc::new(Named("other"))), 1),
+    ];
+    let mut plan = plan(&routes, "db@host", OnFailure::Fail);
+    while let Some((at, resolve)) = plan.ask_ahead() {
+        let answer = match resolve.resolver.describe().as_str() {
+            "etcd" => Ok(vec![endpoint("x", 1), Endpoint { tls: true, ..endpoint("y", 2) }]),
+            _ => Err(ResolveError::Timeout(Duration::from_secs(3))),
+        };
+        plan.answer_ahead(at, resolve, answer);
+    }
+    assert_eq!(
+        plan.to_string(),
+        "to db@host:\n  \
+           -  route `host` weight 1: resolve: other: no answer within 3s\n  \
+           1. route `db@` weight 3: dial x:1, the node's cookie, at most 3s + 5s\n  \
+           2. route `db@` weight 3: dial y:2, TLS, the node's cookie, at most 3s + 5s: \
+              will fail: TLS is not built into this version yet; nothing was sent\n  \
+           3. route `db` weight 2: dial a:1, the node's cookie, at most 3s + 5s\n  \
+           on_failure is `fail`: static routes match, so the registrar is not asked even if all of them fail"
+    );
+    let (tried, _) = execute(plan, &[], "", |_| refused());
+    assert_eq!(tried, ["x:1", "a:1"], "what was explained is what is executed");
+}
+
+#[test]
 fn giving_up_early_says_what_was_left() {
     let routes = [("db", NetworkRoute::to("a", 1), 2), ("@host", NetworkRoute::to("b", 1), 1)];
     let mut plan = plan(&routes, "db@host", OnFailure::Discover);
     let Some(Step::Attempt(attempt)) = plan.next_step() else { panic!("a static route comes first") };
-    plan.failed(attempt, AttemptError::HandshakeTimeout(Duration::from_secs(5)));
+    plan.failed(attempt, HandshakeError::Timeout(Duration::from_secs(5)).into());
     let no_route = plan.give_up();
     assert_eq!((no_route.attempts.len(), no_route.untried), (1, 2));
     assert!(no_route.to_string().contains("time was up with 2 more to try"), "{no_route}");

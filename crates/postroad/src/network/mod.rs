@@ -1,12 +1,490 @@
-//! How a node reaches other nodes.
+//! How a node reaches other nodes: routes, connections and acceptors.
 
+mod acceptor;
+mod connect;
+mod connection;
+mod handshake;
+mod info;
 mod plan;
 mod route;
 pub mod routes;
+mod transport;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use foldhash::fast::FixedState;
+use parking_lot::{Mutex, RwLock};
+use postroad_wire::ehs::{Established, Introduction};
+use postroad_wire::{Cookie, NetworkFlags, Version};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use crate::Atom;
+use crate::error::InvalidName;
+use crate::node::NodeInner;
+use crate::registrar::{Endpoint, RegisterError, Registrar, Registration};
+
+use self::connection::{Agreement, Limits, Peer, Redial};
+use self::routes::{Entry, Matches, RoutingTable};
+use self::transport::Stream;
+
+pub use self::acceptor::{AcceptorInfo, AcceptorOptions, DEFAULT_PORT};
+pub(crate) use self::acceptor::{Bound, bind};
+pub use self::connect::ConnectError;
+pub use self::connection::DownReason;
+pub(crate) use self::connection::{Connection, Outgoing};
+pub use self::handshake::HandshakeError;
+pub use self::info::PeerInfo;
 pub use self::plan::{
     Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, Reason, Resolve,
     Stage, Step,
 };
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
 pub use self::routes::{AddRouteError, PatternWarning, exact};
+
+/// Whether a node uses the network, and how openly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetworkMode {
+    /// It listens, registers and dials.
+    #[default]
+    Enabled,
+    /// It dials, but does not listen and cannot be found.
+    Hidden,
+    /// It has no network: only local processes can be reached.
+    Disabled,
+}
+
+/// What holds for all connections of a node.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NetworkOptions {
+    /// How many links (sockets) connections that are accepted have. The
+    /// accepting side decides. Default 3.
+    pub pool_size: u16,
+    /// The longest frame that is accepted, in bytes, unpacked too. Default 128 MiB.
+    pub max_message_size: usize,
+    /// How long a TCP connection may take to be made. Default 3 s.
+    pub dial_timeout: Duration,
+    /// How long a whole handshake may take. Default 5 s.
+    pub handshake_timeout: Duration,
+    /// How long connecting may take, all attempts together. Default 15 s.
+    pub connect_timeout: Duration,
+    /// What happens when all static routes to a node have failed. Default
+    /// [`OnFailure::Fail`]: the registrar is not asked.
+    pub on_failure: OnFailure,
+}
+
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        Self {
+            pool_size: 3,
+            max_message_size: 128 << 20,
+            dial_timeout: Duration::from_secs(3),
+            handshake_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(15),
+            on_failure: OnFailure::Fail,
+        }
+    }
+}
+
+/// A change in who is connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NetworkEvent {
+    /// A connection was made.
+    Connected {
+        /// The peer.
+        peer: Atom,
+        /// Whether this node dialed.
+        dialed: bool,
+    },
+    /// A connection ended: sent exactly once for each.
+    Disconnected {
+        /// The peer.
+        peer: Atom,
+        /// Why.
+        reason: DownReason,
+    },
+}
+
+/// The network of a node: a handle, cheap to clone.
+#[derive(Clone)]
+pub struct Network(Arc<NodeInner>);
+
+impl Network {
+    pub(crate) fn new(node: Arc<NodeInner>) -> Self {
+        Self(node)
+    }
+
+    fn inner(&self) -> &NetworkInner {
+        &self.0.network
+    }
+
+    /// Adds a static route: nodes whose name contains a match of the regular
+    /// expression `pattern` are reached by `route`. Of several routes that
+    /// match, the one with the highest weight is tried first; ties in the order
+    /// they were added. The pattern is the key: see [`AddRouteError::Taken`].
+    ///
+    /// A pattern that is not anchored matches anywhere in a name; [`exact`]
+    /// makes one that matches one name only. What looks like a mistake is
+    /// accepted as it is, logged and returned.
+    ///
+    /// Live connections are not touched.
+    pub fn add_route(
+        &self,
+        pattern: &str,
+        route: NetworkRoute,
+        weight: i64,
+    ) -> Result<Vec<PatternWarning>, AddRouteError> {
+        route.check()?;
+        let warnings = self.inner().routes.add(pattern, route, weight)?;
+        for warning in &warnings {
+            tracing::warn!(node = %self.0.name, pattern, %warning, "check this route");
+        }
+        Ok(warnings)
+    }
+
+    /// Removes the route that was added with exactly this pattern. Live
+    /// connections are not touched.
+    pub fn remove_route(&self, pattern: &str) -> Result<(), routes::RemoveRouteError> {
+        self.inner().routes.remove(pattern).map(drop)
+    }
+
+    /// The static routes that match a node's name, in the order they would be
+    /// tried. Nobody is asked and nothing is dialed.
+    pub fn route(&self, name: &str) -> Result<Matches<NetworkRoute>, ConnectError> {
+        let name = crate::node::node_name(name)?;
+        let matches = self.inner().routes.lookup(name.as_str());
+        if matches.is_empty() {
+            return Err(ConnectError::NoRoute(Arc::new(NoRoute::unmatched(name))));
+        }
+        Ok(matches)
+    }
+
+    /// All static routes, in the order they were added.
+    pub fn routes(&self) -> Vec<Arc<Entry<NetworkRoute>>> {
+        self.inner().routes.list()
+    }
+
+    /// What [`connect`](Self::connect) would do to reach a node, and why.
+    /// Resolvers are asked, nothing is dialed.
+    ///
+    /// Cancel safe.
+    pub async fn explain(&self, name: &str) -> Result<Plan, ConnectError> {
+        let name = crate::node::node_name(name)?;
+        self.inner().explain(&self.0, name).await
+    }
+
+    /// Connects with a node, if there is no connection yet. Sending does this
+    /// by itself.
+    ///
+    /// Cancel safe: the attempt goes on for others.
+    pub async fn connect(&self, name: &str) -> Result<PeerInfo, ConnectError> {
+        let name = crate::node::node_name(name)?;
+        let connection = self.inner().connection(&self.0, name).await?;
+        Ok(PeerInfo::of(&connection))
+    }
+
+    /// Ends the connection with a node, after handing over what was sent.
+    /// False if there is none.
+    pub async fn disconnect(&self, name: &str) -> bool {
+        let Some(connection) = Atom::existing(name).and_then(|name| self.inner().connected(name)) else {
+            return false;
+        };
+        connection.flush(FLUSH_PATIENCE).await;
+        connection.shut_down(DownReason::Closed);
+        true
+    }
+
+    /// The nodes this one is connected with.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.inner().connections.load().values().map(|connection| PeerInfo::of(connection)).collect()
+    }
+
+    /// The connection with a node, if there is one.
+    pub fn peer(&self, name: &str) -> Option<PeerInfo> {
+        let connection = self.inner().connected(Atom::existing(name)?)?;
+        Some(PeerInfo::of(&connection))
+    }
+
+    /// Where this node listens.
+    pub fn acceptors(&self) -> Vec<AcceptorInfo> {
+        self.inner().acceptors.read().clone()
+    }
+
+    /// What happens to connections from now on. A receiver that lags by more
+    /// than 1024 events misses the oldest.
+    pub fn subscribe(&self) -> broadcast::Receiver<NetworkEvent> {
+        self.inner().events.subscribe()
+    }
+
+    /// Changes the node's cookie for connections made from now on.
+    pub fn set_cookie(&self, cookie: impl Into<Cookie>) {
+        *self.inner().cookie.write() = cookie.into();
+    }
+}
+
+/// How long a connection that is closed on purpose may take to hand over what
+/// was sent.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Id of the first entry of the atom and the type cache (`docs/wire/EDF.md` section 8).
+const FIRST_ATOM: u16 = 256;
+const FIRST_TYPE: u16 = 4096;
+const FIRST_ERROR: u16 = 32768;
+
+/// The errors a stock node registers (`docs/wire/EDF.md` section 12).
+const STOCK_ERRORS: [&str; 15] = [
+    "incorrect value or argument",
+    "timed out",
+    "not supported",
+    "unknown",
+    "unknown name",
+    "not allowed",
+    "unknown process",
+    "process terminated",
+    "unknown meta process",
+    "unknown application",
+    "resource is taken",
+    "normal",
+    "shutdown",
+    "kill",
+    "panic",
+];
+
+type Connections = HashMap<Atom, Arc<Connection>, FixedState>;
+
+/// The network's part of a node.
+pub(crate) struct NetworkInner {
+    pub(crate) options: NetworkOptions,
+    /// Cancelled when nobody is let in any more.
+    pub(crate) doors: CancellationToken,
+    mode: NetworkMode,
+    cookie: RwLock<Cookie>,
+    routes: RoutingTable<NetworkRoute>,
+    registrar: Option<Arc<dyn Registrar>>,
+    /// Read by every send to another node, changed under `changing`.
+    connections: ArcSwap<Connections>,
+    changing: Mutex<()>,
+    dialing: connect::Dialing,
+    acceptors: RwLock<Vec<AcceptorInfo>>,
+    events: broadcast::Sender<NetworkEvent>,
+}
+
+impl NetworkInner {
+    pub(crate) fn new(
+        mode: NetworkMode,
+        options: NetworkOptions,
+        cookie: Cookie,
+        registrar: Option<Arc<dyn Registrar>>,
+    ) -> Self {
+        Self {
+            options,
+            doors: CancellationToken::new(),
+            mode,
+            cookie: RwLock::new(cookie),
+            routes: RoutingTable::new(),
+            registrar,
+            connections: ArcSwap::default(),
+            changing: Mutex::default(),
+            dialing: connect::Dialing::default(),
+            acceptors: RwLock::default(),
+            events: broadcast::channel(1024).0,
+        }
+    }
+
+    pub(crate) fn cookie(&self) -> Cookie {
+        self.cookie.read().clone()
+    }
+
+    /// Registers what the acceptors listen on, and lets callers in.
+    pub(crate) async fn open(&self, node: &Arc<NodeInner>, bound: Vec<Bound>) -> Result<(), RegisterError> {
+        let endpoints = bound
+            .iter()
+            .map(|bound| Endpoint {
+                host: bound.info.advertise_host.clone().unwrap_or_default(),
+                port: bound.info.advertise_port,
+                tls: false,
+                handshake_version: Version::ehs(),
+                proto_version: Version::enp(),
+            })
+            .collect();
+        *self.acceptors.write() = bound.iter().map(|bound| bound.info.clone()).collect();
+        for acceptor in bound {
+            acceptor::run(node, acceptor);
+        }
+        if let Some(registrar) = &self.registrar {
+            let runtime = node.runtime.clone();
+            registrar.register(Registration { node: node.name, endpoints, runtime }).await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the registrar and lets nobody in any more.
+    pub(crate) async fn close_doors(&self) {
+        self.doors.cancel();
+        if let Some(registrar) = &self.registrar {
+            registrar.leave().await;
+        }
+    }
+
+    /// Hands over what was sent, and ends all connections.
+    pub(crate) async fn shut_down(&self) {
+        let connections: Vec<_> = self.connections.load().values().cloned().collect();
+        for connection in &connections {
+            connection.flush(FLUSH_PATIENCE).await;
+            connection.shut_down(DownReason::Closed);
+        }
+    }
+
+    /// The live connection with a node, if there is one.
+    pub(crate) fn connected(&self, peer: Atom) -> Option<Arc<Connection>> {
+        self.connections.load().get(&peer).cloned()
+    }
+
+    /// What this node says about itself in a handshake.
+    pub(crate) fn introduction(&self, node: &NodeInner) -> Arc<Introduction> {
+        let mut introduction = Introduction::new(node.name, node.creation);
+        introduction.version = node.version.clone();
+        introduction.flags = NetworkFlags::ENABLE;
+        introduction.max_message_size = self.options.max_message_size as u64;
+        introduction.atoms = vec![(FIRST_ATOM, node.name)];
+        introduction.types =
+            (FIRST_TYPE..).zip(node.registry.names().into_iter().map(|name| name.as_str().into())).collect();
+        introduction.errors = (FIRST_ERROR..).zip(STOCK_ERRORS.map(Into::into)).collect();
+        Arc::new(introduction.fit())
+    }
+
+    /// Makes a connection of a handshake that this node began. The connection
+    /// may be another one, if the peer's own dial came first.
+    fn dialed(
+        &self,
+        node: &Arc<NodeInner>,
+        stream: Stream,
+        established: Established,
+        redial: Redial,
+    ) -> Arc<Connection> {
+        let tail = established.tail.clone();
+        let connection = Connection::new(node, self.agreement(established, Some(redial)));
+        let (connection, adopted) = self.adopt(node, connection);
+        if adopted {
+            connection.add_link(stream, tail);
+            connection.fill_pool();
+        }
+        connection
+    }
+
+    /// Makes a connection of a handshake that the peer began.
+    fn accepted(&self, node: &Arc<NodeInner>, stream: Stream, established: Established) {
+        let tail = established.tail.clone();
+        let connection = Connection::new(node, self.agreement(established, None));
+        let (connection, adopted) = self.adopt(node, connection);
+        if adopted {
+            connection.add_link(stream, tail);
+            connection.fill_pool();
+        }
+    }
+
+    fn agreement(&self, established: Established, redial: Option<Redial>) -> Agreement {
+        let peer = &established.peer;
+        let peer_max_frame = match peer.max_message_size {
+            0 => usize::MAX,
+            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        };
+        Agreement {
+            peer: Peer {
+                name: peer.node,
+                creation: peer.creation,
+                flags: peer.flags.effective(),
+                version: peer.version.to_string(),
+            },
+            limits: Limits { max_frame: self.options.max_message_size, peer_max_frame },
+            pool_size: usize::from(established.pool_size.max(1)),
+            encode: connection::encode_tables(&established.local),
+            decode: connection::decode_tables(peer),
+            id: established.connection_id,
+            redial,
+        }
+    }
+
+    /// Makes `new` the connection with its peer, unless the one there is stays.
+    fn adopt(&self, node: &NodeInner, new: Arc<Connection>) -> (Arc<Connection>, bool) {
+        let peer = new.peer.name;
+        let replaced = {
+            let _changing = self.changing.lock();
+            let old = self.connected(peer).filter(|old| !old.is_down());
+            if let Some(old) = &old
+                && self.prefers(node, old, new.peer.creation, new.was_dialed())
+            {
+                return (old.clone(), false);
+            }
+            self.change(|connections| {
+                connections.insert(peer, new.clone());
+            });
+            old
+        };
+        if let Some(old) = replaced {
+            old.shut_down(DownReason::Replaced);
+        }
+        tracing::info!(node = %node.name, %peer, dialed = new.was_dialed(), "connected");
+        let _ = self.events.send(NetworkEvent::Connected { peer, dialed: new.was_dialed() });
+        self.dialing.connected();
+        (new, true)
+    }
+
+    /// Whether a connection with that peer may be made by a handshake it began.
+    fn admits(&self, node: &NodeInner, peer: Atom, creation: i64) -> bool {
+        if node.is_stopping() {
+            return false;
+        }
+        match self.connected(peer).filter(|old| !old.is_down()) {
+            Some(old) => !self.prefers(node, &old, creation, false),
+            // Both dial at once: the dial of the smaller name wins.
+            None => !(self.dialing.is_dialing(peer) && node.name < peer),
+        }
+    }
+
+    /// Whether `old` stays although a handshake with the same peer succeeded.
+    ///
+    /// A peer of another creation was restarted; one that dials although it is
+    /// connected has lost that connection. Both make a new one right. What is
+    /// left is that both nodes dialed at once: the dial of the smaller name wins.
+    fn prefers(&self, node: &NodeInner, old: &Connection, creation: i64, new_is_dialed: bool) -> bool {
+        let at_once = old.since.elapsed() < self.options.handshake_timeout;
+        if old.peer.creation != creation || !at_once || old.was_dialed() == new_is_dialed {
+            return false;
+        }
+        old.was_dialed() == (node.name < old.peer.name)
+    }
+
+    /// Forgets a connection that has ended.
+    fn forget(&self, connection: &Connection, reason: DownReason) {
+        let peer = connection.peer.name;
+        {
+            let _changing = self.changing.lock();
+            if self.connected(peer).is_some_and(|known| std::ptr::eq(&*known, connection)) {
+                self.change(|connections| {
+                    connections.remove(&peer);
+                });
+            }
+        }
+        tracing::info!(%peer, %reason, "disconnected");
+        let _ = self.events.send(NetworkEvent::Disconnected { peer, reason });
+    }
+
+    /// Replaces the snapshot that senders read; the caller holds `changing`.
+    fn change(&self, change: impl FnOnce(&mut Connections)) {
+        let mut connections = Connections::clone(&self.connections.load());
+        change(&mut connections);
+        self.connections.store(Arc::new(connections));
+    }
+}
+
+impl From<InvalidName> for ConnectError {
+    fn from(error: InvalidName) -> Self {
+        Self::Name(error)
+    }
+}

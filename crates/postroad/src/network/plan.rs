@@ -23,6 +23,7 @@ use std::time::Duration;
 use postroad_wire::ehs::{self, Proof};
 use postroad_wire::{Cookie, NetworkFlags, Version};
 
+use super::handshake::HandshakeError;
 use super::route::{NetworkRoute, OnFailure, Pins, write_address};
 use super::routes::{Entry, Matches};
 use crate::Atom;
@@ -196,15 +197,9 @@ pub enum AttemptError {
     /// No connection could be made.
     #[error("{0}")]
     Dial(Arc<io::Error>),
-    /// The connection broke during the handshake.
-    #[error("the connection broke during the handshake: {0}")]
-    Broken(Arc<io::Error>),
-    /// The handshake took too long.
-    #[error("no handshake within {0:?}: the other side accepts connections but does not answer in time")]
-    HandshakeTimeout(Duration),
-    /// The handshake failed.
+    /// The two nodes did not agree.
     #[error(transparent)]
-    Handshake(#[from] ehs::HandshakeError),
+    Handshake(#[from] HandshakeError),
 }
 
 /// Something that was tried.
@@ -254,17 +249,19 @@ impl Plan {
             (Some(_), Some(_)) if allowed => Discovery::AfterRoutes,
             (Some(_), Some(_)) => Discovery::Withheld,
         };
-        let steps = routes.iter().map(|entry| Step::of(name, entry, &options)).collect();
-        let fallback = registrar.filter(|_| discovery != Discovery::Withheld).map(|resolver| {
-            let (reason, pins) = match routes.first() {
-                None => (Reason::Discovery, Pins::default()),
-                Some(entry) => {
-                    let (pattern, weight) = (entry.pattern().into(), entry.weight());
-                    (Reason::Fallback { pattern, weight }, entry.route().pins.clone())
-                }
-            };
-            Resolve::new(resolver, reason, ("", 0), pins, &options)
-        });
+        let mut steps: VecDeque<_> = routes.iter().map(|entry| Step::of(name, entry, &options)).collect();
+        let resolve = |resolver, reason, pins| Resolve::new(resolver, reason, ("", 0), pins, &options);
+        let mut fallback = None;
+        match (registrar, routes.first()) {
+            (Some(registrar), None) => {
+                steps.push_back(Step::Resolve(resolve(registrar, Reason::Discovery, Pins::default())));
+            }
+            (Some(registrar), Some(entry)) if discovery == Discovery::AfterRoutes => {
+                let reason = Reason::Fallback { pattern: entry.pattern().into(), weight: entry.weight() };
+                fallback = Some(resolve(registrar, reason, entry.route().pins.clone()));
+            }
+            _ => {}
+        }
         Ok(Self { name, steps, discovery, fallback, options, failed: Vec::new() })
     }
 
@@ -297,12 +294,27 @@ impl Plan {
 
     /// Tells what a resolver said. Its addresses are tried next, in its order.
     pub fn resolved(&mut self, resolve: Resolve, answer: Result<Vec<Endpoint>, ResolveError>) {
+        self.answer_ahead(0, resolve, answer);
+    }
+
+    /// Takes out the first resolver whose turn has not come, and its place: to
+    /// explain a plan without executing it.
+    pub fn ask_ahead(&mut self) -> Option<(usize, Resolve)> {
+        let at = self.steps.iter().position(|step| matches!(step, Step::Resolve(_)))?;
+        match self.steps.remove(at)? {
+            Step::Resolve(resolve) => Some((at, resolve)),
+            Step::Attempt(_) => None,
+        }
+    }
+
+    /// Puts the addresses in that place.
+    pub fn answer_ahead(&mut self, at: usize, resolve: Resolve, answer: Result<Vec<Endpoint>, ResolveError>) {
         let resolver = || resolve.resolver.describe();
         let error = match answer {
             Ok(endpoints) if !endpoints.is_empty() => {
-                for endpoint in endpoints.into_iter().take(MAX_ADDRESSES).rev() {
+                for (at, endpoint) in (at..).zip(endpoints.into_iter().take(MAX_ADDRESSES)) {
                     let attempt = resolve.attempt(self.name, endpoint, &self.options);
-                    self.steps.push_front(Step::Attempt(attempt));
+                    self.steps.insert(at, Step::Attempt(attempt));
                 }
                 return;
             }
@@ -317,6 +329,13 @@ impl Plan {
     pub fn give_up(self) -> NoRoute {
         let untried = self.steps.len() + usize::from(self.fallback.is_some());
         NoRoute { name: self.name, attempts: self.failed, discovery: self.discovery, untried }
+    }
+}
+
+impl NoRoute {
+    /// No static route matches; nothing was tried.
+    pub(super) fn unmatched(name: Atom) -> Self {
+        Self { name, attempts: Vec::new(), discovery: Discovery::First, untried: 0 }
     }
 }
 
@@ -425,8 +444,8 @@ impl AttemptError {
             | Self::UnknownVersion { .. } => Stage::Resolve,
             Self::Dial(_) => Stage::Dial,
             Self::TlsNotBuilt => Stage::Tls,
-            Self::Broken(_) | Self::HandshakeTimeout(_) => Stage::Hello,
-            Self::Handshake(error) => stage_of(error),
+            Self::Handshake(HandshakeError::Protocol(error)) => stage_of(error),
+            Self::Handshake(_) => Stage::Hello,
         }
     }
 
@@ -438,14 +457,14 @@ impl AttemptError {
         use ehs::HandshakeError as E;
         matches!(
             self,
-            Self::Handshake(
+            Self::Handshake(HandshakeError::Protocol(
                 E::WrongDigest(_)
                     | E::WrongCertificate
                     | E::WrongName { .. }
                     | E::SameName(_)
                     | E::InvalidName(_)
                     | E::Closed(_)
-            )
+            ))
         )
     }
 }
@@ -524,7 +543,11 @@ impl fmt::Display for Attempt {
         write_address(f, &self.endpoint.host, self.endpoint.port)?;
         let cookie = if self.cookie.is_some() { "the route's cookie" } else { "the node's cookie" };
         let tls = if self.endpoint.tls { ", TLS" } else { "" };
-        write!(f, "{tls}, {cookie}, at most {:?} + {:?}", self.dial_timeout, self.handshake_timeout)
+        write!(f, "{tls}, {cookie}, at most {:?} + {:?}", self.dial_timeout, self.handshake_timeout)?;
+        match self.check() {
+            Ok(()) => Ok(()),
+            Err(error) => write!(f, ": will fail: {error}"),
+        }
     }
 }
 
@@ -544,6 +567,9 @@ impl fmt::Display for Resolve {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "to {}:", self.name)?;
+        for failed in &self.failed {
+            writeln!(f, "  -  {failed}")?;
+        }
         for (number, step) in (1..).zip(&self.steps) {
             writeln!(f, "  {number}. {step}")?;
         }

@@ -1,5 +1,7 @@
 //! How nodes are found: registrars and resolvers.
 
+mod embedded;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use postroad_wire::Version;
 
 use crate::Atom;
+
+pub use embedded::{Embedded, EmbeddedOptions};
 
 /// A future that a trait object returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -52,4 +56,56 @@ pub trait Resolver: Send + Sync + std::fmt::Debug {
 
     /// What it is, for people.
     fn describe(&self) -> String;
+}
+
+/// A resolver that nodes register with.
+pub trait Registrar: Resolver {
+    /// Registers a node, and keeps it registered until [`leave`](Self::leave).
+    fn register(&self, registration: Registration) -> BoxFuture<'_, Result<(), RegisterError>>;
+
+    /// Ends the registration.
+    fn leave(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What a node registers.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The node.
+    pub node: Atom,
+    /// Where it can be reached; empty for a node that only dials.
+    pub endpoints: Vec<Endpoint>,
+    /// Where to run what keeps the registration up.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// Why a node was not registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// Another node has this name.
+    #[error("resource is taken: a node named {node} is registered already; stop it or choose another name")]
+    Taken {
+        /// The name.
+        node: Atom,
+    },
+    /// The registrar's server cannot be reached.
+    #[error("cannot reach the registrar's server on 127.0.0.1:{port}: {source}")]
+    Unreachable {
+        /// Its port.
+        port: u16,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The registrar's server does not answer.
+    #[error("the registrar's server on 127.0.0.1:{port} does not answer; is something else listening there?")]
+    NoAnswer {
+        /// Its port.
+        port: u16,
+    },
+    /// The registrar refused.
+    #[error("the registrar refused: {0}")]
+    Refused(Arc<str>),
+    /// What was to be registered does not fit into its protocol.
+    #[error("this cannot be registered: {0}")]
+    Invalid(Arc<str>),
 }

@@ -1,0 +1,197 @@
+//! What a handler can do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroad_edf::Message;
+
+use super::{Actor, ExitReason, ReplyTo, Timer};
+use crate::error::{CallError, NameError, SendError, SpawnError};
+use crate::node::{DEFAULT_CALL_TIMEOUT, Node, Target, ToTarget, router};
+use crate::process::{Compression, Priority, Process, SpawnOptions};
+use crate::{Alias, Atom, Pid};
+
+/// A process as its own handlers see it: who sent what they are handling, and
+/// everything the process can do.
+#[derive(Debug)]
+pub struct Context {
+    process: Arc<Process>,
+    sender: Pid,
+    reply: Option<ReplyTo>,
+}
+
+impl Context {
+    pub(crate) fn new(process: Arc<Process>) -> Self {
+        let sender = process.parent;
+        Self { process, sender, reply: None }
+    }
+
+    pub(crate) fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// Notes what is handled next.
+    pub(crate) fn begin(&mut self, sender: Pid, reply: Option<ReplyTo>) {
+        self.sender = sender;
+        self.reply = reply;
+    }
+
+    /// This process.
+    pub fn pid(&self) -> Pid {
+        self.process.pid
+    }
+
+    /// Who sent the message or request at hand; the parent during `init`.
+    pub fn sender(&self) -> Pid {
+        self.sender
+    }
+
+    /// Who spawned this process: another process, or the node
+    /// ([`Pid::CORE`](crate::Pid::CORE)).
+    pub fn parent(&self) -> Pid {
+        self.process.parent
+    }
+
+    /// The registered name, if there is one.
+    pub fn name(&self) -> Option<Atom> {
+        self.process.name()
+    }
+
+    /// The node this process lives on.
+    pub fn node(&self) -> Node {
+        Node::from_inner(self.process.node.clone())
+    }
+
+    /// Takes the right to answer the request at hand, to be used later or
+    /// elsewhere; the handler then returns [`Reply::Later`](crate::Reply::Later).
+    /// Nothing while a message is handled, or if it was taken already.
+    pub fn reply_to(&mut self) -> Option<ReplyTo> {
+        self.reply.take()
+    }
+
+    /// Sends a message. Returns when it lies in a local mailbox, or has been
+    /// handed to the connection with the target's node, which is dialed first
+    /// if need be. Waits while that road is congested.
+    ///
+    /// `Ok` does not mean that a remote process got it. Messages of one process
+    /// to another arrive in the order they were sent.
+    ///
+    /// Cancel safe: a dropped future has sent the message or not, never a part.
+    pub async fn send<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
+        router::send(&self.process.node, self.from(), to.to_target()?, message).await
+    }
+
+    /// Sends a message now or not at all: [`SendError::Busy`] if there is no
+    /// connection yet or the road is congested.
+    pub fn try_send<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
+        router::try_send(&self.process.node, self.from(), to.to_target()?, message)
+    }
+
+    /// Sends a request and waits for its answer, five seconds at most.
+    ///
+    /// This process handles nothing else meanwhile; a request to itself is
+    /// refused. Cancellation: a dropped future stops waiting, the answer is
+    /// dropped when it comes.
+    pub async fn call<R: Message>(&self, to: impl ToTarget, request: impl Message) -> Result<R, CallError> {
+        self.call_with_timeout(to, request, DEFAULT_CALL_TIMEOUT).await
+    }
+
+    /// [`call`](Self::call) with a time limit of its own. On the wire the limit
+    /// is rounded up to full seconds.
+    pub async fn call_with_timeout<R: Message>(
+        &self,
+        to: impl ToTarget,
+        request: impl Message,
+        timeout: Duration,
+    ) -> Result<R, CallError> {
+        let to = to.to_target().map_err(SendError::from)?;
+        if to == Target::Pid(self.pid()) {
+            return Err(SendError::NotAllowed.into());
+        }
+        router::call(&self.process.node, self.from(), to, request, timeout).await
+    }
+
+    /// Asks a process to end. It may refuse ([`Actor::handle_exit`]). Asking
+    /// oneself or one's parent is refused; an unknown remote process is no error.
+    pub async fn send_exit(&self, to: Pid, reason: ExitReason) -> Result<(), SendError> {
+        if to == self.pid() || to == self.parent() {
+            return Err(SendError::NotAllowed);
+        }
+        router::send_exit(&self.process.node, self.pid(), to, reason).await
+    }
+
+    /// Sends a message after `delay`. Errors of that send are logged at debug level.
+    pub fn send_after<M: Message>(
+        &self,
+        to: impl ToTarget,
+        message: M,
+        delay: Duration,
+    ) -> Result<Timer, SendError> {
+        Ok(router::send_after(&self.process.node, self.pid(), to.to_target()?, message, delay))
+    }
+
+    /// Sends a copy of a message every `period`, first after one period, until
+    /// it is cancelled, this process has ended or a send fails for good.
+    ///
+    /// # Panics
+    /// If `period` is zero.
+    pub fn send_every<M: Message + Clone + Sync>(
+        &self,
+        to: impl ToTarget,
+        message: M,
+        period: Duration,
+    ) -> Result<Timer, SendError> {
+        Ok(router::send_every(&self.process.node, self.pid(), to.to_target()?, message, period))
+    }
+
+    /// Spawns a child: returns when its `init` is done.
+    pub async fn spawn<A: Actor>(&self, args: A::Args) -> Result<Pid, SpawnError> {
+        self.spawn_with::<A>(args, SpawnOptions::default()).await
+    }
+
+    /// Spawns a child with options.
+    pub async fn spawn_with<A: Actor>(&self, args: A::Args, options: SpawnOptions) -> Result<Pid, SpawnError> {
+        crate::process::spawn::<A>(&self.process.node, self.pid(), args, options).await
+    }
+
+    /// Gives this process a name. A process has at most one.
+    pub fn register_name(&self, name: &str) -> Result<(), NameError> {
+        crate::process::register_name(&self.process, crate::node::process_name(name)?)
+    }
+
+    /// Gives up the registered name.
+    pub fn unregister_name(&self) -> Result<(), NameError> {
+        let name = self.name().ok_or(NameError::Unknown)?;
+        let freed = self.process.node.processes.unregister_name(name, &self.process);
+        if freed { Ok(()) } else { Err(NameError::Unknown) }
+    }
+
+    /// Makes a further address of this process, which can be given away and
+    /// taken back.
+    pub fn create_alias(&self) -> Alias {
+        let alias = self.process.node.new_alias();
+        self.process.node.processes.register_alias(alias, &self.process);
+        alias
+    }
+
+    /// Takes an alias of this process back.
+    pub fn delete_alias(&self, alias: Alias) -> Result<(), NameError> {
+        let freed = self.process.node.processes.unregister_alias(alias, &self.process);
+        if freed { Ok(()) } else { Err(NameError::Unknown) }
+    }
+
+    /// How urgent the messages and requests of this process are from now on.
+    pub fn set_priority(&self, priority: Priority) {
+        self.process.set_priority(priority);
+    }
+
+    /// Packs what this process sends to other nodes from now on, if it is
+    /// longer than the threshold in bytes; `None` sends it as it is.
+    pub fn set_compression(&self, compression: Option<Compression>) {
+        self.process.set_compression(compression);
+    }
+
+    fn from(&self) -> router::From<'_> {
+        router::From::Process(&self.process)
+    }
+}

@@ -1,0 +1,154 @@
+//! What a user of postroad writes: actors and their handlers.
+
+mod context;
+mod exit;
+mod reply;
+mod sets;
+mod timer;
+
+use std::future::Future;
+
+use postroad_edf::{Message, Payload};
+
+pub use context::Context;
+pub use exit::ExitReason;
+pub(crate) use reply::Answered;
+pub use reply::{Reply, ReplyTo};
+pub use sets::{Messages, Requests};
+pub use timer::Timer;
+pub(crate) use timer::{after, every};
+
+use crate::{Pid, process::type_label};
+
+/// A process: a state, and what it does with the messages it gets.
+///
+/// One message is handled at a time. Which messages and requests an actor
+/// understands is part of its type: each type named in [`Messages`](Self::Messages)
+/// needs a [`Handle`], each one in [`Requests`](Self::Requests) an [`Answer`];
+/// everything else reaches [`handle_other`](Self::handle_other) and
+/// [`answer_other`](Self::answer_other).
+///
+/// An idle actor costs its state and an empty mailbox: no task waits for it.
+///
+/// ```
+/// use postroad::{Actor, Answer, Context, ExitReason, Handle, Node, Reply};
+///
+/// struct Counter(u64);
+///
+/// impl Actor for Counter {
+///     type Args = u64;
+///     type Messages = (u32,);
+///     type Requests = (bool,);
+///
+///     async fn init(start: u64, _: &mut Context) -> Result<Self, ExitReason> {
+///         Ok(Counter(start))
+///     }
+/// }
+///
+/// impl Handle<u32> for Counter {
+///     async fn handle(&mut self, more: u32, _: &mut Context) -> Result<(), ExitReason> {
+///         self.0 += u64::from(more);
+///         Ok(())
+///     }
+/// }
+///
+/// impl Answer<bool> for Counter {
+///     type Reply = u64;
+///
+///     async fn answer(&mut self, _: bool, _: &mut Context) -> Result<Reply<u64>, ExitReason> {
+///         Ok(Reply::Now(self.0))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let node = Node::builder("doc-counter@localhost").network(postroad::NetworkMode::Disabled).start().await?;
+/// let counter = node.spawn::<Counter>(40).await?;
+/// node.send(counter, 2u32).await?;
+/// let total: u64 = node.call(counter, true).await?;
+/// assert_eq!(total, 42);
+/// # node.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+pub trait Actor: Sized + Send + 'static {
+    /// What [`init`](Self::init) is given.
+    type Args: Send + 'static;
+    /// The messages it handles, as a tuple: `(Tick, Stop)`, `(Tick,)` or `()`.
+    type Messages: Messages<Self>;
+    /// The requests it answers, as a tuple.
+    type Requests: Requests<Self>;
+
+    /// Makes the state of a new process. Whoever spawns waits for it; an error
+    /// is what `spawn` returns, and the process never existed.
+    ///
+    /// Messages to the name or pid of the new process queue up meanwhile.
+    fn init(args: Self::Args, ctx: &mut Context) -> impl Future<Output = Result<Self, ExitReason>> + Send;
+
+    /// Gets the messages of a type that is not among [`Messages`](Self::Messages):
+    /// other Rust types, dynamic [`Value`](crate::edf::Value)s and
+    /// [`Opaque`](crate::edf::Opaque) ones of a type nobody here knows.
+    /// Logs a warning unless overridden.
+    fn handle_other(
+        &mut self,
+        message: Payload,
+        ctx: &mut Context,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        tracing::warn!(pid = %ctx.pid(), from = %ctx.sender(), actor = type_label::<Self>(), message = message.type_name(), "unhandled message");
+        async { Ok(()) }
+    }
+
+    /// Gets the requests of a type that is not among [`Requests`](Self::Requests).
+    /// Unless overridden logs a warning and answers with the error `not supported`.
+    fn answer_other(
+        &mut self,
+        request: Payload,
+        ctx: &mut Context,
+    ) -> impl Future<Output = Result<Reply<Payload>, ExitReason>> + Send {
+        tracing::warn!(pid = %ctx.pid(), from = %ctx.sender(), actor = type_label::<Self>(), request = request.type_name(), "unhandled request");
+        async { Ok(Reply::Error(postroad_edf::ErrorValue::new("not supported"))) }
+    }
+
+    /// Gets the requests to end that others send ([`Context::send_exit`]).
+    /// Unless overridden the process ends with their reason; an `Ok` lets it live.
+    fn handle_exit(
+        &mut self,
+        from: Pid,
+        reason: ExitReason,
+        ctx: &mut Context,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        let _ = (from, ctx);
+        async { Err(reason) }
+    }
+
+    /// The last thing that runs, with the reason of the end. Not called after a
+    /// kill, a panic or a failed [`init`](Self::init). The process has left
+    /// the node's tables by then: it can still send, nobody can reach it.
+    fn terminated(&mut self, reason: &ExitReason, ctx: &mut Context) -> impl Future<Output = ()> + Send {
+        let _ = (reason, ctx);
+        async {}
+    }
+}
+
+/// How an actor handles messages of type `M`.
+pub trait Handle<M: Message>: Actor {
+    /// Handles one message; [`Context::sender`] tells whose. An error ends the
+    /// process with that reason.
+    ///
+    /// Dropped at an await point if the process is killed meanwhile.
+    fn handle(&mut self, message: M, ctx: &mut Context) -> impl Future<Output = Result<(), ExitReason>> + Send;
+}
+
+/// How an actor answers requests of type `R`.
+pub trait Answer<R: Message>: Actor {
+    /// What the answer is made of.
+    type Reply: Message;
+
+    /// Answers one request: now, later ([`Context::reply_to`]), or with an
+    /// error. An `Err` ends the process, and the caller is told so.
+    fn answer(
+        &mut self,
+        request: R,
+        ctx: &mut Context,
+    ) -> impl Future<Output = Result<Reply<Self::Reply>, ExitReason>> + Send;
+}

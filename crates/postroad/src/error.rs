@@ -1,0 +1,193 @@
+//! What can go wrong, one type per operation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroad_edf::{AtomError, DecodeError, EncodeError, ErrorValue};
+
+use crate::actor::ExitReason;
+use crate::network::ConnectError;
+use crate::Atom;
+
+/// Why a message was not sent. The message is gone; nothing else happened.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// No such process, name or alias on this node.
+    #[error("unknown process")]
+    ProcessUnknown,
+    /// The mailbox of the process is bounded and full.
+    #[error("process mailbox is full")]
+    MailboxFull,
+    /// The target is a process of a node's earlier life: that node was
+    /// restarted since.
+    #[error("process ID belongs to the previous incarnation of {node}")]
+    Incarnation {
+        /// The node that was restarted.
+        node: Atom,
+    },
+    /// No road to the target's node; says what was tried.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection to the target's node ended before the message was handed over.
+    #[error("no connection with {node}")]
+    NoConnection {
+        /// The node that was lost.
+        node: Atom,
+    },
+    /// Only `try_send`: sending would have to wait, because there is no
+    /// connection yet or the road is congested.
+    #[error("the road to {node} is busy")]
+    Busy {
+        /// The node in question.
+        node: Atom,
+    },
+    /// The message has no EDF form that the peer can read.
+    #[error("the message cannot be encoded: {0}")]
+    Encode(Arc<EncodeError>),
+    /// The message is longer than the peer accepts.
+    #[error("too large: a frame of {size} bytes, {node} accepts {limit}")]
+    TooLarge {
+        /// The peer.
+        node: Atom,
+        /// The length of the frame, in bytes.
+        size: usize,
+        /// The longest frame the peer accepts, in bytes.
+        limit: usize,
+    },
+    /// The target is no valid name.
+    #[error("not a target: {0}")]
+    Target(#[from] AtomError),
+    /// A process may not ask this of itself.
+    #[error("not allowed")]
+    NotAllowed,
+    /// This node has been stopped.
+    #[error("node terminated")]
+    NodeStopped,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The request was not sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// No answer came in time. The request may or may not have been handled.
+    #[error("timed out after {0:?}")]
+    Timeout(Duration),
+    /// The callee ended, or dropped the request without an answer.
+    #[error("the process ended or dropped the request without an answer")]
+    NoAnswer,
+    /// The connection was lost while waiting. The request may or may not have
+    /// been handled.
+    #[error("lost the connection with {node} while waiting for the answer")]
+    NoConnection {
+        /// The node that was lost.
+        node: Atom,
+    },
+    /// The callee answered with this error.
+    #[error("answered with an error: {0}")]
+    Answer(ErrorValue),
+    /// The answer is of another type than the caller asked for.
+    #[error("the answer is a {got}, not a {expected}")]
+    UnexpectedAnswer {
+        /// The type that was asked for.
+        expected: &'static str,
+        /// The type that came.
+        got: &'static str,
+    },
+    /// The answer could not be decoded.
+    #[error("the answer cannot be decoded: {0}")]
+    Decode(Arc<DecodeError>),
+}
+
+impl From<DecodeError> for CallError {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(Arc::new(error))
+    }
+}
+
+/// Why there is no new process.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// Another process has that name.
+    #[error("resource is taken: a process named {name} is running")]
+    NameTaken {
+        /// The name.
+        name: Atom,
+    },
+    /// The name is empty or too long.
+    #[error("not a name: {0}")]
+    Name(#[from] InvalidName),
+    /// The actor's `init` refused.
+    #[error("init failed: {0}")]
+    Init(ExitReason),
+    /// This node has been stopped.
+    #[error("node terminated")]
+    NodeStopped,
+}
+
+/// Why a name or alias was not (un)registered.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// The process has a name already, or another one has this name.
+    #[error("resource is taken: {name}")]
+    Taken {
+        /// The name in the way.
+        name: Atom,
+    },
+    /// The process has no such name or alias.
+    #[error("unknown name")]
+    Unknown,
+    /// The name is empty or too long.
+    #[error("not a name: {0}")]
+    Invalid(#[from] InvalidName),
+    /// The process has ended.
+    #[error("process terminated")]
+    ProcessTerminated,
+}
+
+/// Why a text is no name.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidName {
+    /// It has no character.
+    #[error("it is empty")]
+    Empty,
+    /// It does not fit into an atom.
+    #[error(transparent)]
+    Atom(#[from] AtomError),
+    /// A node name is `name@host`: one `@` with something on both sides.
+    #[error("{0:?} is not of the form name@host (example: node@localhost)")]
+    Node(String),
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The node's name.
+    #[error("node name: {0}")]
+    Name(#[from] InvalidName),
+    /// An acceptor could not listen.
+    #[error("cannot listen on {host}, ports {first} to {last}: {source}; give the acceptor another port or range")]
+    Listen {
+        /// The host of the acceptor.
+        host: String,
+        /// The first port that was tried.
+        first: u16,
+        /// The last port that was tried.
+        last: u16,
+        /// What the system said to the last one.
+        source: std::io::Error,
+    },
+    /// The registrar refused the node.
+    #[error("unable to register the node: {0}")]
+    Register(#[from] crate::registrar::RegisterError),
+    /// `start` was called outside of a tokio runtime.
+    #[error("no tokio runtime: call start() within one")]
+    NoRuntime,
+}

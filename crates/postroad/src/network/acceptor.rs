@@ -1,0 +1,281 @@
+//! Listens, and hands accepted streams to the handshake.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use postroad_wire::Cookie;
+use postroad_wire::ehs::{Introduction, JoinRequest};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
+use super::transport::Stream;
+use crate::error::StartError;
+use crate::node::NodeInner;
+
+/// The port acceptors try first: Ergo's default.
+pub const DEFAULT_PORT: u16 = 11144;
+
+/// How many handshakes an acceptor carries on at once, and how many of them
+/// with one address. More are closed at once: the connection costs nothing yet.
+const HANDSHAKES: usize = 256;
+const HANDSHAKES_PER_ADDRESS: usize = 64;
+
+/// Where a node listens, and what it tells others about it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct AcceptorOptions {
+    /// The host name or address to bind; the host part of the node's name
+    /// if absent.
+    pub bind_host: Option<String>,
+    /// The first port to try; 0 lets the system choose one.
+    pub port: u16,
+    /// How many ports to try, from `port` upwards.
+    pub port_count: u16,
+    /// The host that others are told to dial, if it is not the host part of the
+    /// node's name (NAT, containers).
+    pub advertise_host: Option<String>,
+    /// The port that others are told to dial, if it is not the one listened on.
+    pub advertise_port: Option<u16>,
+    /// The cookie of whoever comes in here; the node's if absent.
+    pub cookie: Option<Cookie>,
+}
+
+impl Default for AcceptorOptions {
+    /// Binds the node's host, ports from 11144 up to 50000, as Ergo does.
+    fn default() -> Self {
+        Self {
+            bind_host: None,
+            port: DEFAULT_PORT,
+            port_count: 50000 - DEFAULT_PORT,
+            advertise_host: None,
+            advertise_port: None,
+            cookie: None,
+        }
+    }
+}
+
+impl AcceptorOptions {
+    /// Listens on exactly this address. Port 0 lets the system choose.
+    pub fn bind(host: impl Into<String>, port: u16) -> Self {
+        Self { bind_host: Some(host.into()), port, port_count: 1, ..Self::default() }
+    }
+
+    /// Tries this many ports from the first one upwards.
+    pub fn port_count(mut self, count: u16) -> Self {
+        self.port_count = count;
+        self
+    }
+
+    /// Tells others to dial this address instead of the one listened on.
+    pub fn advertise(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.advertise_host = Some(host.into());
+        self.advertise_port = Some(port);
+        self
+    }
+
+    /// Demands this cookie from whoever comes in here.
+    pub fn cookie(mut self, cookie: impl Into<Cookie>) -> Self {
+        self.cookie = Some(cookie.into());
+        self
+    }
+}
+
+/// A listening acceptor, as [`Network::acceptors`](super::Network::acceptors) shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AcceptorInfo {
+    /// The address it listens on.
+    pub address: SocketAddr,
+    /// The host that others are told, if it is not that of the node's name.
+    pub advertise_host: Option<String>,
+    /// The port that others are told.
+    pub advertise_port: u16,
+    /// Whether it has a cookie of its own.
+    pub own_cookie: bool,
+}
+
+/// A bound listener that does not accept yet.
+pub(crate) struct Bound {
+    listener: TcpListener,
+    cookie: Option<Cookie>,
+    pub(crate) info: AcceptorInfo,
+}
+
+/// Binds the first free port of the range.
+pub(crate) async fn bind(node_host: &str, options: &AcceptorOptions) -> Result<Bound, StartError> {
+    let host = options.bind_host.as_deref().unwrap_or(node_host);
+    let last = options.port.saturating_add(options.port_count.saturating_sub(1));
+    let failed = |source| StartError::Listen { host: host.to_owned(), first: options.port, last, source };
+    let addresses: Vec<SocketAddr> =
+        tokio::net::lookup_host((host, options.port)).await.map_err(failed)?.collect();
+    let mut error = std::io::Error::new(std::io::ErrorKind::NotFound, "the host name has no address");
+    for port in options.port..=last {
+        for address in &addresses {
+            match listen(SocketAddr::new(address.ip(), port)) {
+                Ok(listener) => {
+                    let address = listener.local_addr().map_err(failed)?;
+                    let info = AcceptorInfo {
+                        address,
+                        advertise_host: options.advertise_host.clone(),
+                        advertise_port: options.advertise_port.unwrap_or(address.port()),
+                        own_cookie: options.cookie.is_some(),
+                    };
+                    return Ok(Bound { listener, cookie: options.cookie.clone(), info });
+                }
+                Err(busy) => error = busy,
+            }
+        }
+    }
+    Err(failed(error))
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restarted node gets its port back at once.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts until the node stops. Each handshake runs by itself, within one
+/// deadline: a silent or slow client holds up nobody.
+pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
+    let acceptor = Arc::new(Acceptor {
+        node: node.clone(),
+        cookie: bound.cookie,
+        info: bound.info,
+        places: Arc::new(Semaphore::new(HANDSHAKES)),
+        per_address: Mutex::default(),
+    });
+    let doors = node.network.doors.clone();
+    node.tasks.spawn_on(
+        async move {
+            tokio::select! {
+                () = doors.cancelled() => {}
+                () = acceptor.accept_all(bound.listener) => {}
+            }
+        },
+        &node.runtime,
+    );
+}
+
+struct Acceptor {
+    node: Arc<NodeInner>,
+    cookie: Option<Cookie>,
+    info: AcceptorInfo,
+    places: Arc<Semaphore>,
+    per_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Acceptor {
+    async fn accept_all(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((socket, from)) => match self.clone().place(from.ip()) {
+                    Some(place) => {
+                        let acceptor = self.clone();
+                        let serve = async move { acceptor.serve(socket, from, place).await };
+                        self.node.tasks.spawn_on(serve, &self.node.runtime);
+                    }
+                    None => tracing::warn!(%from, "too many handshakes under way: connection closed"),
+                },
+                Err(error) => {
+                    tracing::warn!(address = %self.info.address, %error, "cannot accept");
+                    // Out of file descriptors, most likely: give others time to close some.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
+        let node = self.node.clone();
+        let handshake = async {
+            let mut stream = Stream::tcp(socket)?;
+            let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
+            let local = node.network.introduction(&node);
+            let timeout = node.network.options.handshake_timeout;
+            let accepted = handshake::accept(&mut stream, local, cookie, timeout, &*self).await?;
+            Ok::<_, HandshakeError>((stream, accepted))
+        };
+        let outcome = tokio::select! {
+            () = node.network.doors.cancelled() => return,
+            outcome = handshake => outcome,
+        };
+        drop(place);
+        match outcome {
+            Ok((stream, Accepted::Connection(established))) => {
+                node.network.accepted(&node, stream, established);
+            }
+            Ok((stream, Accepted::Link(request, joined))) => {
+                if let Some(connection) = node.network.connected(request.node) {
+                    connection.add_link(stream, joined.tail);
+                }
+            }
+            Err(HandshakeError::Duplicate(peer)) => tracing::debug!(%from, %peer, "second connection refused"),
+            Err(error) => tracing::warn!(%from, %error, "handshake failed"),
+        }
+    }
+
+    fn place(self: Arc<Self>, address: IpAddr) -> Option<Place> {
+        let permit = self.places.clone().try_acquire_owned().ok()?;
+        {
+            let mut per_address = self.per_address.lock();
+            let count = per_address.entry(address).or_default();
+            if *count >= HANDSHAKES_PER_ADDRESS {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Place { acceptor: self, address, _permit: permit })
+    }
+}
+
+impl Doorkeeper for Acceptor {
+    fn admit_link(&self, request: &JoinRequest) -> bool {
+        self.node.network.connected(request.node).is_some_and(|connection| {
+            connection.id == request.connection_id
+                && connection.has_room()
+                && connection.join_salt_is_new(&request.salt)
+        })
+    }
+
+    fn admit_peer(&self, peer: &Introduction) -> bool {
+        self.node.network.admits(&self.node, peer.node, peer.creation)
+    }
+
+    fn pool(&self, stream: &Stream) -> (u16, Vec<String>) {
+        let address = match (&self.info.advertise_host, stream.local_addr()) {
+            (Some(host), _) => format!("{host}:{}", self.info.advertise_port),
+            (None, Ok(address)) => address.to_string(),
+            (None, Err(_)) => self.info.address.to_string(),
+        };
+        (self.node.network.options.pool_size, vec![address])
+    }
+}
+
+/// A handshake's place among those under way.
+struct Place {
+    acceptor: Arc<Acceptor>,
+    address: IpAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut per_address = self.acceptor.per_address.lock();
+        if let Some(count) = per_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                per_address.remove(&self.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Executes plans: one attempt per peer at a time, everyone else waits for the
+//! same outcome.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::connection::{Connection, Redial};
+use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Resolve, Step};
+use super::transport::Stream;
+use super::{NetworkInner, NetworkMode, NetworkOptions, handshake};
+use crate::Atom;
+use crate::error::InvalidName;
+use crate::node::NodeInner;
+use crate::registrar::{Endpoint, ResolveError, Resolver};
+
+/// Why there is no connection.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nothing led there; says what was tried.
+    #[error(transparent)]
+    NoRoute(Arc<NoRoute>),
+    /// The name is no node name.
+    #[error("not a node name: {0}")]
+    Name(InvalidName),
+    /// The name is that of this node.
+    #[error("not allowed: {0} is this node itself")]
+    OwnName(Atom),
+    /// This node has no network, or has been stopped.
+    #[error("network stack is stopped")]
+    Stopped,
+}
+
+type Outcome = Result<Arc<Connection>, ConnectError>;
+
+/// Whom this node is dialing.
+#[derive(Default)]
+pub(super) struct Dialing {
+    peers: Mutex<HashMap<Atom, watch::Receiver<Option<Outcome>>>>,
+    /// Notified whenever a connection is made.
+    connected: Notify,
+}
+
+impl Dialing {
+    pub(super) fn is_dialing(&self, peer: Atom) -> bool {
+        self.peers.lock().contains_key(&peer)
+    }
+
+    pub(super) fn connected(&self) {
+        self.connected.notify_waiters();
+    }
+}
+
+impl NetworkInner {
+    /// The connection with a node: the one there is, or a new one.
+    pub(crate) async fn connection(&self, node: &Arc<NodeInner>, peer: Atom) -> Outcome {
+        if let Some(connection) = self.connected(peer) {
+            return Ok(connection);
+        }
+        let mut outcome = self.dial(node, peer)?;
+        match outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Err(ConnectError::Stopped)),
+            Err(_) => Err(ConnectError::Stopped),
+        }
+    }
+
+    /// Begins to connect, unless somebody has begun already.
+    pub(crate) fn connect_in_background(&self, node: &Arc<NodeInner>, peer: Atom) {
+        let _ = self.dial(node, peer);
+    }
+
+    fn dial(
+        &self,
+        node: &Arc<NodeInner>,
+        peer: Atom,
+    ) -> Result<watch::Receiver<Option<Outcome>>, ConnectError> {
+        if self.mode == NetworkMode::Disabled || node.is_stopping() {
+            return Err(ConnectError::Stopped);
+        }
+        if peer == node.name {
+            return Err(ConnectError::OwnName(peer));
+        }
+        let mut peers = self.dialing.peers.lock();
+        if let Some(outcome) = peers.get(&peer) {
+            return Ok(outcome.clone());
+        }
+        let (publish, outcome) = watch::channel(None);
+        peers.insert(peer, outcome.clone());
+        let dialer = node.clone();
+        node.tasks.spawn_on(
+            async move {
+                let network = &dialer.network;
+                let result = tokio::select! {
+                    () = dialer.stopping.cancelled() => Err(ConnectError::Stopped),
+                    result = network.execute(&dialer, peer) => result,
+                };
+                network.dialing.peers.lock().remove(&peer);
+                publish.send_replace(Some(result));
+            },
+            &node.runtime,
+        );
+        Ok(outcome)
+    }
+
+    /// How this node would reach another one now.
+    fn plan(&self, node: &NodeInner, peer: Atom) -> Result<Plan, ConnectError> {
+        let routes = self.routes.lookup(peer.as_str());
+        let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
+        Ok(Plan::new(node.name, peer, &routes, registrar, PlanOptions::from(&self.options))?)
+    }
+
+    /// The plan for a node, with all resolvers asked.
+    pub(super) async fn explain(&self, node: &NodeInner, peer: Atom) -> Result<Plan, ConnectError> {
+        let mut plan = self.plan(node, peer)?;
+        while let Some((at, resolve)) = plan.ask_ahead() {
+            let answer = ask(&resolve, peer, resolve.timeout).await;
+            plan.answer_ahead(at, resolve, answer);
+        }
+        Ok(plan)
+    }
+
+    async fn execute(&self, node: &Arc<NodeInner>, peer: Atom) -> Outcome {
+        let mut plan = self.plan(node, peer)?;
+        let deadline = Instant::now() + self.options.connect_timeout;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        while !left().is_zero()
+            && let Some(step) = plan.next_step()
+        {
+            match step {
+                Step::Attempt(attempt) => match self.attempt(node, peer, &attempt, left()).await {
+                    Ok(connection) => return Ok(connection),
+                    Err(error) => plan.failed(attempt, error),
+                },
+                Step::Resolve(resolve) => {
+                    let answer = ask(&resolve, peer, resolve.timeout.min(left())).await;
+                    plan.resolved(resolve, answer);
+                }
+            }
+            // The peer may have dialed meanwhile.
+            if let Some(connection) = self.connected(peer) {
+                return Ok(connection);
+            }
+        }
+        Err(ConnectError::NoRoute(Arc::new(plan.give_up())))
+    }
+
+    async fn attempt(
+        &self,
+        node: &Arc<NodeInner>,
+        peer: Atom,
+        attempt: &Attempt,
+        left: Duration,
+    ) -> Result<Arc<Connection>, AttemptError> {
+        let Attempt { endpoint, cookie, flags, dial_timeout, handshake_timeout, .. } = attempt;
+        let cookie = cookie.clone().unwrap_or_else(|| self.cookie());
+        let mut introduction = self.introduction(node);
+        if let Some(flags) = *flags {
+            let introduction = Arc::make_mut(&mut introduction);
+            introduction.flags = introduction.flags & flags;
+        }
+        let started = Instant::now();
+        let mut stream = Stream::dial(&endpoint.host, endpoint.port, left.min(*dial_timeout))
+            .await
+            .map_err(|error| AttemptError::Dial(Arc::new(error)))?;
+        let left = left.saturating_sub(started.elapsed()).min(*handshake_timeout);
+        let established = handshake::dial(&mut stream, introduction, peer, cookie.clone(), left).await?;
+        let mut addresses = vec![(stream.peer_addr().ip().to_string(), stream.peer_addr().port())];
+        addresses.extend(established.dsn.iter().filter_map(|dsn| {
+            let (host, port) = dsn.rsplit_once(':')?;
+            Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
+        }));
+        addresses.dedup();
+        let redial =
+            Redial { addresses, cookie, dial_timeout: *dial_timeout, handshake_timeout: *handshake_timeout };
+        Ok(self.dialed(node, stream, established, redial))
+    }
+}
+
+async fn ask(resolve: &Resolve, peer: Atom, timeout: Duration) -> Result<Vec<Endpoint>, ResolveError> {
+    tokio::time::timeout(timeout, resolve.resolver.resolve(peer))
+        .await
+        .unwrap_or(Err(ResolveError::Timeout(timeout)))
+}
+
+impl From<OwnName> for ConnectError {
+    fn from(OwnName(name): OwnName) -> Self {
+        Self::OwnName(name)
+    }
+}
+
+impl From<&NetworkOptions> for PlanOptions {
+    fn from(options: &NetworkOptions) -> Self {
+        Self {
+            on_failure: options.on_failure,
+            dial_timeout: options.dial_timeout,
+            handshake_timeout: options.handshake_timeout,
+        }
+    }
+}

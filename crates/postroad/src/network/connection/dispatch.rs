@@ -1,0 +1,194 @@
+//! What comes in: frames to mailboxes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use postroad_edf::{DecodeError, Decoder, ErrorValue, Payload};
+use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
+
+use super::Connection;
+use crate::actor::{Answered, ExitReason, ReplyTo};
+use crate::error::{CallError, SendError};
+use crate::node::{Target, router};
+use crate::process::{Envelope, Priority};
+use crate::{Alias, Atom, Pid, ProcessId};
+
+/// Why a frame was dropped. It costs the sender that frame, nobody else anything.
+#[derive(Debug, thiserror::Error)]
+enum Dropped {
+    #[error(transparent)]
+    Frame(#[from] enp::FrameError),
+    #[error("the payload cannot be decoded: {0}")]
+    Payload(#[from] DecodeError),
+    #[error("it names the atom {0}, which the peer has not announced")]
+    UnknownAtom(u16),
+    #[error("its name is not UTF-8")]
+    NameNotUtf8,
+    #[error("no process here has the name it is for")]
+    UnknownName,
+    #[error("it cannot be unpacked: {0}")]
+    Unpack(#[from] enp::compress::UnpackError),
+    #[error("frames of type {0} are not handled here")]
+    Unhandled(u8),
+}
+
+impl Connection {
+    /// Handles one complete frame.
+    pub(super) fn handle_frame(self: &Arc<Self>, frame: &[u8]) {
+        if let Err(dropped) = self.dispatch(frame, false) {
+            tracing::warn!(peer = %self.peer.name, reason = %dropped, "frame dropped");
+        }
+    }
+
+    fn dispatch(self: &Arc<Self>, frame: &[u8], unpacked: bool) -> Result<(), Dropped> {
+        let Frame { head, payload, .. } = Frame::parse(frame)?;
+        match head {
+            Head::Message { from, delivery, message_id, to } => {
+                self.message(from, delivery, message_id, to, payload)
+            }
+            Head::Request { from, delivery, reference, to } => {
+                self.request_in(from, delivery, reference, to, payload)
+            }
+            Head::Response { reference, .. } => {
+                self.answered(reference, || self.payload(payload).map_err(CallError::from));
+                Ok(())
+            }
+            Head::ResponseError { reference, code, .. } | Head::Ack { reference, code, .. } => {
+                self.answered(reference, || self.refusal(code, payload));
+                Ok(())
+            }
+            Head::Exit { from, to } => self.exit_in(from, to, payload),
+            Head::Compressed { method, unpacked_len } if !unpacked => {
+                let inner =
+                    enp::compress::unpack(method, unpacked_len, payload, self.limits.max_frame as u64)?;
+                self.dispatch(&inner, true)
+            }
+            Head::Keepalive => Ok(()),
+            _ => Err(Dropped::Unhandled(frame[7])),
+        }
+    }
+
+    fn message(
+        &self,
+        from: u64,
+        delivery: Delivery,
+        message_id: u64,
+        to: enp::Target<'_>,
+        payload: &[u8],
+    ) -> Result<(), Dropped> {
+        self.counters.messages_in.fetch_add(1, Ordering::Relaxed);
+        let target = self.own(to)?;
+        let payload = self.payload(payload)?;
+        let envelope = Envelope::Message { from: self.peer_pid(from), payload };
+        let delivered = router::deliver(self.node(), &target, envelope, delivery.priority.into());
+        if delivery.important {
+            let code = match &delivered {
+                Ok(()) => Code::Ok,
+                Err(SendError::MailboxFull) => Code::MailboxFull,
+                Err(_) => Code::UnknownProcess,
+            };
+            self.respond_code(addressed(to), from, [message_id, 0, 0], code);
+        }
+        if let Err(error) = delivered {
+            tracing::debug!(peer = %self.peer.name, ?target, %error, "message for nobody");
+        }
+        Ok(())
+    }
+
+    fn request_in(
+        self: &Arc<Self>,
+        from: u64,
+        delivery: Delivery,
+        reference: [u64; 3],
+        to: enp::Target<'_>,
+        payload: &[u8],
+    ) -> Result<(), Dropped> {
+        self.counters.messages_in.fetch_add(1, Ordering::Relaxed);
+        let (target, payload) = match self.own(to).and_then(|target| Ok((target, self.payload(payload)?))) {
+            Ok(understood) => understood,
+            Err(dropped) => {
+                // The caller gets an answer where a plain drop would leave it to its timeout.
+                let reason = ErrorValue::new(format!("malformed value: {dropped}"));
+                self.respond_now(addressed(to), from, reference, &Err(reason));
+                return Err(dropped);
+            }
+        };
+        let reply = ReplyTo::remote(self.clone(), from, reference, addressed(to));
+        let envelope = Envelope::Request { from: self.peer_pid(from), payload, reply };
+        // A request that cannot be delivered is answered by the end of its envelope.
+        if let Err(error) = router::deliver(self.node(), &target, envelope, delivery.priority.into()) {
+            tracing::debug!(peer = %self.peer.name, ?target, %error, "request for nobody");
+        }
+        Ok(())
+    }
+
+    fn exit_in(&self, from: u64, to: u64, payload: &[u8]) -> Result<(), Dropped> {
+        let reason: ErrorValue = self.decoder(payload).top()?;
+        let envelope =
+            Envelope::Exit { from: self.peer_pid(from), reason: ExitReason::from_text(&reason.text().to_string_lossy()) };
+        // An exit for a process that is gone has what it wanted.
+        let _ = router::deliver(self.node(), &Target::Pid(self.own_pid(to)), envelope, Priority::Max);
+        Ok(())
+    }
+
+    fn answered(&self, reference: [u64; 3], answer: impl FnOnce() -> Answered) {
+        if !self.node().calls.answer(reference, answer) {
+            tracing::debug!(peer = %self.peer.name, "answer that nobody waits for");
+        }
+    }
+
+    fn refusal(&self, code: Code, payload: &[u8]) -> Answered {
+        match code {
+            Code::Ok => Ok(Payload::new(())),
+            Code::UnknownProcess => Err(SendError::ProcessUnknown.into()),
+            Code::MailboxFull => Err(SendError::MailboxFull.into()),
+            Code::Terminated => Err(CallError::NoAnswer),
+            Code::Error => Err(CallError::Answer(self.decoder(payload).top()?)),
+        }
+    }
+
+    fn payload(&self, bytes: &[u8]) -> Result<Payload, DecodeError> {
+        self.decoder(bytes).payload()
+    }
+
+    fn decoder<'a>(&'a self, bytes: &'a [u8]) -> Decoder<'a> {
+        Decoder::new(bytes, &self.decode, &self.node().registry)
+    }
+
+    fn peer_pid(&self, id: u64) -> Pid {
+        Pid { node: self.peer.name, id, creation: self.peer.creation }
+    }
+
+    fn own_pid(&self, id: u64) -> Pid {
+        Pid { node: self.node().name, id, creation: self.node().creation }
+    }
+
+    fn own(&self, to: enp::Target<'_>) -> Result<Target, Dropped> {
+        Ok(match to {
+            enp::Target::Pid(id) => Target::Pid(self.own_pid(id)),
+            enp::Target::Alias(id) => {
+                Target::Alias(Alias { node: self.node().name, creation: self.node().creation, id })
+            }
+            enp::Target::Name(name) => {
+                let wire = match name {
+                    Name::Cached(id) => self.decode.atom(id).ok_or(Dropped::UnknownAtom(id))?,
+                    Name::Inline(bytes) => {
+                        let text = std::str::from_utf8(bytes).map_err(|_| Dropped::NameNotUtf8)?;
+                        // Not interned: a name that nobody here has is nobody's.
+                        Atom::existing(text).ok_or(Dropped::UnknownName)?
+                    }
+                };
+                let name = self.decode.mapping.as_ref().map_or(wire, |mapping| mapping.local(wire));
+                Target::Name(ProcessId { name, node: Atom::empty() })
+            }
+        })
+    }
+}
+
+/// The number of the addressed process, if it was addressed by number.
+fn addressed(to: enp::Target<'_>) -> u64 {
+    match to {
+        enp::Target::Pid(id) => id,
+        enp::Target::Name(_) | enp::Target::Alias(_) => 0,
+    }
+}

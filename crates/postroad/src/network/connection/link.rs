@@ -1,0 +1,251 @@
+//! One link (socket) of a connection: its writer and its reader.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use postroad_wire::enp::{self, Split};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Connection, LinkLoss};
+use crate::network::transport::{ReadHalf, Stream, WriteHalf};
+
+/// A reader starts with this much room and grows to `READ_MAX` while reads fill it.
+const READ_MIN: usize = 16 << 10;
+const READ_MAX: usize = 256 << 10;
+
+/// How long a reader of a new link waits at most for the older links to be read.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// What others know of a running link.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    /// Cancelled when either half has failed, or the connection ends.
+    pub(super) dead: CancellationToken,
+    /// Asks the reader to say when it has read everything that has arrived.
+    settle: watch::Sender<u64>,
+    /// The last such request that the reader has answered.
+    settled: watch::Receiver<u64>,
+    pub(super) since: Instant,
+}
+
+/// Starts a link in slot `index`, which must be linked to it already.
+///
+/// `elders` are the links that were there before: nothing of this one is
+/// handled until what has arrived on them has been. A peer that replaces a dead
+/// link sends on the new one what comes after the old one's, and ours may not
+/// have noticed yet that the old one is dead.
+pub(super) fn start(
+    connection: &Arc<Connection>,
+    index: usize,
+    stream: Stream,
+    tail: Vec<u8>,
+    elders: Vec<Link>,
+) -> Link {
+    let (read, write) = stream.split();
+    let (settle, asked) = watch::channel(0);
+    let (answer, settled) = watch::channel(0);
+    let link = Link { dead: connection.ended.child_token(), settle, settled, since: Instant::now() };
+    let node = connection.node();
+    let (reader, writer) = (connection.clone(), connection.clone());
+    let peer = connection.peer.name;
+    let (dead, guard) = (link.dead.clone(), link.dead.clone().drop_guard());
+    node.tasks.spawn_on(
+        async move {
+            let _guard = guard;
+            settle_all(elders).await;
+            let incoming = Incoming { connection: reader, half: read, asked, answer };
+            let loss = tokio::select! {
+                biased;
+                () = dead.cancelled() => LinkLoss::Closed,
+                loss = incoming.run(tail) => loss,
+            };
+            dead.cancel();
+            if !matches!(loss, LinkLoss::Closed) {
+                tracing::warn!(peer = %peer, link = index, %loss, "link closed");
+            }
+        },
+        &node.runtime,
+    );
+    let (dead, started) = (link.dead.clone(), link.since);
+    node.tasks.spawn_on(
+        async move {
+            let loss = write_all(&writer, index, write, &dead).await;
+            dead.cancel();
+            writer.link_lost(index, started, loss);
+        },
+        &node.runtime,
+    );
+    link
+}
+
+/// Waits until everything that has arrived on these links has been handled.
+async fn settle_all(elders: Vec<Link>) {
+    let all = async {
+        for mut elder in elders {
+            let mut request = 0;
+            elder.settle.send_modify(|asked| {
+                *asked += 1;
+                request = *asked;
+            });
+            // An error means that the reader has ended: it has read everything.
+            let _ = elder.settled.wait_for(|answered| *answered >= request).await;
+        }
+    };
+    let _ = tokio::time::timeout(SETTLE, all).await;
+}
+
+/// Writes batches until the link or the connection ends.
+async fn write_all(
+    connection: &Connection,
+    index: usize,
+    mut half: WriteHalf,
+    dead: &CancellationToken,
+) -> LinkLoss {
+    let slot = &connection.slots[index];
+    let mut batch = Vec::new();
+    loop {
+        batch.clear();
+        if !slot.take(&mut batch) {
+            tokio::select! {
+                biased;
+                () = dead.cancelled() => break LinkLoss::Closed,
+                () = slot.filled() => continue,
+            }
+        }
+        let mut written = 0;
+        while written < batch.len() {
+            let outcome = tokio::select! {
+                biased;
+                () = dead.cancelled() => Ok(0),
+                outcome = half.write(&batch[written..]) => outcome,
+            };
+            match outcome {
+                Ok(0) => {
+                    slot.give_back(&batch, written);
+                    return LinkLoss::Closed;
+                }
+                Ok(n) => written += n,
+                Err(error) => {
+                    slot.give_back(&batch, written);
+                    return LinkLoss::Io(error);
+                }
+            }
+        }
+        connection.counters.bytes_out.fetch_add(batch.len() as u64, Ordering::Relaxed);
+    }
+}
+
+struct Incoming {
+    connection: Arc<Connection>,
+    half: ReadHalf,
+    asked: watch::Receiver<u64>,
+    answer: watch::Sender<u64>,
+}
+
+impl Incoming {
+    /// Reads and handles frames until the link ends. `tail` is what came in
+    /// behind the handshake.
+    async fn run(mut self, tail: Vec<u8>) -> LinkLoss {
+        let mut buffer = tail;
+        let mut filled = buffer.len();
+        let mut start = 0;
+        loop {
+            match self.handle_frames(&buffer[start..filled]) {
+                Ok(0) => {}
+                Ok(handled) => {
+                    start += handled;
+                    // Whoever got something may be waiting for this thread.
+                    tokio::task::yield_now().await;
+                }
+                Err(loss) => return loss,
+            }
+            make_room(&mut buffer, &mut start, &mut filled);
+            match self.read(&mut buffer[filled..]).await {
+                Ok(0) => return LinkLoss::Closed,
+                Ok(n) => {
+                    self.connection.counters.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
+                    filled += n;
+                }
+                Err(error) => return LinkLoss::Io(error),
+            }
+        }
+    }
+
+    /// Handles the complete frames at the front; how many bytes they have.
+    fn handle_frames(&self, bytes: &[u8]) -> Result<usize, LinkLoss> {
+        let mut left = bytes;
+        while let Split::Frame { frame, rest } = enp::split(left, self.connection.limits.max_frame as u64)? {
+            self.connection.handle_frame(frame);
+            left = rest;
+        }
+        Ok(bytes.len() - left.len())
+    }
+
+    /// Reads something. Before it waits it answers who asked whether
+    /// everything that arrived has been handled.
+    async fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let request = *self.asked.borrow_and_update();
+            if request > *self.answer.borrow() {
+                if self.half.has_arrived()? {
+                    return self.half.read(room).await;
+                }
+                self.answer.send_replace(request);
+            }
+            tokio::select! {
+                read = self.half.read(room) => return read,
+                changed = self.asked.changed() => if changed.is_err() { return self.half.read(room).await },
+            }
+        }
+    }
+}
+
+/// Moves what is left to the front, and grows the buffer if it is full or a
+/// long frame is coming in: by what has arrived, not by what was announced.
+fn make_room(buffer: &mut Vec<u8>, start: &mut usize, filled: &mut usize) {
+    let was_full = *filled == buffer.len();
+    buffer.copy_within(*start..*filled, 0);
+    *filled -= *start;
+    *start = 0;
+    let size = buffer.len();
+    if *filled * 2 > size || (was_full && size < READ_MAX) {
+        buffer.resize((size * 2).max(READ_MIN), 0);
+    } else if size > READ_MAX && *filled < READ_MAX / 2 {
+        buffer.truncate(READ_MAX);
+        buffer.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_grows_with_what_arrives_and_shrinks_again() {
+        let mut buffer = Vec::new();
+        let (mut start, mut filled) = (0, 0);
+        make_room(&mut buffer, &mut start, &mut filled);
+        assert_eq!(buffer.len(), READ_MIN);
+        while buffer.len() < 8 * READ_MAX {
+            filled = buffer.len();
+            make_room(&mut buffer, &mut start, &mut filled);
+            assert!(filled < buffer.len(), "there is always room to read into");
+            assert!(buffer.len() <= (2 * filled).max(READ_MIN));
+        }
+        start = filled;
+        make_room(&mut buffer, &mut start, &mut filled);
+        assert_eq!((start, filled, buffer.len()), (0, 0, READ_MAX));
+    }
+
+    #[test]
+    fn what_is_left_moves_to_the_front() {
+        let mut buffer = (0..=255u8).cycle().take(READ_MIN).collect::<Vec<_>>();
+        let (mut start, mut filled) = (100, 110);
+        make_room(&mut buffer, &mut start, &mut filled);
+        assert_eq!(&buffer[..filled], &(100..110u8).collect::<Vec<_>>()[..]);
+    }
+}

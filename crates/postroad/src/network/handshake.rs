@@ -1,0 +1,186 @@
+//! Drives the handshake machines of `postroad-wire` over a stream.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroad_wire::Cookie;
+use postroad_wire::ehs::{self, Accept, AcceptStep, Dial, Established, Introduction, Join, JoinRequest, Joined};
+use rand::Rng;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::transport::Stream;
+use crate::Atom;
+
+/// Why the two nodes did not agree.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The peer said something wrong, proved another cookie, or closed the
+    /// connection instead of answering.
+    #[error(transparent)]
+    Protocol(#[from] ehs::HandshakeError),
+    /// The stream broke.
+    #[error("the connection broke during the handshake: {0}")]
+    Io(Arc<std::io::Error>),
+    /// The peer took too long.
+    #[error("no handshake within {0:?}: the other side accepted the connection but does not answer in time")]
+    Timeout(Duration),
+    /// A connection with that peer exists or is being made from here.
+    #[error("{0} is connected already, or is being dialed from here")]
+    Duplicate(Atom),
+    /// The peer wants to add a link to a connection that does not exist, has
+    /// all its links, or has seen this very request before.
+    #[error("{0} asked to join a connection that takes no link of it")]
+    JoinRefused(Atom),
+}
+
+impl From<std::io::Error> for HandshakeError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
+}
+
+/// Why a further link did not join.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JoinError {
+    #[error("dial: {0}")]
+    Dial(#[from] std::io::Error),
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+}
+
+/// What an accepted stream turned out to be.
+pub(super) enum Accepted {
+    Connection(Established),
+    Link(JoinRequest, Joined),
+}
+
+/// What the accepting side decides by.
+pub(super) trait Doorkeeper: Send + Sync {
+    /// Whether that connection takes this link.
+    fn admit_link(&self, request: &JoinRequest) -> bool;
+    /// Whether a connection with this peer may be made now.
+    fn admit_peer(&self, peer: &Introduction) -> bool;
+    /// How many links the connection shall have, and where to dial them.
+    fn pool(&self, stream: &Stream) -> (u16, Vec<String>);
+}
+
+/// Makes a connection as the side that dialed.
+pub(super) async fn dial(
+    stream: &mut Stream,
+    local: Arc<Introduction>,
+    expected: Atom,
+    cookie: Cookie,
+    timeout: Duration,
+) -> Result<Established, HandshakeError> {
+    let mut machine = Dial::new(local, Some(expected), cookie, salt(), None);
+    within(timeout, async {
+        loop {
+            send_all(stream, machine.poll_transmit()).await?;
+            let Some(bytes) = receive(stream).await? else { return Err(machine.closed().into()) };
+            let outcome = machine.receive(&bytes);
+            send_all(stream, machine.poll_transmit()).await?;
+            if let Some(established) = outcome? {
+                return Ok(established);
+            }
+        }
+    })
+    .await
+}
+
+/// Adds a link as the side that dialed; the stream and what came behind the
+/// handshake.
+pub(super) async fn join(
+    mut stream: Stream,
+    node: Atom,
+    connection: &str,
+    cookie: &Cookie,
+    timeout: Duration,
+) -> Result<(Stream, Vec<u8>), HandshakeError> {
+    let mut machine = Join::new(node, connection, cookie.clone(), salt(), None);
+    let tail = within(timeout, async {
+        loop {
+            send_all(&mut stream, machine.poll_transmit()).await?;
+            let Some(bytes) = receive(&mut stream).await? else { return Err(machine.closed().into()) };
+            if let Some(joined) = machine.receive(&bytes)? {
+                return Ok(joined.tail);
+            }
+        }
+    })
+    .await?;
+    Ok((stream, tail))
+}
+
+/// Answers whoever dialed.
+pub(super) async fn accept(
+    stream: &mut Stream,
+    local: Arc<Introduction>,
+    cookie: Cookie,
+    timeout: Duration,
+    doorkeeper: &impl Doorkeeper,
+) -> Result<Accepted, HandshakeError> {
+    let mut machine = Accept::new(local, cookie, salt(), None);
+    within(timeout, async {
+        let mut bytes = Vec::new();
+        loop {
+            let outcome = machine.receive(&bytes);
+            bytes.clear();
+            match outcome? {
+                Some(AcceptStep::JoinRequested(request)) => {
+                    if !doorkeeper.admit_link(&request) {
+                        return Err(HandshakeError::JoinRefused(request.node));
+                    }
+                    let joined = machine.accept_join()?;
+                    send_all(stream, machine.poll_transmit()).await?;
+                    return Ok(Accepted::Link(request, joined));
+                }
+                Some(AcceptStep::Introduced(peer)) => {
+                    if !doorkeeper.admit_peer(&peer) {
+                        return Err(HandshakeError::Duplicate(peer.node));
+                    }
+                    let (pool_size, addresses) = doorkeeper.pool(stream);
+                    let random: [u8; 16] = rand::rng().random();
+                    machine.accept(ehs::connection_id(random), pool_size, addresses)?;
+                    // The peer may have sent ahead.
+                    continue;
+                }
+                Some(AcceptStep::Established(established)) => return Ok(Accepted::Connection(established)),
+                Some(_) | None => {}
+            }
+            send_all(stream, machine.poll_transmit()).await?;
+            bytes = receive(stream).await?.ok_or_else(|| HandshakeError::from(machine.closed()))?;
+        }
+    })
+    .await
+}
+
+async fn within<T>(
+    timeout: Duration,
+    exchange: impl Future<Output = Result<T, HandshakeError>>,
+) -> Result<T, HandshakeError> {
+    tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(HandshakeError::Timeout(timeout)))
+}
+
+async fn send_all(stream: &mut Stream, bytes: Option<Vec<u8>>) -> Result<(), HandshakeError> {
+    match bytes {
+        Some(bytes) => Ok(stream.write_all(&bytes).await?),
+        None => Ok(()),
+    }
+}
+
+/// What has arrived; nothing if the peer has closed.
+async fn receive(stream: &mut Stream) -> Result<Option<Vec<u8>>, HandshakeError> {
+    let mut bytes = Vec::with_capacity(4096);
+    match stream.read_buf(&mut bytes).await {
+        Ok(0) => Ok(None),
+        Ok(_) => Ok(Some(bytes)),
+        // How a peer that closed with unread bytes of ours looks.
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn salt() -> [u8; 32] {
+    rand::rng().random()
+}

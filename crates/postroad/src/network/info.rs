@@ -1,0 +1,60 @@
+//! What is known of a connection.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::connection::{Connection, uptime};
+use crate::Atom;
+
+/// A connected node.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// Its name.
+    pub name: Atom,
+    /// Its incarnation: Unix seconds at its start.
+    pub creation: i64,
+    /// How long it has been running, by its own clock.
+    pub uptime: Duration,
+    /// What program it says it runs.
+    pub version: String,
+    /// How long the connection has existed.
+    pub connected: Duration,
+    /// Whether this node dialed.
+    pub dialed: bool,
+    /// How many links the connection has at this moment.
+    pub links: usize,
+    /// How many it should have.
+    pub pool_size: usize,
+    /// The longest frame the peer takes, in bytes.
+    pub max_message_size: usize,
+    /// Messages, requests and answers that came in.
+    pub messages_in: u64,
+    /// The same that went out.
+    pub messages_out: u64,
+    /// Bytes that came in behind the handshakes.
+    pub bytes_in: u64,
+    /// Bytes that went out.
+    pub bytes_out: u64,
+}
+
+impl PeerInfo {
+    pub(super) fn of(connection: &Connection) -> Self {
+        let counters = connection.counters();
+        Self {
+            name: connection.peer.name,
+            creation: connection.peer.creation,
+            uptime: uptime(connection.peer.creation),
+            version: connection.peer.version.clone(),
+            connected: connection.since.elapsed(),
+            dialed: connection.was_dialed(),
+            links: connection.link_count(),
+            pool_size: connection.pool_size(),
+            max_message_size: connection.limits.peer_max_frame,
+            messages_in: counters.messages_in.load(Ordering::Relaxed),
+            messages_out: counters.messages_out.load(Ordering::Relaxed),
+            bytes_in: counters.bytes_in.load(Ordering::Relaxed),
+            bytes_out: counters.bytes_out.load(Ordering::Relaxed),
+        }
+    }
+}

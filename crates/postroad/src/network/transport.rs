@@ -1,0 +1,123 @@
+//! Where byte streams come from.
+//!
+//! A transport is anything that yields a stream: a TCP socket here, a pair of
+//! pipes in tests. Handshake, protocol and pools do not know which.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// How often the system asks a silent peer whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// A connected stream of bytes.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    socket: TcpStream,
+    peer: SocketAddr,
+}
+
+impl Stream {
+    /// Connects to the addresses of `host` in turn; within `timeout`, the name
+    /// look-up included.
+    pub(crate) async fn dial(host: &str, port: u16, timeout: Duration) -> io::Result<Self> {
+        let connect = async { Self::tcp(TcpStream::connect((host, port)).await?) };
+        tokio::time::timeout(timeout, connect).await.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {timeout:?}")))
+        })
+    }
+
+    /// Takes a connected socket: without delay for small writes, and with
+    /// keepalive probes.
+    pub(crate) fn tcp(socket: TcpStream) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
+        let peer = socket.peer_addr()?;
+        Ok(Self { socket, peer })
+    }
+
+    /// The other end.
+    pub(crate) fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// This end.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    pub(crate) fn split(self) -> (ReadHalf, WriteHalf) {
+        let (read, write) = self.socket.into_split();
+        (ReadHalf(read), WriteHalf(write))
+    }
+}
+
+/// The incoming half of a stream.
+#[derive(Debug)]
+pub(crate) struct ReadHalf(OwnedReadHalf);
+
+/// The outgoing half of a stream; dropped, it tells the peer that nothing
+/// more will come.
+#[derive(Debug)]
+pub(crate) struct WriteHalf(OwnedWriteHalf);
+
+impl ReadHalf {
+    /// Whether bytes (or the end) lie in the system's buffer at this moment.
+    /// Asks the system, because what the runtime knows may be a moment old.
+    pub(crate) fn has_arrived(&self) -> io::Result<bool> {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        match SockRef::from(self.0.as_ref()).peek(&mut byte) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

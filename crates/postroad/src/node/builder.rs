@@ -1,0 +1,211 @@
+//! What a node is started with.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use postroad_edf::Registry;
+use postroad_wire::Version;
+use rand::Rng;
+use rand::distr::Alphanumeric;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Calls, FIRST_PROCESS, Node, NodeInner, node_name};
+use crate::error::StartError;
+use crate::network::{AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure};
+use crate::process::ProcessTable;
+use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
+use crate::Cookie;
+
+/// What a node is started with; from [`Node::builder`].
+#[derive(Debug)]
+pub struct NodeBuilder {
+    name: String,
+    cookie: Option<Cookie>,
+    mode: NetworkMode,
+    acceptors: Option<Vec<AcceptorOptions>>,
+    registrar: Discovery,
+    options: NetworkOptions,
+    version: Version,
+    registry: Registry,
+}
+
+#[derive(Debug)]
+enum Discovery {
+    Embedded(EmbeddedOptions),
+    Custom(Arc<dyn Registrar>),
+    None,
+}
+
+impl NodeBuilder {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            cookie: None,
+            mode: NetworkMode::default(),
+            acceptors: None,
+            registrar: Discovery::Embedded(EmbeddedOptions::default()),
+            options: NetworkOptions::default(),
+            version: Version::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            registry: Registry::new(),
+        }
+    }
+
+    /// The secret that peers must know as well. Without one the node invents
+    /// its own: it can talk to nobody but by cookies of routes and acceptors.
+    pub fn cookie(mut self, cookie: impl Into<Cookie>) -> Self {
+        self.cookie = Some(cookie.into());
+        self
+    }
+
+    /// How the node uses the network. Default [`NetworkMode::Enabled`].
+    pub fn network(mut self, mode: NetworkMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Adds a place to listen. The first one replaces the default, which is the
+    /// host of the node's name and the first free port from 11144.
+    pub fn acceptor(mut self, acceptor: AcceptorOptions) -> Self {
+        self.acceptors.get_or_insert_default().push(acceptor);
+        self
+    }
+
+    /// Where the embedded registrar of this node listens.
+    pub fn embedded_registrar(mut self, options: EmbeddedOptions) -> Self {
+        self.registrar = Discovery::Embedded(options);
+        self
+    }
+
+    /// Registers with and asks this registrar instead of the embedded one.
+    pub fn registrar(mut self, registrar: Arc<dyn Registrar>) -> Self {
+        self.registrar = Discovery::Custom(registrar);
+        self
+    }
+
+    /// Registers nowhere and discovers nothing: only static routes lead out.
+    pub fn without_registrar(mut self) -> Self {
+        self.registrar = Discovery::None;
+        self
+    }
+
+    /// How many links accepted connections have, 1 to 128. Default 3.
+    pub fn pool_size(mut self, links: u16) -> Self {
+        self.options.pool_size = links.clamp(1, 128);
+        self
+    }
+
+    /// The longest frame that is accepted, in bytes, unpacked too. Default 128 MiB.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.options.max_message_size = bytes.clamp(1024, u32::MAX as usize);
+        self
+    }
+
+    /// How long a TCP connection, a whole handshake, and connecting with all
+    /// its attempts may take. Defaults 3 s, 5 s and 15 s.
+    pub fn timeouts(mut self, dial: Duration, handshake: Duration, connect: Duration) -> Self {
+        self.options.dial_timeout = dial;
+        self.options.handshake_timeout = handshake;
+        self.options.connect_timeout = connect;
+        self
+    }
+
+    /// What happens when all static routes to a node have failed, for routes
+    /// that do not say. Default [`OnFailure::Fail`]: the registrar is not asked.
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.options.on_failure = on_failure;
+        self
+    }
+
+    /// What the node says it runs. Default: postroad itself.
+    pub fn version(mut self, name: impl Into<String>, release: impl Into<String>) -> Self {
+        self.version = Version::new(name, release);
+        self
+    }
+
+    /// The types whose messages the node understands, in addition to those of
+    /// its actors. Default: all that derive [`Message`](macro@crate::Message).
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Starts the node: listens, then registers. What fails leaves nothing behind.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Must be called within a tokio runtime with I/O and
+    /// time; the node runs there.
+    pub async fn start(self) -> Result<Node, StartError> {
+        let name = node_name(&self.name)?;
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        for conflict in self.registry.conflicts() {
+            tracing::error!(node = %name, %conflict, "two message types have one name");
+        }
+        let cookie = self.cookie.filter(|cookie| !cookie.is_empty()).unwrap_or_else(|| {
+            if self.mode != NetworkMode::Disabled {
+                tracing::warn!(node = %name, "no cookie: invented one that nobody else knows");
+            }
+            Cookie::new(rand::rng().sample_iter(Alphanumeric).take(32).map(char::from).collect::<String>())
+        });
+        let mut bound = Vec::new();
+        if self.mode == NetworkMode::Enabled {
+            for acceptor in self.acceptors.unwrap_or_else(|| vec![AcceptorOptions::default()]) {
+                bound.push(crate::network::bind(name.host(), &acceptor).await?);
+            }
+        }
+        let registrar: Option<Arc<dyn Registrar>> = match (self.mode, self.registrar) {
+            (NetworkMode::Disabled, _) | (_, Discovery::None) => None,
+            (_, Discovery::Custom(registrar)) => Some(registrar),
+            (NetworkMode::Hidden, Discovery::Embedded(options)) => {
+                Some(Arc::new(Embedded::new(EmbeddedOptions { may_serve: false, ..options })))
+            }
+            (_, Discovery::Embedded(options)) => Some(Arc::new(Embedded::new(options))),
+        };
+        let node = Arc::new(NodeInner {
+            name,
+            creation: creation(),
+            version: self.version,
+            processes: ProcessTable::new(),
+            calls: Calls::default(),
+            registry: self.registry,
+            network: NetworkInner::new(self.mode, self.options, cookie, registrar),
+            runtime,
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            next_pid: AtomicU64::new(FIRST_PROCESS),
+            next_reference: AtomicU64::new(first_reference()),
+            live: AtomicUsize::new(0),
+            drained: Notify::new(),
+        });
+        let opened = node.network.open(&node, bound).await;
+        let node = Node::from_inner(node);
+        if let Err(error) = opened {
+            node.stop().await;
+            return Err(error.into());
+        }
+        tracing::info!(node = %name, creation = node.creation(), "node started");
+        Ok(node)
+    }
+}
+
+/// Unix seconds, but never the same twice in this program: a node that is
+/// restarted within a second is another incarnation. (The one thing besides
+/// interned names that nodes of a program share.)
+fn creation() -> i64 {
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    let now = unix_time().as_secs().cast_signed();
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
+    now.max(last.map_or(0, |last| last + 1))
+}
+
+/// References begin at the time, so that those of an earlier incarnation within
+/// the same second do not come again.
+fn first_reference() -> u64 {
+    unix_time().as_nanos() as u64
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

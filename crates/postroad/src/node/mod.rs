@@ -1,0 +1,313 @@
+//! A node: processes, their addresses, and the network they are reached over.
+
+mod builder;
+mod calls;
+pub(crate) mod router;
+mod target;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroad_edf::{Message, Registry};
+use postroad_wire::Version;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::actor::{Actor, ExitReason, Timer};
+use crate::error::{CallError, InvalidName, NameError, SendError, SpawnError};
+use crate::network::{Network, NetworkInner};
+use crate::process::{ProcessTable, SpawnOptions};
+use crate::{Alias, Atom, Pid};
+
+pub use builder::NodeBuilder;
+pub(crate) use calls::Calls;
+pub use target::{Target, ToTarget};
+
+/// How long a call waits unless it says otherwise.
+pub(crate) const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long [`Node::stop`] lets processes end by themselves.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The number of the first process; smaller ones are reserved.
+const FIRST_PROCESS: u64 = 1001;
+
+/// A handle of a running node; clones are handles of the same node.
+///
+/// A node runs until it is stopped: dropping the handles leaves it running,
+/// because its processes and peers may still need it. Many nodes can live in
+/// one program.
+#[derive(Clone)]
+pub struct Node(Arc<NodeInner>);
+
+pub(crate) struct NodeInner {
+    pub(crate) name: Atom,
+    pub(crate) creation: i64,
+    pub(crate) processes: ProcessTable,
+    pub(crate) calls: Calls,
+    pub(crate) registry: Registry,
+    pub(crate) version: Version,
+    pub(crate) network: NetworkInner,
+    pub(crate) runtime: tokio::runtime::Handle,
+    /// Cancelled when the node begins to stop: nothing new from here on.
+    pub(crate) stopping: CancellationToken,
+    /// Everything that serves the network.
+    pub(crate) tasks: TaskTracker,
+    next_pid: AtomicU64,
+    next_reference: AtomicU64,
+    live: AtomicUsize,
+    drained: Notify,
+}
+
+impl Node {
+    /// Describes a node named `name@host`; [`NodeBuilder::start`] starts it.
+    pub fn builder(name: impl Into<String>) -> NodeBuilder {
+        NodeBuilder::new(name.into())
+    }
+
+    pub(crate) fn from_inner(inner: Arc<NodeInner>) -> Self {
+        Self(inner)
+    }
+
+    /// The name, `name@host`.
+    pub fn name(&self) -> Atom {
+        self.0.name
+    }
+
+    /// The incarnation: Unix seconds at the start, or a little more where a
+    /// program starts several nodes within a second.
+    pub fn creation(&self) -> i64 {
+        self.0.creation
+    }
+
+    /// The pid that stands for the node itself: the sender of what is sent
+    /// through this handle, and the parent of what is spawned through it.
+    pub fn pid(&self) -> Pid {
+        self.0.core()
+    }
+
+    /// Routes, connections and acceptors.
+    pub fn network(&self) -> Network {
+        Network::new(self.0.clone())
+    }
+
+    /// The types whose messages this node understands.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// How many processes live here, those included that are about to begin or end.
+    pub fn process_count(&self) -> usize {
+        self.0.processes.len()
+    }
+
+    /// The process that has this name.
+    pub fn whereis(&self, name: &str) -> Option<Pid> {
+        self.0.processes.by_name(Atom::new(name).ok()?, |process| process.pid)
+    }
+
+    /// How many messages wait in the mailbox of a local process; `None` if
+    /// there is no such process.
+    pub fn mailbox_len(&self, pid: Pid) -> Option<usize> {
+        (pid.node == self.0.name && pid.creation == self.0.creation).then_some(())?;
+        self.0.processes.with(pid.id, |process| process.mailbox.len())
+    }
+
+    /// Spawns a process: returns when its `init` is done.
+    ///
+    /// Cancellation: if the future is dropped before that there is no process.
+    pub async fn spawn<A: Actor>(&self, args: A::Args) -> Result<Pid, SpawnError> {
+        self.spawn_with::<A>(args, SpawnOptions::default()).await
+    }
+
+    /// Spawns a process with options.
+    pub async fn spawn_with<A: Actor>(&self, args: A::Args, options: SpawnOptions) -> Result<Pid, SpawnError> {
+        crate::process::spawn::<A>(&self.0, self.pid(), args, options).await
+    }
+
+    /// Sends a message; see [`Context::send`](crate::Context::send).
+    pub async fn send<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
+        router::send(&self.0, router::From::Node, to.to_target()?, message).await
+    }
+
+    /// Sends a message now or not at all; see
+    /// [`Context::try_send`](crate::Context::try_send).
+    pub fn try_send<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
+        router::try_send(&self.0, router::From::Node, to.to_target()?, message)
+    }
+
+    /// Sends a request and waits for its answer, five seconds at most; see
+    /// [`Context::call`](crate::Context::call).
+    pub async fn call<R: Message>(&self, to: impl ToTarget, request: impl Message) -> Result<R, CallError> {
+        self.call_with_timeout(to, request, DEFAULT_CALL_TIMEOUT).await
+    }
+
+    /// [`call`](Self::call) with a time limit of its own.
+    pub async fn call_with_timeout<R: Message>(
+        &self,
+        to: impl ToTarget,
+        request: impl Message,
+        timeout: Duration,
+    ) -> Result<R, CallError> {
+        let to = to.to_target().map_err(SendError::from)?;
+        router::call(&self.0, router::From::Node, to, request, timeout).await
+    }
+
+    /// Asks a process to end; see [`Context::send_exit`](crate::Context::send_exit).
+    pub async fn send_exit(&self, to: Pid, reason: ExitReason) -> Result<(), SendError> {
+        router::send_exit(&self.0, self.pid(), to, reason).await
+    }
+
+    /// Sends a message after `delay`; see [`Context::send_after`](crate::Context::send_after).
+    pub fn send_after<M: Message>(
+        &self,
+        to: impl ToTarget,
+        message: M,
+        delay: Duration,
+    ) -> Result<Timer, SendError> {
+        Ok(router::send_after(&self.0, self.pid(), to.to_target()?, message, delay))
+    }
+
+    /// Sends a copy of a message every `period`; see
+    /// [`Context::send_every`](crate::Context::send_every).
+    ///
+    /// # Panics
+    /// If `period` is zero.
+    pub fn send_every<M: Message + Clone + Sync>(
+        &self,
+        to: impl ToTarget,
+        message: M,
+        period: Duration,
+    ) -> Result<Timer, SendError> {
+        Ok(router::send_every(&self.0, self.pid(), to.to_target()?, message, period))
+    }
+
+    /// Ends a local process without asking it, even in the middle of a handler
+    /// (at its next await point). False if there is no such process.
+    pub fn kill(&self, pid: Pid) -> bool {
+        pid.node == self.0.name
+            && pid.creation == self.0.creation
+            && self.0.processes.with(pid.id, |process| process.kill()).is_some()
+    }
+
+    /// Gives a local process a name.
+    pub fn register_name(&self, name: &str, pid: Pid) -> Result<(), NameError> {
+        let name = process_name(name)?;
+        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
+        crate::process::register_name(&process.ok_or(NameError::ProcessTerminated)?, name)
+    }
+
+    /// Takes a name away from the local process that has it.
+    pub fn unregister_name(&self, name: &str) -> Result<Pid, NameError> {
+        let name = process_name(name)?;
+        let process = self.0.processes.by_name(name, Arc::clone).ok_or(NameError::Unknown)?;
+        let freed = self.0.processes.unregister_name(name, &process);
+        if freed { Ok(process.pid) } else { Err(NameError::Unknown) }
+    }
+
+    /// Stops the node in order: it leaves the registrar and takes no new
+    /// connections, asks every process to end (reason `shutdown`), waits ten
+    /// seconds at most and kills those that are left, then hands over what lies
+    /// in outgoing buffers and closes all connections.
+    ///
+    /// Returns when all that is done, also if somebody else stops it at the
+    /// same time. Not to be awaited by one of the node's own processes, which
+    /// would wait for itself: spawn a task for it there.
+    pub async fn stop(&self) {
+        self.0.stopping.cancel();
+        self.0.network.close_doors().await;
+        let node = self.pid();
+        for process in self.0.processes.all() {
+            let exit = crate::process::Envelope::Exit { from: node, reason: ExitReason::Shutdown };
+            let _ = process.deliver(exit, crate::process::Priority::Max);
+        }
+        if tokio::time::timeout(STOP_TIMEOUT, self.0.no_process_left()).await.is_err() {
+            for process in self.0.processes.all() {
+                tracing::warn!(pid = %process.pid, "did not end in time: killed");
+                process.kill();
+            }
+            // A handler that never awaits cannot be stopped; do not wait for it forever.
+            let _ = tokio::time::timeout(STOP_TIMEOUT, self.0.no_process_left()).await;
+        }
+        self.0.network.shut_down().await;
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        tracing::info!(node = %self.0.name, "node stopped");
+    }
+
+    /// Whether [`stop`](Self::stop) has begun.
+    pub fn is_stopping(&self) -> bool {
+        self.0.is_stopping()
+    }
+}
+
+impl NodeInner {
+    pub(crate) fn core(&self) -> Pid {
+        Pid { node: self.name, id: Pid::CORE, creation: self.creation }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
+    /// Whether a target on `node` is here.
+    pub(crate) fn is_local(&self, node: Atom) -> bool {
+        node == self.name || node.is_empty()
+    }
+
+    /// The pid of a process that begins; [`Self::process_gone`] ends it.
+    pub(crate) fn new_pid(&self) -> Pid {
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Pid { node: self.name, id: self.next_pid.fetch_add(1, Ordering::Relaxed), creation: self.creation }
+    }
+
+    pub(crate) fn process_gone(&self) {
+        if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.drained.notify_waiters();
+        }
+    }
+
+    /// A number that this incarnation of the node has not used in a reference yet.
+    pub(crate) fn new_reference(&self) -> u64 {
+        self.next_reference.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn new_alias(&self) -> Alias {
+        Alias { node: self.name, creation: self.creation, id: [self.new_reference(), 0, 0] }
+    }
+
+    async fn no_process_left(&self) {
+        loop {
+            let drained = self.drained.notified();
+            if self.live.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            drained.await;
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({})", self.0.name)
+    }
+}
+
+/// Checks the name of a process.
+pub(crate) fn process_name(name: &str) -> Result<Atom, InvalidName> {
+    if name.is_empty() {
+        return Err(InvalidName::Empty);
+    }
+    Ok(Atom::new(name)?)
+}
+
+/// Checks the name of a node: `name@host`.
+pub(crate) fn node_name(name: &str) -> Result<Atom, InvalidName> {
+    match name.split_once('@') {
+        Some((local, host)) if !local.is_empty() && !host.is_empty() && !host.contains('@') => Ok(Atom::new(name)?),
+        _ => Err(InvalidName::Node(name.to_owned())),
+    }
+}

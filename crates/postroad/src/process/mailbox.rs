@@ -1,0 +1,296 @@
+//! What a process has been sent and not handled yet.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use postroad_wire::enp::Code;
+
+use super::{Envelope, Priority};
+
+/// Four lanes under one short lock, and whether somebody is emptying them.
+///
+/// A run takes the whole main lane at once, so that sender and receiver meet
+/// once per batch. The other lanes are rare, looked at before every message,
+/// and allocated on first use.
+pub(crate) struct Mailbox {
+    queues: Mutex<Queues>,
+    /// Something lies in the urgent or the system lane.
+    pressing: AtomicBool,
+    /// How many envelopes the run has taken ahead.
+    ahead: AtomicUsize,
+    /// The most envelopes a lane holds, if it is bounded.
+    capacity: Option<usize>,
+}
+
+struct Queues {
+    state: State,
+    main: VecDeque<Envelope>,
+    aside: Option<Box<Aside>>,
+}
+
+#[derive(Default)]
+struct Aside {
+    urgent: VecDeque<Envelope>,
+    system: VecDeque<Envelope>,
+    log: VecDeque<Envelope>,
+}
+
+impl Aside {
+    fn len(&self) -> usize {
+        self.urgent.len() + self.system.len() + self.log.len()
+    }
+}
+
+impl Queues {
+    fn len(&self) -> usize {
+        self.main.len() + self.aside.as_ref().map_or(0, |aside| aside.len())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The actor's `init` is under way: envelopes wait.
+    Starting,
+    /// Nothing to do, nobody runs.
+    Idle,
+    /// A run is under way.
+    Running,
+    /// The process has ended.
+    Closed,
+}
+
+/// Why an envelope was not taken. It has been dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PushError {
+    Full,
+    Closed,
+}
+
+/// The part of the main lane that a run has taken for itself.
+pub(super) type Batch = VecDeque<Envelope>;
+
+/// An idle mailbox keeps room for this many envelopes; a burst's is given back.
+const IDLE_CAPACITY: usize = 4;
+
+impl Mailbox {
+    pub(super) fn new(capacity: Option<usize>) -> Self {
+        let queues = Queues { state: State::Starting, main: VecDeque::new(), aside: None };
+        Self { queues: Mutex::new(queues), pressing: AtomicBool::new(false), ahead: AtomicUsize::new(0), capacity }
+    }
+
+    /// Takes an envelope in; true if the caller has to start a run.
+    pub(super) fn push(&self, mut envelope: Envelope, priority: Priority) -> Result<bool, PushError> {
+        let mut queues = self.queues.lock();
+        if queues.state == State::Closed {
+            drop(queues);
+            return Err(PushError::Closed);
+        }
+        // A request to end is never lost to a bound.
+        let bounded = !matches!(envelope, Envelope::Exit { .. });
+        let lane = match (&envelope, priority) {
+            (Envelope::Exit { .. }, _) | (_, Priority::Max) => &mut queues.aside.get_or_insert_default().urgent,
+            (_, Priority::High) => &mut queues.aside.get_or_insert_default().system,
+            (_, Priority::Normal) => &mut queues.main,
+            (_, Priority::Low) => &mut queues.aside.get_or_insert_default().log,
+        };
+        let full = bounded && self.capacity.is_some_and(|capacity| lane.len() >= capacity);
+        if let Envelope::Request { reply, .. } = &mut envelope {
+            reply.unanswered(if full { Code::MailboxFull } else { Code::Terminated });
+        }
+        if full {
+            drop(queues);
+            return Err(PushError::Full);
+        }
+        lane.push_back(envelope);
+        if !bounded || matches!(priority, Priority::High | Priority::Max) {
+            self.pressing.store(true, Ordering::Release);
+        }
+        let start = queues.state == State::Idle;
+        if start {
+            queues.state = State::Running;
+        }
+        Ok(start)
+    }
+
+    /// Claims a run; true if the caller has to start it.
+    pub(super) fn start_run(&self) -> bool {
+        let mut queues = self.queues.lock();
+        let start = queues.state == State::Idle;
+        if start {
+            queues.state = State::Running;
+        }
+        start
+    }
+
+    /// The actor is there: lets envelopes be handled. True if some wait and
+    /// the caller has to start a run.
+    pub(super) fn open(&self) -> bool {
+        let mut queues = self.queues.lock();
+        let waiting = queues.len() > 0;
+        if queues.state == State::Starting {
+            queues.state = if waiting { State::Running } else { State::Idle };
+        }
+        waiting
+    }
+
+    /// The next envelope: urgent, system, what is left of the batch, main, log.
+    pub(super) fn next(&self, batch: &mut Batch) -> Option<Envelope> {
+        if self.pressing.load(Ordering::Acquire)
+            && let Some(envelope) = self.next_pressing()
+        {
+            return Some(envelope);
+        }
+        if let Some(envelope) = batch.pop_front() {
+            self.ahead.store(batch.len(), Ordering::Relaxed);
+            return Some(envelope);
+        }
+        let mut queues = self.queues.lock();
+        if self.capacity.is_some() {
+            // A bound counts what lies in the lane, so nothing is taken ahead.
+            batch.extend(queues.main.pop_front());
+        } else {
+            mem::swap(batch, &mut queues.main);
+        }
+        let next = batch.pop_front();
+        self.ahead.store(batch.len(), Ordering::Relaxed);
+        next.or_else(|| queues.aside.as_mut()?.log.pop_front())
+    }
+
+    fn next_pressing(&self) -> Option<Envelope> {
+        let mut queues = self.queues.lock();
+        let aside = queues.aside.as_mut()?;
+        let next = aside.urgent.pop_front().or_else(|| aside.system.pop_front());
+        if aside.urgent.is_empty() && aside.system.is_empty() {
+            self.pressing.store(false, Ordering::Release);
+        }
+        next
+    }
+
+    /// Ends a run if there is nothing left. `put_back` runs while no new run
+    /// can start. False if something arrived meanwhile.
+    pub(super) fn park(&self, batch: &mut Batch, put_back: impl FnOnce()) -> bool {
+        let mut queues = self.queues.lock();
+        if queues.len() > 0 {
+            return false;
+        }
+        put_back();
+        if queues.main.capacity() > IDLE_CAPACITY {
+            queues.main = if batch.capacity() <= IDLE_CAPACITY { mem::take(batch) } else { VecDeque::new() };
+        }
+        queues.aside = None;
+        queues.state = State::Idle;
+        true
+    }
+
+    /// Takes nothing more in, and drops what is there: callers are told.
+    pub(super) fn close(&self) {
+        let (main, aside);
+        {
+            let mut queues = self.queues.lock();
+            queues.state = State::Closed;
+            main = mem::take(&mut queues.main);
+            aside = queues.aside.take();
+        }
+        // Outside of the lock: an envelope's end may reach other mailboxes.
+        drop((main, aside));
+    }
+
+    /// How many envelopes wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queues.lock().len() + self.ahead.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postroad_edf::Payload;
+
+    use super::*;
+    use crate::{Atom, ExitReason, Pid};
+
+    fn pid() -> Pid {
+        Pid { node: Atom::new("mailbox@test").unwrap(), id: 1001, creation: 1 }
+    }
+
+    fn message(number: u32) -> Envelope {
+        Envelope::Message { from: pid(), payload: Payload::new(number) }
+    }
+
+    fn number(envelope: Option<Envelope>) -> Option<u32> {
+        match envelope? {
+            Envelope::Message { payload, .. } => payload.downcast().ok(),
+            Envelope::Request { .. } => None,
+            Envelope::Exit { .. } => Some(0),
+        }
+    }
+
+    #[test]
+    fn lanes_are_emptied_by_urgency() {
+        let mailbox = Mailbox::new(None);
+        let mut batch = Batch::new();
+        mailbox.open();
+        assert!(mailbox.push(message(1), Priority::Normal).unwrap(), "the first push starts a run");
+        assert!(!mailbox.push(message(2), Priority::Normal).unwrap());
+        assert_eq!(number(mailbox.next(&mut batch)), Some(1));
+        mailbox.push(message(9), Priority::Low).unwrap();
+        mailbox.push(message(3), Priority::High).unwrap();
+        mailbox.push(message(4), Priority::Max).unwrap();
+        assert_eq!(number(mailbox.next(&mut batch)), Some(4));
+        assert_eq!(number(mailbox.next(&mut batch)), Some(3));
+        assert_eq!(number(mailbox.next(&mut batch)), Some(2), "what a run has taken ahead comes after urgent ones");
+        assert!(!mailbox.park(&mut batch, || {}), "the log lane is not empty");
+        assert_eq!(number(mailbox.next(&mut batch)), Some(9));
+        assert!(mailbox.next(&mut batch).is_none());
+        assert!(mailbox.park(&mut batch, || {}));
+        assert!(mailbox.push(message(5), Priority::Normal).unwrap(), "a parked mailbox needs a new run");
+    }
+
+    #[test]
+    fn nothing_is_handled_before_the_actor_is_there() {
+        let mailbox = Mailbox::new(None);
+        assert!(!mailbox.push(message(1), Priority::Normal).unwrap());
+        assert!(mailbox.open(), "what came during init starts a run");
+        let mut batch = Batch::new();
+        assert_eq!(number(mailbox.next(&mut batch)), Some(1));
+    }
+
+    #[test]
+    fn a_bound_refuses_messages_but_never_an_exit() {
+        let mailbox = Mailbox::new(Some(1));
+        mailbox.open();
+        mailbox.push(message(1), Priority::Max).unwrap();
+        assert_eq!(mailbox.push(message(2), Priority::Max), Err(PushError::Full));
+        let exit = Envelope::Exit { from: pid(), reason: ExitReason::Shutdown };
+        assert!(mailbox.push(exit, Priority::Normal).is_ok());
+        assert_eq!(mailbox.len(), 2);
+        mailbox.push(message(3), Priority::Normal).unwrap();
+        assert_eq!(mailbox.push(message(4), Priority::Normal), Err(PushError::Full));
+    }
+
+    #[test]
+    fn a_closed_mailbox_takes_nothing() {
+        let mailbox = Mailbox::new(None);
+        mailbox.open();
+        mailbox.push(message(1), Priority::Normal).unwrap();
+        mailbox.close();
+        assert_eq!(mailbox.push(message(2), Priority::Normal), Err(PushError::Closed));
+        assert_eq!(mailbox.len(), 0);
+    }
+
+    #[test]
+    fn a_burst_gives_its_memory_back() {
+        let mailbox = Mailbox::new(None);
+        let mut batch = Batch::new();
+        mailbox.open();
+        for round in 0..3 {
+            for n in 0..1000 {
+                mailbox.push(message(round * 1000 + n), Priority::Normal).unwrap();
+            }
+            while mailbox.next(&mut batch).is_some() {}
+            assert!(mailbox.park(&mut batch, || {}));
+            assert!(mailbox.queues.lock().main.capacity() <= IDLE_CAPACITY);
+        }
+    }
+}

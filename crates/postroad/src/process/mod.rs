@@ -1,0 +1,201 @@
+//! A running actor: its mailbox, its run loop and where it is found.
+
+mod mailbox;
+mod runner;
+mod table;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use parking_lot::Mutex;
+use postroad_edf::Payload;
+use postroad_wire::enp::Method;
+pub use postroad_wire::enp::compress::Level as CompressionLevel;
+pub use postroad_wire::enp::Method as CompressionMethod;
+
+use crate::actor::{Actor, ExitReason, ReplyTo};
+use crate::node::NodeInner;
+use crate::{Alias, Atom, Pid};
+
+pub(crate) use mailbox::{Mailbox, PushError};
+pub(crate) use runner::{register_name, spawn};
+pub use runner::SpawnOptions;
+pub(crate) use table::ProcessTable;
+
+/// How urgent a message is: which lane of the receiver's mailbox it takes.
+/// Lanes are emptied in the order urgent, system, main, log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    /// The log lane: after everything else. Travels between nodes as normal.
+    Low,
+    /// The main lane.
+    #[default]
+    Normal,
+    /// The system lane: before everything normal.
+    High,
+    /// The urgent lane: before everything else.
+    Max,
+}
+
+/// How a process packs what it sends to other nodes
+/// (`docs/wire/ENP.md` section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compression {
+    /// The format.
+    pub method: CompressionMethod,
+    /// How hard gzip tries; the others know one level.
+    pub level: CompressionLevel,
+    /// Frames longer than this, in bytes, are packed.
+    pub threshold: usize,
+}
+
+impl Default for Compression {
+    /// Gzip, the middle way, above 1024 bytes: Ergo's defaults.
+    fn default() -> Self {
+        Self {
+            method: Method::Gzip,
+            level: CompressionLevel::Default,
+            threshold: postroad_wire::enp::compress::DEFAULT_THRESHOLD,
+        }
+    }
+}
+
+/// What lies in a mailbox.
+#[derive(Debug)]
+pub(crate) enum Envelope {
+    Message { from: Pid, payload: Payload },
+    Request { from: Pid, payload: Payload, reply: ReplyTo },
+    Exit { from: Pid, reason: ExitReason },
+}
+
+/// A process, whatever its actor is. The actor's state is in here only while
+/// the process is idle; a run takes it out and puts it back.
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    pub(crate) parent: Pid,
+    pub(crate) node: Arc<NodeInner>,
+    pub(crate) mailbox: Mailbox,
+    actor: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Starts a run: knows the actor's type.
+    run: fn(Arc<Process>),
+    /// Wakes the run to end it, even in the middle of a handler.
+    kill: tokio::sync::Notify,
+    /// The priority of what it sends; above it a bit for "packs what it sends".
+    sending: AtomicU8,
+    rare: Mutex<Option<Box<Rare>>>,
+}
+
+/// What most processes never have.
+#[derive(Default)]
+struct Rare {
+    name: Option<Atom>,
+    aliases: Vec<Alias>,
+    compression: Option<Compression>,
+}
+
+impl Process {
+    fn new<A: Actor>(node: Arc<NodeInner>, parent: Pid, capacity: Option<usize>) -> Arc<Self> {
+        let pid = node.new_pid();
+        Arc::new(Self {
+            pid,
+            parent,
+            node,
+            mailbox: Mailbox::new(capacity),
+            actor: Mutex::new(None),
+            run: runner::start::<A>,
+            kill: tokio::sync::Notify::new(),
+            sending: AtomicU8::new(Priority::Normal as u8),
+            rare: Mutex::new(None),
+        })
+    }
+
+    /// Puts an envelope into the mailbox and starts a run if none is under way.
+    pub(crate) fn deliver(self: &Arc<Self>, envelope: Envelope, priority: Priority) -> Result<(), PushError> {
+        if self.mailbox.push(envelope, priority)? {
+            (self.run)(self.clone());
+        }
+        Ok(())
+    }
+
+    /// Ends the process without asking it.
+    pub(crate) fn kill(self: &Arc<Self>) {
+        self.kill.notify_one();
+        if self.mailbox.start_run() {
+            (self.run)(self.clone());
+        }
+    }
+
+    pub(crate) fn name(&self) -> Option<Atom> {
+        self.rare.lock().as_ref().and_then(|rare| rare.name)
+    }
+
+    pub(crate) fn set_name(&self, name: Option<Atom>) {
+        self.rare.lock().get_or_insert_default().name = name;
+    }
+
+    pub(crate) fn aliases(&self) -> Vec<Alias> {
+        self.rare.lock().as_ref().map(|rare| rare.aliases.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn add_alias(&self, alias: Alias) {
+        self.rare.lock().get_or_insert_default().aliases.push(alias);
+    }
+
+    /// Whether the process had that alias.
+    pub(crate) fn remove_alias(&self, alias: Alias) -> bool {
+        let mut rare = self.rare.lock();
+        let Some(rare) = rare.as_mut() else { return false };
+        let before = rare.aliases.len();
+        rare.aliases.retain(|known| *known != alias);
+        rare.aliases.len() < before
+    }
+
+    pub(crate) fn compression(&self) -> Option<Compression> {
+        if self.sending.load(Ordering::Relaxed) & PACKS == 0 {
+            return None;
+        }
+        self.rare.lock().as_ref().and_then(|rare| rare.compression)
+    }
+
+    pub(crate) fn set_compression(&self, compression: Option<Compression>) {
+        let mut rare = self.rare.lock();
+        rare.get_or_insert_default().compression = compression;
+        if compression.is_some() {
+            self.sending.fetch_or(PACKS, Ordering::Relaxed);
+        } else {
+            self.sending.fetch_and(!PACKS, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        match self.sending.load(Ordering::Relaxed) & !PACKS {
+            0 => Priority::Low,
+            1 => Priority::Normal,
+            2 => Priority::High,
+            _ => Priority::Max,
+        }
+    }
+
+    /// Called by the process's own handlers only, so it meets no other change.
+    pub(crate) fn set_priority(&self, priority: Priority) {
+        let packs = self.sending.load(Ordering::Relaxed) & PACKS;
+        self.sending.store(priority as u8 | packs, Ordering::Relaxed);
+    }
+}
+
+const PACKS: u8 = 1 << 7;
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Process({})", self.pid)
+    }
+}
+
+/// The name of an actor's type without its path, for logs.
+pub(crate) fn type_label<A>() -> &'static str {
+    let full = std::any::type_name::<A>();
+    let end = full.find('<').unwrap_or(full.len());
+    full[..end].rsplit_once("::").map_or(full, |(path, _)| &full[path.len() + 2..])
+}

@@ -1,0 +1,286 @@
+//! Brings a process to life, and works off its mailbox.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::task::coop::consume_budget;
+
+use super::mailbox::Batch;
+use super::{Envelope, Process, type_label};
+use crate::actor::{Actor, Context, ExitReason, Messages, Reply, ReplyTo, Requests};
+use crate::error::{NameError, SpawnError};
+use crate::node::NodeInner;
+use crate::{Atom, Pid};
+
+/// How a process is spawned.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct SpawnOptions {
+    /// Register the process under this name, before its `init` runs.
+    pub name: Option<String>,
+    /// The most envelopes each lane of the mailbox holds; unbounded if absent.
+    /// A sender to a full mailbox gets [`SendError::MailboxFull`](crate::SendError::MailboxFull).
+    pub mailbox_capacity: Option<usize>,
+}
+
+impl SpawnOptions {
+    /// No name, no bound.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers the process under `name`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Bounds each lane of the mailbox.
+    pub fn mailbox_capacity(mut self, envelopes: usize) -> Self {
+        self.mailbox_capacity = Some(envelopes);
+        self
+    }
+}
+
+/// Makes a process: name, table, `init`, first run. On any failure, also when
+/// this future is dropped, nothing of it is left.
+pub(crate) async fn spawn<A: Actor>(
+    node: &Arc<NodeInner>,
+    parent: Pid,
+    args: A::Args,
+    options: SpawnOptions,
+) -> Result<Pid, SpawnError> {
+    if node.is_stopping() {
+        return Err(SpawnError::NodeStopped);
+    }
+    A::Messages::register(&node.registry);
+    A::Requests::register(&node.registry);
+    let process = Process::new::<A>(node.clone(), parent, options.mailbox_capacity);
+    let birth = Birth { process: &process, done: false };
+    if let Some(name) = options.name {
+        let name = crate::node::process_name(&name)?;
+        if !node.processes.register_name(name, &process) {
+            return Err(SpawnError::NameTaken { name });
+        }
+    }
+    node.processes.insert(process.clone());
+
+    let mut ctx = Context::new(process.clone());
+    let actor = contained(A::init(args, &mut ctx)).await;
+    let actor = match actor {
+        Ok(Ok(actor)) => actor,
+        Ok(Err(reason)) => return Err(SpawnError::Init(reason)),
+        Err(panic) => {
+            tracing::error!(pid = %process.pid, actor = type_label::<A>(), panic = panic_text(&*panic), "panic in init");
+            return Err(SpawnError::Init(ExitReason::Panic));
+        }
+    };
+    birth.succeeded();
+    *process.actor.lock() = Some(Box::new(actor));
+    if process.mailbox.open() {
+        (process.run)(process.clone());
+    }
+    // A node that began to stop meanwhile did not see this process.
+    if node.is_stopping() {
+        process.kill();
+    }
+    Ok(process.pid)
+}
+
+/// Undoes a spawn that does not come to its end.
+struct Birth<'a> {
+    process: &'a Arc<Process>,
+    done: bool,
+}
+
+impl Birth<'_> {
+    fn succeeded(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Birth<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.process.node.processes.remove(self.process);
+            self.process.mailbox.close();
+            self.process.node.process_gone();
+        }
+    }
+}
+
+/// Starts a run of a process whose mailbox says that one is due.
+pub(super) fn start<A: Actor>(process: Arc<Process>) {
+    let runtime = process.node.runtime.clone();
+    runtime.spawn(run::<A>(process));
+}
+
+/// Handles envelopes until the mailbox is empty or the process ends.
+async fn run<A: Actor>(process: Arc<Process>) {
+    let actor = process.actor.lock().take();
+    let Some(mut actor) = actor.and_then(|actor| actor.downcast::<A>().ok()) else {
+        unreachable!("a run is only started by the mailbox's state, and parking puts the actor back first")
+    };
+    let mut ctx = Context::new(process.clone());
+    let mut batch = Batch::new();
+    let end = {
+        let handling = pin!(contained(handle_all(&process, &mut *actor, &mut batch, &mut ctx)));
+        let killed = pin!(process.kill.notified());
+        first_of(killed, handling).await
+    };
+    let reason = match end {
+        Some(Ok(Parked::Empty)) => {
+            // The mailbox is still marked as running: put the actor back and let go.
+            park::<A>(process, actor, batch);
+            return;
+        }
+        Some(Ok(Parked::Ended(reason))) => {
+            leave(&process);
+            if contained(actor.terminated(&reason, &mut ctx)).await.is_err() {
+                tracing::error!(pid = %process.pid, actor = type_label::<A>(), "panic in terminated");
+            }
+            reason
+        }
+        Some(Err(panic)) => {
+            tracing::error!(pid = %process.pid, actor = type_label::<A>(), panic = panic_text(&*panic), "process panicked");
+            leave(&process);
+            ExitReason::Panic
+        }
+        None => {
+            leave(&process);
+            ExitReason::Kill
+        }
+    };
+    if !reason.is_orderly() {
+        tracing::error!(pid = %process.pid, actor = type_label::<A>(), %reason, "process terminated abnormally");
+    }
+    drop((actor, batch, ctx));
+    process.node.process_gone();
+}
+
+/// How the handling of a mailbox came to rest.
+enum Parked {
+    Empty,
+    Ended(ExitReason),
+}
+
+async fn handle_all<A: Actor>(process: &Process, actor: &mut A, batch: &mut Batch, ctx: &mut Context) -> Parked {
+    let mut lingered = false;
+    loop {
+        let Some(envelope) = process.mailbox.next(batch) else {
+            // More is often on its way: a new run costs more than one look.
+            if lingered {
+                return Parked::Empty;
+            }
+            lingered = true;
+            tokio::task::yield_now().await;
+            continue;
+        };
+        lingered = false;
+        if let Err(reason) = handle_one(actor, envelope, ctx).await {
+            return Parked::Ended(reason);
+        }
+        consume_budget().await;
+    }
+}
+
+async fn handle_one<A: Actor>(actor: &mut A, envelope: Envelope, ctx: &mut Context) -> Result<(), ExitReason> {
+    match envelope {
+        Envelope::Message { from, payload } => {
+            ctx.begin(from, None);
+            A::Messages::handle(actor, payload, ctx).await
+        }
+        Envelope::Request { from, payload, mut reply } => {
+            reply.answered_by(ctx.process());
+            ctx.begin(from, Some(reply));
+            let answer = A::Requests::answer(actor, payload, ctx).await?;
+            let reply = ctx.reply_to();
+            answer_with(answer, reply).await
+        }
+        Envelope::Exit { from, reason } => {
+            ctx.begin(from, None);
+            actor.handle_exit(from, reason, ctx).await
+        }
+    }
+}
+
+async fn answer_with(answer: Reply<postroad_edf::Payload>, reply: Option<ReplyTo>) -> Result<(), ExitReason> {
+    let last = matches!(answer, Reply::Last(_));
+    let sent = match (answer, reply) {
+        (Reply::Now(value) | Reply::Last(value), Some(reply)) => reply.answer(value).await,
+        (Reply::Error(error), Some(reply)) => reply.error(error).await,
+        (Reply::Later, _) | (_, None) => Ok(()),
+    };
+    if let Err(error) = sent {
+        // The caller's problem, not this process's: it runs into its timeout or
+        // has been told that the connection is gone.
+        tracing::debug!(%error, "answer not delivered");
+    }
+    if last { Err(ExitReason::Normal) } else { Ok(()) }
+}
+
+/// Puts the actor back if nothing arrived since; otherwise runs on.
+fn park<A: Actor>(process: Arc<Process>, actor: Box<A>, mut batch: Batch) {
+    let mut slot = Some(actor);
+    let parked = process.mailbox.park(&mut batch, || {
+        *process.actor.lock() = slot.take().map(|actor| actor as Box<dyn Any + Send>);
+    });
+    if !parked {
+        *process.actor.lock() = slot.map(|actor| actor as Box<dyn Any + Send>);
+        start::<A>(process);
+    }
+}
+
+/// Takes a process out of all tables and drops what it has not handled.
+fn leave(process: &Process) {
+    process.node.processes.remove(process);
+    process.mailbox.close();
+}
+
+/// Runs a future; a panic in it becomes an error value.
+async fn contained<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
+/// The output of `work`, or nothing if `stop` comes first.
+async fn first_of<T>(mut stop: impl Future<Output = ()> + Unpin, mut work: impl Future<Output = T> + Unpin) -> Option<T> {
+    std::future::poll_fn(|cx| {
+        if std::pin::Pin::new(&mut stop).poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        std::pin::Pin::new(&mut work).poll(cx).map(Some)
+    })
+    .await
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no text)")
+}
+
+/// Registers a name for a running process.
+pub(crate) fn register_name(process: &Arc<Process>, name: Atom) -> Result<(), NameError> {
+    if let Some(name) = process.name() {
+        return Err(NameError::Taken { name });
+    }
+    if !process.node.processes.register_name(name, process) {
+        return Err(NameError::Taken { name });
+    }
+    // The process may have ended between the caller's look and now.
+    if !process.node.processes.with(process.pid.id, |_| ()).is_some() {
+        process.node.processes.unregister_name(name, process);
+        return Err(NameError::ProcessTerminated);
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Where processes are found: by number, by name, by alias.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use parking_lot::RwLock;
+
+use super::Process;
+use crate::{Alias, Atom};
+
+type Map<K> = RwLock<HashMap<K, Arc<Process>, FixedState>>;
+
+/// The processes of one node. Sharded by number, so that senders on different
+/// cores seldom meet.
+pub(crate) struct ProcessTable {
+    by_id: [Map<u64>; SHARDS],
+    by_name: Map<Atom>,
+    by_alias: Map<Alias>,
+}
+
+const SHARDS: usize = 64;
+
+impl ProcessTable {
+    pub(crate) fn new() -> Self {
+        Self {
+            by_id: std::array::from_fn(|_| Map::default()),
+            by_name: Map::default(),
+            by_alias: Map::default(),
+        }
+    }
+
+    pub(crate) fn insert(&self, process: Arc<Process>) {
+        self.shard(process.pid.id).write().insert(process.pid.id, process);
+    }
+
+    /// Calls `with` with the process, without touching its reference count.
+    pub(crate) fn with<T>(&self, id: u64, with: impl FnOnce(&Arc<Process>) -> T) -> Option<T> {
+        self.shard(id).read().get(&id).map(with)
+    }
+
+    pub(crate) fn by_name<T>(&self, name: Atom, with: impl FnOnce(&Arc<Process>) -> T) -> Option<T> {
+        self.by_name.read().get(&name).map(with)
+    }
+
+    pub(crate) fn by_alias<T>(&self, alias: Alias, with: impl FnOnce(&Arc<Process>) -> T) -> Option<T> {
+        self.by_alias.read().get(&alias).map(with)
+    }
+
+    /// Gives `process` the name; false if somebody has it.
+    pub(crate) fn register_name(&self, name: Atom, process: &Arc<Process>) -> bool {
+        match self.by_name.write().entry(name) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(process.clone());
+                process.set_name(Some(name));
+                true
+            }
+        }
+    }
+
+    /// Frees the name; false if `process` does not have it.
+    pub(crate) fn unregister_name(&self, name: Atom, process: &Process) -> bool {
+        let mut names = self.by_name.write();
+        if !names.get(&name).is_some_and(|owner| owner.pid == process.pid) {
+            return false;
+        }
+        names.remove(&name);
+        process.set_name(None);
+        true
+    }
+
+    pub(crate) fn register_alias(&self, alias: Alias, process: &Arc<Process>) {
+        process.add_alias(alias);
+        self.by_alias.write().insert(alias, process.clone());
+    }
+
+    /// Frees the alias; false if `process` does not have it.
+    pub(crate) fn unregister_alias(&self, alias: Alias, process: &Process) -> bool {
+        let owned = process.remove_alias(alias);
+        if owned {
+            self.by_alias.write().remove(&alias);
+        }
+        owned
+    }
+
+    /// Forgets a process with its name and aliases; false if it was not there.
+    pub(crate) fn remove(&self, process: &Process) -> bool {
+        let known = self.shard(process.pid.id).write().remove(&process.pid.id).is_some();
+        if let Some(name) = process.name() {
+            self.unregister_name(name, process);
+        }
+        for alias in process.aliases() {
+            self.unregister_alias(alias, process);
+        }
+        known
+    }
+
+    /// Every process, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Process>> {
+        self.by_id.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.iter().map(|shard| shard.read().len()).sum()
+    }
+
+    fn shard(&self, id: u64) -> &Map<u64> {
+        &self.by_id[id as usize % SHARDS]
+    }
+}
