@@ -489,3 +489,22 @@ async fn ipv6_is_a_road_too() {
     a.stop().await;
     b.stop().await;
 }
+
+/// The links of a pool come one after the other; what is sent and answered
+/// meanwhile must not wait for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fresh_connection_answers_at_once() {
+    let b = node("b").await;
+    let echo = b.spawn_with::<Echo>((), SpawnOptions::new().name("echo")).await.unwrap();
+    for round in 0..50u32 {
+        let a = node("a").await;
+        route(&a, &b);
+        let patience = Duration::from_secs(4);
+        let back: u32 = a.call_with_timeout(("echo", b.name()), round, patience).await.unwrap();
+        assert_eq!(back, round);
+        let back: u32 = a.call_with_timeout(echo, round, patience).await.unwrap();
+        assert_eq!(back, round);
+        a.stop().await;
+    }
+    b.stop().await;
+}

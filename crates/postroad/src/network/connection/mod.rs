@@ -7,6 +7,7 @@ mod slot;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -161,11 +162,16 @@ impl Connection {
     /// Puts a link to work in the first slot that waits for one. False if none
     /// does, or the connection has ended.
     pub(super) fn add_link(self: &Arc<Self>, stream: Stream, tail: Vec<u8>) -> bool {
+        self.add_link_to(0..self.slots.len(), stream, tail)
+    }
+
+    /// Puts a link to work in the first of these slots that waits for one.
+    fn add_link_to(self: &Arc<Self>, mut slots: Range<usize>, stream: Stream, tail: Vec<u8>) -> bool {
         let mut links = self.links.lock();
         if self.is_down() {
             return false;
         }
-        let Some(index) = (0..self.slots.len()).find(|index| self.slots[*index].link()) else { return false };
+        let Some(index) = slots.find(|index| self.slots[*index].link()) else { return false };
         let elders = links.iter().flatten().cloned().collect();
         links[index] = Some(link::start(self, index, stream, tail, elders));
         true
