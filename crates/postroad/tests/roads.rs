@@ -279,7 +279,7 @@ async fn a_lost_node_ends_calls_and_is_announced_once() {
         let a = a.clone();
         async move { a.call_with_timeout::<()>(adder, "hang".to_owned(), Duration::from_secs(60)).await }
     });
-    while b.mailbox_len(adder).is_some() && b.network().peers()[0].messages_in < 2 {
+    while b.mailbox_len(adder).is_some() && b.network().peers()[0].frames_in < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     drop(road);

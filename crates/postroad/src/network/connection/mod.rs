@@ -76,8 +76,7 @@ pub(super) struct Limits {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) messages_in: AtomicU64,
-    pub(super) messages_out: AtomicU64,
+    pub(super) frames_in: AtomicU64,
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
 }
@@ -255,6 +254,11 @@ impl Connection {
         }
     }
 
+    /// How many frames went out.
+    pub(super) fn frames_out(&self) -> u64 {
+        self.slots.iter().map(Slot::appended_frames).sum()
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -278,12 +282,27 @@ impl Connection {
         to: Target,
         message: M,
     ) -> Result<(), SendError> {
-        self.check_incarnation(&to)?;
-        let head = self.message_head(outgoing, to);
-        let left = self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, &message))?;
+        let left = self.place_message(outgoing, to, &message)?;
         // Neither the message nor a reference to it is kept while waiting: it need not be `Sync`.
         drop(message);
-        self.place_late(outgoing.from, left).await
+        match left {
+            None => Ok(()),
+            Some(frame) => self.place_late(outgoing.from, frame).await,
+        }
+    }
+
+    /// Sends a message without waiting. If the sender's link is congested the
+    /// frame comes back, for [`place_late`](Self::place_late).
+    #[inline]
+    pub(crate) fn place_message<M: Message>(
+        &self,
+        outgoing: Outgoing,
+        to: Target,
+        message: &M,
+    ) -> Result<Option<Vec<u8>>, SendError> {
+        self.check_incarnation(&to)?;
+        let head = self.message_head(outgoing, to);
+        self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, message))
     }
 
     /// Sends a message now or not at all.
@@ -319,7 +338,7 @@ impl Connection {
         };
         let left = self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, &request))?;
         drop(request);
-        self.place_late(outgoing.from, left).await
+        self.place_left(outgoing.from, left).await
     }
 
     /// Answers a request of the peer.
@@ -335,7 +354,7 @@ impl Connection {
             self.write_answer(out, responder, caller, reference, &answer, compression)
         })?;
         drop(answer);
-        self.place_late(responder, left).await
+        self.place_left(responder, left).await
     }
 
     /// Answers without waiting: for what is small and sent from where one must
@@ -370,7 +389,7 @@ impl Connection {
         let reason = ErrorValue::from(reason);
         let head = Head::Exit { from, to: to.id };
         let left = self.place(from, |out| self.write(out, &head, None, &reason))?;
-        self.place_late(from, left).await
+        self.place_left(from, left).await
     }
 
     fn message_head(&self, outgoing: Outgoing, to: Target) -> Head<'static> {
@@ -498,9 +517,15 @@ impl Connection {
         }
     }
 
+    async fn place_left(&self, from: u64, left: Option<Vec<u8>>) -> Result<(), SendError> {
+        match left {
+            None => Ok(()),
+            Some(frame) => self.place_late(from, frame).await,
+        }
+    }
+
     /// Appends a frame that was handed back, when there is room.
-    async fn place_late(&self, from: u64, frame: Option<Vec<u8>>) -> Result<(), SendError> {
-        let Some(frame) = frame else { return Ok(()) };
+    pub(crate) async fn place_late(&self, from: u64, frame: Vec<u8>) -> Result<(), SendError> {
         let mut slot = (from % self.slots.len() as u64) as usize;
         loop {
             let mut room = std::pin::pin!(self.slots[slot].room());
@@ -527,10 +552,7 @@ impl Connection {
         let mut index = (from % self.slots.len() as u64) as usize;
         loop {
             match self.slots[index].append(patient, &write)? {
-                Appended::Done => {
-                    self.counters.messages_out.fetch_add(1, Ordering::Relaxed);
-                    return Ok(Placed::Done);
-                }
+                Appended::Done => return Ok(Placed::Done),
                 Appended::Full => return Ok(Placed::Full(index)),
                 Appended::Elsewhere(other) => index = other,
                 Appended::Closed => return Err(SendError::NoConnection { node: self.peer.name }),
