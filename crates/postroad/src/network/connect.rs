@@ -36,6 +36,9 @@ pub enum ConnectError {
     Stopped,
 }
 
+/// How long a dial that was refused in favour of the peer's waits for that one.
+const ARRIVAL: Duration = Duration::from_secs(1);
+
 type Outcome = Result<Arc<Connection>, ConnectError>;
 
 /// Whom this node is dialing.
@@ -134,7 +137,14 @@ impl NetworkInner {
             match step {
                 Step::Attempt(attempt) => match self.attempt(node, peer, &attempt, left()).await {
                     Ok(connection) => return Ok(connection),
-                    Err(error) => plan.failed(attempt, error),
+                    Err(error) => {
+                        // Both nodes dial at once and the other's dial wins: it is on its way.
+                        let yields = peer < node.name && error.is_refused_introduction();
+                        if yields && let Some(connection) = self.dialed_by(peer).await {
+                            return Ok(connection);
+                        }
+                        plan.failed(attempt, error);
+                    }
                 },
                 Step::Resolve(resolve) => {
                     let answer = ask(&resolve, peer, resolve.timeout.min(left())).await;
@@ -169,15 +179,29 @@ impl NetworkInner {
             .map_err(|error| AttemptError::Dial(Arc::new(error)))?;
         let left = left.saturating_sub(started.elapsed()).min(*handshake_timeout);
         let established = handshake::dial(&mut stream, introduction, peer, cookie.clone(), left).await?;
-        let mut addresses = vec![(stream.peer_addr().ip().to_string(), stream.peer_addr().port())];
-        addresses.extend(established.dsn.iter().filter_map(|dsn| {
-            let (host, port) = dsn.rsplit_once(':')?;
-            Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
-        }));
-        addresses.dedup();
-        let redial =
-            Redial { addresses, cookie, dial_timeout: *dial_timeout, handshake_timeout: *handshake_timeout };
+        let redial = Redial {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            cookie,
+            dial_timeout: *dial_timeout,
+            handshake_timeout: *handshake_timeout,
+        };
         Ok(self.dialed(node, stream, established, redial))
+    }
+
+    /// Waits a moment for the peer's own dial to arrive.
+    async fn dialed_by(&self, peer: Atom) -> Option<Arc<Connection>> {
+        let arrival = async {
+            loop {
+                let mut connected = std::pin::pin!(self.dialing.connected.notified());
+                connected.as_mut().enable();
+                if let Some(connection) = self.connected(peer) {
+                    return connection;
+                }
+                connected.await;
+            }
+        };
+        tokio::time::timeout(ARRIVAL, arrival).await.ok()
     }
 }
 

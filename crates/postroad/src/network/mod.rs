@@ -389,6 +389,7 @@ impl NetworkInner {
     }
 
     fn agreement(&self, established: Established, redial: Option<Redial>) -> Agreement {
+        let (encode, decode) = established.tables(None);
         let peer = &established.peer;
         let peer_max_frame = match peer.max_message_size {
             0 => usize::MAX,
@@ -403,8 +404,8 @@ impl NetworkInner {
             },
             limits: Limits { max_frame: self.options.max_message_size, peer_max_frame },
             pool_size: usize::from(established.pool_size.max(1)),
-            encode: connection::encode_tables(&established.local),
-            decode: connection::decode_tables(peer),
+            encode,
+            decode,
             id: established.connection_id,
             redial,
         }

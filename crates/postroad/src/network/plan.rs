@@ -449,6 +449,13 @@ impl AttemptError {
         }
     }
 
+    /// Whether the peer closed after it had learned who dials, and had found
+    /// the cookie right.
+    pub(super) fn is_refused_introduction(&self) -> bool {
+        let closed = |stage| matches!(stage, ehs::Stage::Accept | ehs::Stage::Introduce);
+        matches!(self, Self::Handshake(HandshakeError::Protocol(ehs::HandshakeError::Closed(stage))) if closed(*stage))
+    }
+
     /// Whether the peer may be somebody else than the node, or the node does
     /// not take us for who we are: cookie, certificate or name. A node that
     /// refuses a cookie closes without a word (`docs/wire/EHS.md` section 4),
