@@ -83,7 +83,6 @@ pub enum Value {
 
 /// A slice; `None` is the nil slice.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(clippy::exhaustive_structs)]
 pub struct Slice {
     /// The type of the elements.
     pub element: Type,
