@@ -1,6 +1,7 @@
 //! The golden vectors: every line of every `edf*.jsonl` in `vectors/` and in
 //! the folder that the environment variable `POSTROAD_VECTORS` names, through
 //! the dynamic [`Value`]. Each folder brings its types as `*types.jsonl`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod notation;
 
