@@ -1,6 +1,7 @@
 //! The golden vectors through Rust types: each line whose type has one here is
 //! read as that type and written again.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::type_complexity, reason = "nesting is the point")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
