@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{DecodeError, Decoder, EncodeError, Encoder, TypeName, tag};
+use crate::{DecodeError, Decoder, EncodeError, EncodeTables, Encoder, TypeName, tag};
 
 /// The type of an EDF value. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -172,6 +172,14 @@ impl Type {
                 Ok(())
             }
         }
+    }
+
+    /// The type expression without ids, which is the same on every connection.
+    pub(crate) fn key(&self) -> Result<Vec<u8>, EncodeError> {
+        let (mut key, mut tables) = (Vec::new(), EncodeTables::default());
+        tables.features.pointers = true;
+        self.write_fold(&mut Encoder::new(&mut key, &tables))?;
+        Ok(key)
     }
 
     /// Reads a type expression.
