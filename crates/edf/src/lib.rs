@@ -10,6 +10,8 @@ mod decoder;
 mod edf;
 mod encoder;
 mod error_value;
+#[cfg(feature = "json")]
+mod json;
 mod marshal;
 mod opaque;
 mod payload;

@@ -218,6 +218,13 @@ fn vectors_decode_and_encode_again() {
                 "{place}: {value:?} is not {}",
                 line["value"]
             );
+            let json = value.to_json();
+            assert_eq!(
+                notation.any(&json).map(|again| format!("{again:?}")),
+                Some(format!("{value:?}")),
+                "{place}"
+            );
+            assert_eq!(json["value"]["rfc3339"], line["value"]["value"]["rfc3339"], "{place}");
             if line["dir"] != "decode" {
                 let again = encode(&value, &encode_tables).unwrap();
                 assert_eq!(hex::encode(again), hex::encode(&bytes), "{place}");
