@@ -117,13 +117,12 @@ impl fmt::Display for Time {
             let fraction = format!("{:09}", self.nanoseconds);
             write!(f, ".{}", fraction.trim_end_matches('0'))?;
         }
-        match offset / 60 {
-            _ if offset == 0 => f.write_str("Z"),
-            minutes => {
-                let (sign, minutes) = (if minutes < 0 { '-' } else { '+' }, minutes.abs());
-                write!(f, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
-            }
+        if offset == 0 {
+            return f.write_str("Z");
         }
+        let minutes = offset / 60;
+        let (sign, minutes) = (if minutes < 0 { '-' } else { '+' }, minutes.abs());
+        write!(f, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
     }
 }
 
