@@ -74,7 +74,7 @@ impl RustType {
 }
 
 /// Why a type was not registered.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
     /// The name, or for a composite the type expression, belongs to something
@@ -89,9 +89,10 @@ pub enum RegisterError {
     /// The name cannot travel.
     #[error(transparent)]
     TypeName(#[from] TypeNameError),
-    /// The type expression cannot travel.
-    #[error("no such type can be a message")]
-    Type(#[source] Arc<EncodeError>),
+    /// The type expression cannot travel: it is too long, or has a pointer to a
+    /// pointer.
+    #[error("{0} cannot be a message: its type expression cannot be written")]
+    Type(Type),
 }
 
 /// A derived type, to be found when the program starts.
@@ -267,14 +268,12 @@ impl Registrar {
 
     fn unnamed<T: Message>(&mut self, ty: &Type) -> Result<(), RegisterError> {
         let rust = RustType::of::<T>();
-        let known = self.types.unnamed.entry(ty.key()?.into()).or_insert(rust);
+        let key = ty.key().map_err(|error| match error {
+            EncodeError::TypeName(error) => RegisterError::TypeName(error),
+            _ => RegisterError::Type(ty.clone()),
+        })?;
+        let known = self.types.unnamed.entry(key.into()).or_insert(rust);
         if known.id == rust.id { Ok(()) } else { Err(RegisterError::taken(&ty.to_string(), known.name)) }
-    }
-}
-
-impl From<EncodeError> for RegisterError {
-    fn from(error: EncodeError) -> Self {
-        Self::Type(Arc::new(error))
     }
 }
 
