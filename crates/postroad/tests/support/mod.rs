@@ -1,6 +1,8 @@
 //! What several test files use: nodes on ports of their own, and actors.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod forwarder;
+
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -19,7 +21,10 @@ pub fn unique(name: &str) -> String {
 
 /// A node that listens on a port of the system's choice and registers nowhere.
 pub fn builder(name: &str) -> NodeBuilder {
-    Node::builder(unique(name)).cookie(COOKIE).acceptor(AcceptorOptions::bind("127.0.0.1", 0)).without_registrar()
+    Node::builder(unique(name))
+        .cookie(COOKIE)
+        .acceptor(AcceptorOptions::bind("127.0.0.1", 0))
+        .without_registrar()
 }
 
 pub async fn node(name: &str) -> Node {
@@ -58,7 +63,11 @@ impl Actor for Echo {
         Ok(ctx.send(ctx.sender(), message).await?)
     }
 
-    async fn answer_other(&mut self, request: Payload, _: &mut Context) -> Result<Reply<Payload>, ExitReason> {
+    async fn answer_other(
+        &mut self,
+        request: Payload,
+        _: &mut Context,
+    ) -> Result<Reply<Payload>, ExitReason> {
         Ok(Reply::Now(request))
     }
 }

@@ -6,16 +6,19 @@ use std::time::Duration;
 use postroad_wire::secret::Cookie;
 use rand::Rng;
 
-use super::slot::Road;
 use super::Connection;
+use super::slot::Road;
 use crate::network::handshake;
 use crate::network::transport::Stream;
 
 /// What the dialing side keeps to open further links: only it may.
 #[derive(Debug, Clone)]
 pub(in crate::network) struct Redial {
-    /// Where to dial, best first: what worked, then what the peer advertised.
-    pub(in crate::network) addresses: Vec<(String, u16)>,
+    /// Where the first link was dialed. What the peer advertises in its Accept
+    /// is not used: it is wrong behind NAT, and a route that leads somewhere is
+    /// not to be left for an address the peer names.
+    pub(in crate::network) host: String,
+    pub(in crate::network) port: u16,
     pub(in crate::network) cookie: Cookie,
     pub(in crate::network) dial_timeout: Duration,
     pub(in crate::network) handshake_timeout: Duration,
@@ -35,19 +38,16 @@ const PAUSES: [Duration; 5] = [
 /// a join before they find out that they do not know the connection.
 const TOO_SOON: Duration = Duration::from_millis(50);
 
-/// How long the accepting side waits for the dialing side to bring a new link:
-/// a little more than the dialing side's first attempts take.
-const EXPECTED: Duration = Duration::from_millis(250);
-
-/// How long the accepting side waits for a link that was never there.
-const FIRST_EXPECTED: Duration = Duration::from_secs(1);
+/// How long the accepting side waits for the dialing side to bring a link: a
+/// little more than all its attempts take.
+const EXPECTED: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// Fills the pool after the first link has started.
     pub(in crate::network) fn fill_pool(self: &Arc<Self>) {
         for index in 0..self.slots.len() {
             if self.slots[index].road() == Road::Awaited {
-                self.spawn_replacement(index, 0, FIRST_EXPECTED);
+                self.spawn_replacement(index, 0);
             }
         }
     }
@@ -55,10 +55,10 @@ impl Connection {
     /// Gets a successor for a link that lived for `lived`.
     pub(super) fn replace_link(self: &Arc<Self>, index: usize, lived: Duration) {
         let first = self.slots[index].count_early_death(lived < TOO_SOON);
-        self.spawn_replacement(index, first, EXPECTED);
+        self.spawn_replacement(index, first);
     }
 
-    fn spawn_replacement(self: &Arc<Self>, index: usize, first_pause: usize, expected: Duration) {
+    fn spawn_replacement(self: &Arc<Self>, index: usize, first_pause: usize) {
         let connection = self.clone();
         let node = self.node();
         node.tasks.spawn_on(
@@ -66,7 +66,7 @@ impl Connection {
                 let replace = async {
                     match &connection.redial {
                         Some(redial) => connection.redial(index, redial, first_pause).await,
-                        None => tokio::time::sleep(expected).await,
+                        None => tokio::time::sleep(EXPECTED).await,
                     }
                 };
                 tokio::select! {
@@ -87,19 +87,17 @@ impl Connection {
             // A little chance keeps the links of a pool from knocking at once.
             let jitter = rand::rng().random_range(0.75..1.25);
             tokio::time::sleep(pause.mul_f64(jitter)).await;
-            for (host, port) in &redial.addresses {
-                match self.join(redial, host, *port).await {
-                    Ok(()) => return,
-                    Err(error) => {
-                        tracing::debug!(peer = %self.peer.name, link = index, host, port, %error, "link not joined");
-                    }
+            match self.join(redial).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::debug!(peer = %self.peer.name, link = index, %error, "link not joined")
                 }
             }
         }
     }
 
-    async fn join(self: &Arc<Self>, redial: &Redial, host: &str, port: u16) -> Result<(), handshake::JoinError> {
-        let stream = Stream::dial(host, port, redial.dial_timeout).await?;
+    async fn join(self: &Arc<Self>, redial: &Redial) -> Result<(), handshake::JoinError> {
+        let stream = Stream::dial(&redial.host, redial.port, redial.dial_timeout).await?;
         let node = self.node();
         let join = handshake::join(stream, node.name, &self.id, &redial.cookie, redial.handshake_timeout);
         let (stream, tail) = join.await?;
