@@ -1,2 +1,50 @@
 //! The postroad program.
-fn main() {}
+
+mod decode;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+// Messages are freed on other threads than they were made on; this allocator
+// does not mind.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Distributed actors over roads you control.
+#[derive(Debug, Parser)]
+#[command(name = "postroad", version, propagate_version = true)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log to the standard error, such as `info` or `postroad=trace`.
+    #[arg(long, global = true, env = "RUST_LOG", default_value = "warn", value_name = "FILTER")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Decode(decode::Decode),
+}
+
+fn main() -> ExitCode {
+    let program = Program::parse();
+    match program.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("postroad: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Program {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let filter = EnvFilter::try_new(&self.log)?;
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        match self.command {
+            Command::Decode(decode) => decode.run(),
+        }
+    }
+}
