@@ -1,18 +1,19 @@
 //! What `#[message(...)]` says.
 
-use syn::{Attribute, Error, LitStr, Path, Result};
+use syn::{Attribute, Error, Expr, ExprLit, Lit, Path, Result};
 
 /// The attributes of a type.
 pub(crate) struct TypeAttributes {
-    pub(crate) name: Option<LitStr>,
+    pub(crate) name: Option<Expr>,
     pub(crate) krate: Path,
     pub(crate) transparent: bool,
     pub(crate) marshal: bool,
+    pub(crate) unlinked: bool,
 }
 
 impl TypeAttributes {
     pub(crate) fn parse(attributes: &[Attribute], krate: Path) -> Result<Self> {
-        let mut parsed = Self { name: None, krate, transparent: false, marshal: false };
+        let mut parsed = Self { name: None, krate, transparent: false, marshal: false, unlinked: false };
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("message")) {
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("name") {
@@ -23,10 +24,12 @@ impl TypeAttributes {
                     parsed.transparent = true;
                 } else if meta.path.is_ident("marshal") {
                     parsed.marshal = true;
+                } else if meta.path.is_ident("unlinked") {
+                    parsed.unlinked = true;
                 } else {
-                    return Err(
-                        meta.error("expected `name = \"#...\"`, `transparent`, `marshal` or `crate = path`")
-                    );
+                    return Err(meta.error(
+                        "expected `name = \"#...\"`, `transparent`, `marshal`, `unlinked` or `crate = path`",
+                    ));
                 }
                 Ok(())
             })?;
@@ -38,8 +41,10 @@ impl TypeAttributes {
     }
 }
 
-fn checked_name(name: LitStr) -> Result<LitStr> {
-    let text = name.value();
+/// A name that is no literal is checked when it is evaluated.
+fn checked_name(name: Expr) -> Result<Expr> {
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &name else { return Ok(name) };
+    let text = text.value();
     if !text.starts_with('#') || text.len() == 1 {
         return Err(Error::new_spanned(name, "a name on the wire begins with `#`, as in \"#main/Order\""));
     }

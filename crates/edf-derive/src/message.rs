@@ -23,25 +23,18 @@ pub(crate) fn expand(input: DeriveInput, krate: Path) -> Result<TokenStream> {
             quote!(::core::concat!("#", ::core::env!("CARGO_PKG_NAME"), "/", #plain))
         }
     };
-    let (name_static, type_name, registration) = if parameters.is_empty() {
-        (
-            quote!(static NAME: #krate::derived::LazyTypeName = #krate::derived::LazyTypeName::new(#base);),
-            quote!(NAME.get()),
-            quote! {
-                #krate::derived::inventory::submit! { #krate::derived::Registration::of::<#ident>() }
-            },
-        )
+    let type_name = if parameters.is_empty() {
+        quote! {
+            static NAME: #krate::derived::LazyTypeName = #krate::derived::LazyTypeName::new(#base);
+            NAME.get()
+        }
     } else {
-        let arguments = parameters.iter().map(|parameter| {
-            let parameter = &parameter.ident;
-            quote!(<#parameter as #krate::Edf>::type_of)
-        });
-        (
-            TokenStream::new(),
-            quote!(#krate::derived::instance_name::<Self>(#base, &[#(#arguments),*])),
-            TokenStream::new(),
-        )
+        let arguments = parameters.iter().map(|parameter| &parameter.ident);
+        quote!(#krate::derived::instance_name::<Self>(#base, &[#(<#arguments as #krate::Edf>::type_of),*]))
     };
+    let registration = (parameters.is_empty() && !attributes.unlinked).then(
+        || quote!(#krate::derived::inventory::submit! { #krate::derived::Registration::of::<#ident>() }),
+    );
 
     let mut generics = input.generics.clone();
     let clause = generics.make_where_clause();
@@ -65,14 +58,10 @@ pub(crate) fn expand(input: DeriveInput, krate: Path) -> Result<TokenStream> {
             }
         }
     });
-    let input_name = if parts.is_empty() && !attributes.marshal { quote!(_input) } else { quote!(input) };
-    let out_name = if parts.is_empty() && !attributes.marshal { quote!(_out) } else { quote!(out) };
-
     Ok(quote! {
         #[automatically_derived]
+        #[allow(unused_variables)]
         const _: () = {
-            #name_static
-
             impl #impl_generics #krate::Registered for #ident #type_generics #where_clause {
                 fn type_name() -> #krate::TypeName {
                     #type_name
@@ -101,20 +90,20 @@ pub(crate) fn expand(input: DeriveInput, krate: Path) -> Result<TokenStream> {
                 }
 
                 #[inline]
-                fn encode(&self, #out_name: &mut #krate::Encoder<'_>) -> ::core::result::Result<(), #krate::EncodeError> {
+                fn encode(&self, out: &mut #krate::Encoder<'_>) -> ::core::result::Result<(), #krate::EncodeError> {
                     #encode
                 }
 
                 #[inline]
-                fn decode(#input_name: &mut #krate::Decoder<'_>) -> ::core::result::Result<Self, #krate::DecodeError> {
+                fn decode(input: &mut #krate::Decoder<'_>) -> ::core::result::Result<Self, #krate::DecodeError> {
                     #decode
                 }
 
                 fn register_parts(
                     registrar: &mut #krate::derived::Registrar,
                 ) -> ::core::result::Result<(), #krate::RegisterError> {
-                    registrar.registered::<Self>(|_registrar| {
-                        #(<#parts as #krate::Edf>::register_parts(_registrar)?;)*
+                    registrar.registered::<Self>(|registrar| {
+                        #(<#parts as #krate::Edf>::register_parts(registrar)?;)*
                         ::core::result::Result::Ok(())
                     })
                 }

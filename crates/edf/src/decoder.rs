@@ -293,26 +293,28 @@ impl<'a> Decoder<'a> {
         Ok(self.u8()? == tag::REGISTERED && matches!(self.name()?, Name::Known(found) if found == name))
     }
 
-    /// Reads the count of a slice; `None` is a nil slice.
-    pub(crate) fn slice(&mut self, marker: Marker, min_size: usize) -> Result<Option<usize>, DecodeError> {
-        self.counted(marker.or(tag::SLICE), min_size)
-    }
-
-    /// Reads the count of a map; `None` is a nil map.
-    pub(crate) fn map(&mut self, marker: Marker, min_size: usize) -> Result<Option<usize>, DecodeError> {
-        self.counted(marker.or(tag::MAP), min_size)
-    }
-
-    fn counted(&mut self, marker: u8, min_size: usize) -> Result<Option<usize>, DecodeError> {
+    /// Reads the count of a slice or a map, which is not to be trusted yet;
+    /// `None` is nil.
+    pub(crate) fn count(&mut self, marker: u8) -> Result<Option<usize>, DecodeError> {
         match self.u8()? {
             tag::NIL => Ok(None),
-            found if found == marker => {
-                let count = self.u32()? as usize;
-                self.elements(count, min_size)?;
-                Ok(Some(count))
-            }
+            found if found == marker => Ok(Some(self.u32()? as usize)),
             found => Err(DecodeError::BadMarker { expected: marker, found }),
         }
+    }
+
+    /// Reads the count of a slice of elements that take `min_size` bytes or more.
+    pub(crate) fn slice(&mut self, marker: Marker, min_size: usize) -> Result<Option<usize>, DecodeError> {
+        let count = self.count(marker.or(tag::SLICE))?;
+        count.map_or(Ok(()), |count| self.elements(count, min_size))?;
+        Ok(count)
+    }
+
+    /// Reads the count of a map whose pairs take `min_size` bytes or more.
+    pub(crate) fn map(&mut self, marker: Marker, min_size: usize) -> Result<Option<usize>, DecodeError> {
+        let count = self.count(marker.or(tag::MAP))?;
+        count.map_or(Ok(()), |count| self.elements(count, min_size))?;
+        Ok(count)
     }
 
     /// Refuses more elements than there can be.

@@ -68,8 +68,7 @@ impl<T: Message> Of<T> {
             words.as_ptr().cast::<T>()
         } else {
             // SAFETY: a value that does not fit is kept as a box.
-            let boxed: &Box<T> = unsafe { &*words.as_ptr().cast::<Box<T>>() };
-            std::ptr::from_ref::<T>(boxed)
+            std::ptr::from_ref::<T>(unsafe { &**words.as_ptr().cast::<Box<T>>() })
         }
     }
 }

@@ -144,8 +144,9 @@ impl Registry {
     }
 
     /// Makes a type known that has no Rust type. Its values arrive as
-    /// [`Value`](crate::Value). Doing it twice with equal schemas does nothing.
-    /// The types of its fields need to be known only when a value arrives.
+    /// [`Value`](crate::Value). Doing it twice does nothing if the schemas agree
+    /// but for the names of fields. The types of its fields need to be known
+    /// only when a value arrives.
     pub fn register_schema(&self, name: TypeName, schema: Schema) -> Result<(), RegisterError> {
         self.write(|registrar| registrar.definition(name, schema).map(drop))
     }
@@ -240,7 +241,7 @@ impl Registrar {
             registered.resize(name.index() + 1, None);
         }
         if let Some(entry) = &registered[name.index()]
-            && entry.definition.schema != schema
+            && !entry.definition.schema.same_shape(&schema)
         {
             let by = entry.rust.map_or("another schema", |rust| rust.name);
             return Err(RegisterError::taken(name.as_str(), by));

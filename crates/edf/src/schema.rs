@@ -21,6 +21,18 @@ pub enum Schema {
     Marshal,
 }
 
+impl Schema {
+    /// Whether values of both have the same bytes: field names do not travel.
+    pub(crate) fn same_shape(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Struct(one), Self::Struct(two)) => {
+                one.iter().map(|field| &field.ty).eq(two.iter().map(|field| &field.ty))
+            }
+            _ => self == other,
+        }
+    }
+}
+
 /// One field of a struct.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

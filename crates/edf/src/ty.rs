@@ -123,6 +123,11 @@ impl Type {
         matches!(self, Self::Slice(_) | Self::Array(..) | Self::Map(..) | Self::Pointer(_))
     }
 
+    /// Whether values may take no bytes; without looking into registered types.
+    pub(crate) fn may_be_empty(&self) -> bool {
+        matches!(self, Self::Array(..) | Self::Registered(_))
+    }
+
     fn plain(&self) -> Option<&'static (Self, u8, &'static str, &'static str)> {
         PLAIN.iter().find(|(plain, ..)| plain == self)
     }

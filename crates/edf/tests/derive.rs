@@ -1,4 +1,5 @@
 //! `#[derive(Message)]` in all its forms.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::ops::{BitAnd, BitOr};
 
+use postroad_edf::{Marshal, MarshalError, Message};
+
 /// `gen/NetworkFlags`: 64 bits that each side announces in its Introduce
 /// (`docs/wire/EDF.md` section 9, `docs/wire/ENP.md` section 15).
 ///
 /// Without [`ENABLE`](Self::ENABLE) no other bit counts; the questions this
 /// type answers respect that. Bits without a name are kept as they came.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Message)]
+#[message(name = "#ergo.services/ergo/gen/NetworkFlags", marshal)]
 pub struct NetworkFlags(u64);
 
 impl NetworkFlags {
@@ -108,6 +111,23 @@ impl BitAnd for NetworkFlags {
         Self(self.effective().0 & other.effective().0)
     }
 }
+
+impl Marshal for NetworkFlags {
+    fn marshal(&self, out: &mut Vec<u8>) -> Result<(), MarshalError> {
+        out.extend_from_slice(&self.effective().0.to_be_bytes());
+        Ok(())
+    }
+
+    fn unmarshal(bytes: &[u8]) -> Result<Self, MarshalError> {
+        let bits = bytes.first_chunk().ok_or(TooShort(bytes.len()))?;
+        Ok(Self(u64::from_be_bytes(*bits)))
+    }
+}
+
+/// Flags take 8 bytes; further ones are of releases to come.
+#[derive(Debug, thiserror::Error)]
+#[error("network flags of {0} bytes, at least 8 are needed")]
+struct TooShort(usize);
 
 impl fmt::Debug for NetworkFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

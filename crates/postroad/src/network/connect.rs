@@ -121,13 +121,7 @@ impl NetworkInner {
             let attempt = async {
                 let mut stream = super::transport::Stream::dial(&host, port, self.options.dial_timeout).await.map_err(|e| e.to_string())?;
                 let established = super::handshake::dial(&mut stream, self.introduction(node), peer, cookie.clone(), self.options.handshake_timeout).await.map_err(|e| e.to_string())?;
-                let mut addresses = vec![(stream.peer_addr().ip().to_string(), stream.peer_addr().port())];
-                addresses.extend(established.dsn.iter().filter_map(|dsn| {
-                    let (host, port) = dsn.rsplit_once(':')?;
-                    Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
-                }));
-                addresses.dedup();
-                let redial = super::Redial { addresses, cookie, dial_timeout: self.options.dial_timeout, handshake_timeout: self.options.handshake_timeout };
+                let redial = super::Redial { host: host.clone(), port, cookie, dial_timeout: self.options.dial_timeout, handshake_timeout: self.options.handshake_timeout };
                 Ok::<_, String>(self.dialed(node, stream, established, redial))
             };
             match attempt.await {

@@ -1,6 +1,8 @@
 //! What several test files use: nodes on ports of their own, and actors.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod forwarder;
+
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU32, Ordering};
 

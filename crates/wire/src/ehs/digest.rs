@@ -3,6 +3,7 @@
 //! Every digest is the lower-case hexadecimal form of a SHA-256 over texts with
 //! `:` between them; the cookie is always the last text.
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::secret::{Cookie, same_secret};
@@ -82,6 +83,13 @@ impl Digest {
     }
 }
 
+/// The hexadecimal form of HMAC-SHA256 over `text`, with the cookie as key.
+pub(super) fn keyed(cookie: &Cookie, text: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(cookie.expose()).expect("HMAC takes keys of any length");
+    mac.update(text.as_bytes());
+    hex::encode(mac.finalize().into_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +104,14 @@ mod tests {
         let reply = Digest::hello_reply(salt2, &hello, &cookie);
         assert_eq!(reply.as_str(), "535ecfff08d6365bdc52bff0459fead609479626d3b9ac9938244b33103bdf58");
         assert!(Digest::introduce(salt2, &cookie).as_str().starts_with("7d4e8c6dc24fc520"));
+    }
+
+    #[test]
+    fn keyed_hash_is_that_of_the_rfc() {
+        // RFC 4231, test case 2.
+        assert_eq!(
+            keyed(&Cookie::new("Jefe"), "what do ya want for nothing?"),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
     }
 }

@@ -97,7 +97,7 @@ impl Introduction {
         out.text(self.node.as_str());
         self.version.write(out);
         out.u32(8);
-        out.u64(self.flags.bits());
+        out.u64(self.flags.effective().bits());
         out.i64(self.creation);
         out.u64(self.max_message_size);
         out.map(self.atoms.len());

@@ -30,8 +30,13 @@ mod error;
 mod introduction;
 mod join;
 mod message;
+mod tables;
 
 use std::sync::Arc;
+
+use postroad_edf::Atom;
+
+use crate::Cookie;
 
 pub use accept::{Accept, AcceptStep, JoinRequest};
 pub use dial::Dial;
@@ -73,6 +78,15 @@ pub struct Joined {
 /// (`docs/wire/EHS.md` section 4).
 pub fn connection_id(random: [u8; 16]) -> String {
     hex::encode(random)
+}
+
+/// A connection id that both nodes can work out, as 3.3.0 makes it: with it two
+/// nodes that dial each other at once find out that they mean the same
+/// connection (`docs/wire/EHS.md` section 11).
+pub fn shared_connection_id(cookie: &Cookie, one: (Atom, i64), other: (Atom, i64)) -> String {
+    let [(first, first_creation), (second, second_creation)] =
+        if one.0.as_str() <= other.0.as_str() { [one, other] } else { [other, one] };
+    digest::keyed(cookie, &format!("{first}:{first_creation}:{second}:{second_creation}"))
 }
 
 /// The reason of a Reject that says that there is no room

@@ -77,9 +77,6 @@ pub enum AssemblyError {
         /// What this one says.
         got: u16,
     },
-    /// A fragment has come twice.
-    #[error("fragment {0} came twice")]
-    Twice(u16),
     /// Too many frames are incomplete.
     #[error("{MAX_ASSEMBLIES} frames are incomplete already")]
     TooManyOpen,
@@ -129,7 +126,8 @@ impl Assembler {
         Self { limit, kept: 0, open: HashMap::new() }
     }
 
-    /// Takes a fragment and returns the whole frame with the last one.
+    /// Takes a fragment and returns the whole frame with the last one. A
+    /// fragment that comes twice counts once.
     ///
     /// Frames that were begun more than [`ASSEMBLY_TIMEOUT`] before `now` are
     /// given up first.
@@ -202,12 +200,18 @@ impl Assembler {
             cost: 0,
             deadline: now + ASSEMBLY_TIMEOUT,
         });
+        if total != assembly.total {
+            return Err(AssemblyError::TotalChanged { expected: assembly.total, got: total });
+        }
+        if assembly.has(index) {
+            return Ok(());
+        }
         let cost = part.len() as u64 + if index == assembly.next { 0 } else { EARLY_PART_COST };
         let bytes = self.kept + cost;
         if bytes > self.limit {
             return Err(AssemblyError::TooLarge { bytes, limit: self.limit });
         }
-        assembly.add(index, total, part)?;
+        assembly.add(index, part);
         assembly.cost += cost;
         self.kept = bytes;
         Ok(())
@@ -221,16 +225,14 @@ impl Assembler {
 }
 
 impl Assembly {
-    fn add(&mut self, index: u16, total: u16, part: &[u8]) -> Result<(), AssemblyError> {
-        if total != self.total {
-            return Err(AssemblyError::TotalChanged { expected: self.total, got: total });
-        }
-        if index < self.next || self.early.contains_key(&index) {
-            return Err(AssemblyError::Twice(index));
-        }
+    fn has(&self, index: u16) -> bool {
+        index < self.next || self.early.contains_key(&index)
+    }
+
+    fn add(&mut self, index: u16, part: &[u8]) {
         if index > self.next {
             self.early.insert(index, part.into());
-            return Ok(());
+            return;
         }
         self.front.extend_from_slice(part);
         self.next += 1;
@@ -238,10 +240,146 @@ impl Assembly {
             self.front.extend_from_slice(&part);
             self.next += 1;
         }
-        Ok(())
     }
 
     fn is_whole(&self) -> bool {
         self.next == self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::enp::{Frame, write};
+
+    /// An Any frame of about `len` bytes.
+    fn frame(len: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        write::<Infallible>(&mut out, 0, &Head::Any, |out| {
+            out.extend((0..len).map(|n| n as u8));
+            Ok(())
+        })
+        .unwrap();
+        out
+    }
+
+    fn insert(assembler: &mut Assembler, now: Instant, (head, part): (Head<'_>, &[u8])) -> Outcome {
+        let Head::Fragment { sequence, index, total } = head else { panic!("{head:?}") };
+        assembler.insert(now, sequence, index, total, part)
+    }
+
+    type Outcome = Result<Option<Vec<u8>>, AssemblyError>;
+
+    #[test]
+    fn a_frame_comes_out_whole_in_any_order() {
+        let (now, whole) = (Instant::now(), frame(20_000));
+        let parts: Vec<_> = fragments(&whole, 7, 4096).unwrap().collect();
+        assert_eq!(parts.len(), 5);
+        for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3]] {
+            let mut assembler = Assembler::new(1 << 20);
+            for index in &order[..4] {
+                assert_eq!(insert(&mut assembler, now, parts[*index]), Ok(None));
+            }
+            assert_eq!(insert(&mut assembler, now, parts[order[4]]), Ok(Some(whole.clone())));
+            assert_eq!((assembler.kept, assembler.open.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn fragments_are_frames_of_the_length_asked_for() {
+        let whole = frame(20_000);
+        for (head, part) in fragments(&whole, 7, 4096).unwrap() {
+            let mut out = Vec::new();
+            write::<Infallible>(&mut out, 9, &head, |out| {
+                out.extend_from_slice(part);
+                Ok(())
+            })
+            .unwrap();
+            assert!(out.len() <= 4096);
+            assert_eq!(Frame::parse(&out), Ok(Frame { order: 9, head, payload: part }));
+        }
+    }
+
+    #[test]
+    fn too_large_a_frame_is_refused_before_it_is_sent() {
+        let whole = vec![0; (MIN_FRAGMENT_LEN - FRAGMENT_HEAD) * 10_000 + 1];
+        let refused = fragments(&whole, 1, MIN_FRAGMENT_LEN).err();
+        assert_eq!(refused, Some(TooManyFragments { len: whole.len(), needed: 10_001 }));
+        assert!(fragments(&whole[1..], 1, MIN_FRAGMENT_LEN).is_ok());
+    }
+
+    #[test]
+    fn bad_input_indexes_and_totals() {
+        let now = Instant::now();
+        let mut assembler = Assembler::new(1 << 20);
+        for (index, total) in [(0, 0), (3, 3), (0, MAX_FRAGMENTS + 1)] {
+            let refused = assembler.insert(now, 1, index, total, b"x");
+            assert_eq!(refused, Err(AssemblyError::OutOfRange { index, total }));
+        }
+        assert_eq!(assembler.insert(now, 1, 0, 3, b"x"), Ok(None));
+        let refused = assembler.insert(now, 1, 1, 4, b"x");
+        assert_eq!(refused, Err(AssemblyError::TotalChanged { expected: 3, got: 4 }));
+        assert_eq!(assembler.open.len(), 0, "the frame is given up");
+    }
+
+    #[test]
+    fn a_part_that_comes_twice_counts_once() {
+        let (now, whole) = (Instant::now(), frame(10_000));
+        let parts: Vec<_> = fragments(&whole, 7, 4096).unwrap().collect();
+        let mut assembler = Assembler::new(1 << 20);
+        for part in [parts[0], parts[0], parts[2], parts[2]] {
+            assert_eq!(insert(&mut assembler, now, part), Ok(None));
+        }
+        assert_eq!(insert(&mut assembler, now, parts[1]), Ok(Some(whole.clone())));
+        assert_eq!(assembler.kept, 0);
+    }
+
+    #[test]
+    fn bad_input_parts_that_are_no_frame() {
+        let now = Instant::now();
+        let mut assembler = Assembler::new(1 << 20);
+        assert_eq!(
+            assembler.insert(now, 1, 0, 1, b"GET / HTTP/1.1"),
+            Err(AssemblyError::NoFrame(SplitError::WrongMagic(b'G')))
+        );
+        let two = [frame(1), frame(1)].concat();
+        assert_eq!(assembler.insert(now, 1, 0, 1, &two), Err(AssemblyError::NotOneFrame));
+    }
+
+    #[test]
+    fn bad_input_incomplete_frames_are_bounded() {
+        let now = Instant::now();
+        let mut assembler = Assembler::new(10_000);
+        assert_eq!(assembler.insert(now, 1, 0, 3, &[0; 6000]), Ok(None));
+        let refused = assembler.insert(now, 2, 0, 3, &[0; 6000]);
+        assert_eq!(refused, Err(AssemblyError::TooLarge { bytes: 12_000, limit: 10_000 }));
+        assert_eq!(assembler.insert(now, 1, 1, 3, &[0; 3000]), Ok(None), "the other one lives on");
+
+        let mut assembler = Assembler::new(1 << 20);
+        for sequence in 0..MAX_ASSEMBLIES as u32 {
+            assert_eq!(assembler.insert(now, sequence, 0, 2, b"x"), Ok(None));
+        }
+        assert_eq!(assembler.insert(now, 5000, 0, 2, b"x"), Err(AssemblyError::TooManyOpen));
+
+        // Empty parts ahead of their turn are not free.
+        let mut assembler = Assembler::new(10_000);
+        let refused =
+            (1..MAX_FRAGMENTS).find_map(|index| assembler.insert(now, 1, index, MAX_FRAGMENTS, b"").err());
+        assert!(matches!(refused, Some(AssemblyError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn incomplete_frames_are_given_up_in_time() {
+        let begun = Instant::now();
+        let mut assembler = Assembler::new(1 << 20);
+        assert_eq!(assembler.next_deadline(), None);
+        assembler.insert(begun, 1, 0, 2, b"x").unwrap();
+        let deadline = begun + ASSEMBLY_TIMEOUT;
+        assert_eq!(assembler.next_deadline(), Some(deadline));
+        assert_eq!(assembler.expire(deadline - Duration::from_nanos(1)), 0);
+        assert_eq!(assembler.expire(deadline), 1);
+        assert_eq!((assembler.kept, assembler.open.len()), (0, 0));
     }
 }

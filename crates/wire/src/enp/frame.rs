@@ -107,8 +107,7 @@ pub enum Head<'a> {
         /// What has ended.
         subject: Subject<'a>,
     },
-    /// 199: the payload is one of the [requests and results](crate::enp)
-    /// between nodes.
+    /// 199: the payload is an [`AnyMessage`](super::any::AnyMessage).
     Any,
     /// 200: the payload is another frame, packed.
     Compressed {

@@ -2,12 +2,14 @@
 //! (`docs/wire/ENP.md`).
 //!
 //! * [`split`] cuts what a link brought into frames, [`Frame::parse`] reads one
-//!   and [`write`] appends one; none of them allocates.
+//!   and [`write()`] appends one; none of them allocates.
 //! * [`compress`] packs and unpacks frames, [`fragment`] takes large ones apart
 //!   and puts them together.
 //!
-//! The payload of a frame is one EDF value, of which this module knows nothing.
+//! The payload of a frame is one EDF value. Only of those in Any frames, the
+//! requests between nodes, does this crate know anything: [`any`].
 
+pub mod any;
 pub mod compress;
 pub mod fragment;
 mod frame;

@@ -1,7 +1,9 @@
 use std::convert::Infallible;
 
 use postroad_wire::enp::compress::{Level, pack, unpack};
-use postroad_wire::enp::{Code, Delivery, Frame, Head, Method, Name, Split, Subject, Target, split, write};
+use postroad_wire::enp::{
+    Code, Delivery, Frame, Head, Method, Name, Priority, Split, Subject, Target, split, write,
+};
 use serde_json::{Map, Value, json};
 
 use crate::recorded::Session;
@@ -39,8 +41,8 @@ fn fields(frame: &Frame<'_>, kind: u8) -> Map<String, Value> {
         | Head::Response { delivery, .. }
         | Head::ResponseError { delivery, .. } => put_delivery(delivery),
         Head::Event { priority, .. } => put_delivery(Delivery { priority, important: false }),
-        Head::Terminate { .. } => put("priority", 1.into()),
-        Head::Exit { .. } => put("priority", 2.into()),
+        Head::Exit { .. } => put_delivery(Delivery { priority: Priority::Max, important: false }),
+        Head::Ack { .. } => put_delivery(Delivery::default()),
         _ => {}
     }
     match frame.head {
@@ -48,6 +50,7 @@ fn fields(frame: &Frame<'_>, kind: u8) -> Map<String, Value> {
         | Head::Request { to: Target::Pid(to), .. }
         | Head::Response { to, .. }
         | Head::ResponseError { to, .. }
+        | Head::Ack { to, .. }
         | Head::Exit { to, .. } => put("to", id(to)),
         Head::Message { to: Target::Alias(to), .. } | Head::Request { to: Target::Alias(to), .. } => {
             put("to_alias", ids(to));
@@ -61,14 +64,16 @@ fn fields(frame: &Frame<'_>, kind: u8) -> Map<String, Value> {
         | Head::Request { from, .. }
         | Head::Response { from, .. }
         | Head::ResponseError { from, .. }
+        | Head::Ack { from, .. }
         | Head::Event { from, .. }
         | Head::Exit { from, .. } => put("from", id(from)),
         _ => {}
     }
     match frame.head {
+        Head::Terminate { .. } => put("priority", 1.into()),
         Head::Message { message_id, .. } => put("message_id", id(message_id)),
         Head::Request { reference, .. } | Head::Response { reference, .. } => put("ref", ids(reference)),
-        Head::ResponseError { reference, code, .. } => {
+        Head::ResponseError { reference, code, .. } | Head::Ack { reference, code, .. } => {
             put("ref", ids(reference));
             put(
                 "code",

@@ -12,6 +12,8 @@ use crate::recorded::{Recorded, Session, text, value};
 /// The handshake frames of one link, by side.
 struct Link<'a> {
     place: String,
+    /// The dialing and the accepting side.
+    sides: [&'a str; 2],
     dialed: Vec<Recorded<'a>>,
     accepted: Vec<Recorded<'a>>,
     dialer: Cookie,
@@ -34,6 +36,7 @@ impl<'a> Link<'a> {
                     .partition(|frame| frame.by == dialer);
                 Self {
                     place: format!("{} link {link}", session.name),
+                    sides: [dialer, acceptor],
                     dialed,
                     accepted,
                     dialer: session.cookie(dialer),
@@ -140,6 +143,18 @@ impl<'a> Link<'a> {
 struct Outcome {
     steps: Vec<AcceptStep>,
     error: Option<HandshakeError>,
+}
+
+/// What both sides of a session said about themselves.
+pub(crate) fn introductions(session: &Session) -> BTreeMap<&str, Arc<Introduction>> {
+    Link::all(session)
+        .into_iter()
+        .filter(|link| link.dialed.iter().any(|frame| frame.note == "MessageIntroduce"))
+        .flat_map(|link| {
+            let [dialer, acceptor] = link.sides;
+            [(dialer, link.dialer_introduction().unwrap()), (acceptor, link.acceptor_introduction_or_name())]
+        })
+        .collect()
 }
 
 #[test]

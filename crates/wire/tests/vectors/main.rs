@@ -9,3 +9,4 @@ mod frames;
 mod handshakes;
 mod recorded;
 mod registrar;
+mod requests;

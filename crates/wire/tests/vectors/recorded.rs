@@ -3,17 +3,27 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use postroad_edf::{Field, RegisterError, Registry, Schema, Type, TypeName};
 use postroad_wire::Cookie;
 use serde_json::Value;
 
+fn own_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors")
+}
+
 /// The files whose name begins and ends as given, at least one.
 pub(crate) fn files(prefix: &str, suffix: &str) -> Vec<PathBuf> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
     let more = std::env::var_os("POSTROAD_VECTORS").map(PathBuf::from);
-    let mut files: Vec<_> = [Some(own), more]
-        .into_iter()
-        .flatten()
-        .flat_map(|folder| fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())))
+    let files =
+        std::iter::once(own_folder()).chain(more).flat_map(|folder| in_folder(&folder, prefix, suffix));
+    let files: Vec<_> = files.collect();
+    assert!(!files.is_empty(), "no file {prefix}*{suffix}");
+    files
+}
+
+fn in_folder(folder: &Path, prefix: &str, suffix: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
         .map(|entry| entry.unwrap().path())
         .filter(|path| {
             let name = path.file_name().unwrap().to_string_lossy();
@@ -21,7 +31,6 @@ pub(crate) fn files(prefix: &str, suffix: &str) -> Vec<PathBuf> {
         })
         .collect();
     files.sort();
-    assert!(!files.is_empty(), "no file {prefix}*{suffix}");
     files
 }
 
@@ -33,6 +42,7 @@ pub(crate) fn json(path: &Path) -> Value {
 /// A recorded session between two nodes.
 pub(crate) struct Session {
     pub(crate) name: String,
+    folder: PathBuf,
     json: Value,
 }
 
@@ -51,8 +61,32 @@ impl Session {
     pub(crate) fn all() -> Vec<Self> {
         files("session_", ".json")
             .into_iter()
-            .map(|path| Self { name: path.display().to_string(), json: json(&path) })
+            .map(|path| Self {
+                name: path.display().to_string(),
+                folder: path.parent().unwrap().to_owned(),
+                json: json(&path),
+            })
             .collect()
+    }
+
+    /// A registry with the types of this program, and what the folder of the
+    /// session and our own say about others.
+    pub(crate) fn registry(&self) -> Registry {
+        let registry = Registry::new();
+        for folder in [self.folder.clone(), own_folder()] {
+            for path in in_folder(&folder, "", "types.jsonl") {
+                for line in fs::read_to_string(&path).unwrap().lines().filter(|line| !line.trim().is_empty())
+                {
+                    let definition: Value = serde_json::from_str(line).unwrap();
+                    let name = TypeName::new(definition["name"].as_str().unwrap()).unwrap();
+                    match registry.register_schema(name, schema(&definition)) {
+                        Ok(()) | Err(RegisterError::Taken { .. }) => {}
+                        Err(error) => panic!("{}: {error}", path.display()),
+                    }
+                }
+            }
+        }
+        registry
     }
 
     /// The links with the name of their dialing and of their accepting side.
@@ -93,6 +127,22 @@ impl Session {
     /// The certificate of the accepting side, on TLS.
     pub(crate) fn certificate(&self) -> Option<Vec<u8>> {
         self.json["tls"]["certificate_der_hex"].as_str().map(|der| hex::decode(der).unwrap())
+    }
+}
+
+/// What a line of a `*types.jsonl` says a type consists of.
+fn schema(definition: &Value) -> Schema {
+    let ty = |key: &str| definition[key].as_str().unwrap().parse::<Type>().unwrap();
+    let field = |pair: &Value| {
+        Field::new(pair[0].as_str().unwrap(), pair[1].as_str().unwrap().parse::<Type>().unwrap())
+    };
+    match definition["kind"].as_str().unwrap() {
+        "struct" => Schema::Struct(definition["fields"].as_array().unwrap().iter().map(field).collect()),
+        "slice" => Schema::Slice(ty("item")),
+        "array" => Schema::Array(definition["len"].as_u64().unwrap().try_into().unwrap(), ty("item")),
+        "map" => Schema::Map(ty("key"), ty("item")),
+        "marshaler" | "binary_marshaler" => Schema::Marshal,
+        _ => Schema::Scalar(ty("kind")),
     }
 }
 

@@ -14,8 +14,11 @@ use crate::network::transport::Stream;
 /// What the dialing side keeps to open further links: only it may.
 #[derive(Debug, Clone)]
 pub(in crate::network) struct Redial {
-    /// Where to dial, best first: what worked, then what the peer advertised.
-    pub(in crate::network) addresses: Vec<(String, u16)>,
+    /// Where the first link was dialed. What the peer advertises in its Accept
+    /// is not used: it is wrong behind NAT, and a route that leads somewhere is
+    /// not to be left for an address the peer names.
+    pub(in crate::network) host: String,
+    pub(in crate::network) port: u16,
     pub(in crate::network) cookie: Cookie,
     pub(in crate::network) dial_timeout: Duration,
     pub(in crate::network) handshake_timeout: Duration,
@@ -87,19 +90,15 @@ impl Connection {
             // A little chance keeps the links of a pool from knocking at once.
             let jitter = rand::rng().random_range(0.75..1.25);
             tokio::time::sleep(pause.mul_f64(jitter)).await;
-            for (host, port) in &redial.addresses {
-                match self.join(redial, host, *port).await {
-                    Ok(()) => return,
-                    Err(error) => {
-                        tracing::debug!(peer = %self.peer.name, link = index, host, port, %error, "link not joined");
-                    }
-                }
+            match self.join(redial).await {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(peer = %self.peer.name, link = index, %error, "link not joined"),
             }
         }
     }
 
-    async fn join(self: &Arc<Self>, redial: &Redial, host: &str, port: u16) -> Result<(), handshake::JoinError> {
-        let stream = Stream::dial(host, port, redial.dial_timeout).await?;
+    async fn join(self: &Arc<Self>, redial: &Redial) -> Result<(), handshake::JoinError> {
+        let stream = Stream::dial(&redial.host, redial.port, redial.dial_timeout).await?;
         let node = self.node();
         let join = handshake::join(stream, node.name, &self.id, &redial.cookie, redial.handshake_timeout);
         let (stream, tail) = join.await?;
