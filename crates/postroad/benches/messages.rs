@@ -118,7 +118,9 @@ async fn node(name: &str) -> Node {
 async fn pair() -> (Node, Node) {
     let (a, b) = (node("bench-a").await, node("bench-b").await);
     let port = b.network().acceptors()[0].address.port();
-    a.network().add_route(&postroad::network::exact(b.name().as_str()), NetworkRoute::to("127.0.0.1", port), 1).expect("a route");
+    a.network()
+        .add_route(&postroad::network::exact(b.name().as_str()), NetworkRoute::to("127.0.0.1", port), 1)
+        .expect("a route");
     a.network().connect(b.name().as_str()).await.expect("a connection");
     (a, b)
 }
@@ -130,7 +132,9 @@ async fn flood(from: &Node, to: &Node, pairs: usize, count: u64, load: Load) -> 
         let counter = to.spawn::<Counter>(()).await.expect("a counter");
         let (node, expect) = (to.clone(), count);
         let all = tokio::spawn(async move {
-            node.call_with_timeout::<bool>(counter, expect, Duration::from_secs(120)).await.expect("all arrive");
+            node.call_with_timeout::<bool>(counter, expect, Duration::from_secs(120))
+                .await
+                .expect("all arrive");
         });
         counters.push((counter, all));
     }

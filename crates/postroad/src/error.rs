@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use postroad_edf::{AtomError, DecodeError, EncodeError, ErrorValue};
 
+use crate::Atom;
 use crate::actor::ExitReason;
 use crate::network::ConnectError;
-use crate::Atom;
 
 /// Why a message was not sent. The message is gone; nothing else happened.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -173,7 +173,9 @@ pub enum StartError {
     #[error("node name: {0}")]
     Name(#[from] InvalidName),
     /// An acceptor could not listen.
-    #[error("cannot listen on {host}, ports {first} to {last}: {source}; give the acceptor another port or range")]
+    #[error(
+        "cannot listen on {host}, ports {first} to {last}: {source}; give the acceptor another port or range"
+    )]
     Listen {
         /// The host of the acceptor.
         host: String,

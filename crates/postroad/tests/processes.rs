@@ -5,8 +5,8 @@ mod support;
 use std::time::Duration;
 
 use postroad::{
-    Actor, CallError, Context, ExitReason, Handle, NameError, Node, Payload, Pid, Priority, Reply, SendError, SpawnError,
-    SpawnOptions,
+    Actor, CallError, Context, ExitReason, Handle, NameError, Node, Payload, Pid, Priority, Reply, SendError,
+    SpawnError, SpawnOptions,
 };
 use support::{Adder, Echo, next, node, probe};
 use tokio::sync::{mpsc, oneshot};
@@ -41,7 +41,10 @@ async fn every_way_to_answer() {
     assert!(matches!(unhandled, CallError::Answer(error) if *error.text() == "not supported"));
     let last: i64 = node.call(adder, true).await.unwrap();
     assert_eq!(last, 5);
-    assert!(matches!(node.call::<i64>(adder, false).await, Err(CallError::Send(SendError::ProcessUnknown) | CallError::NoAnswer)));
+    assert!(matches!(
+        node.call::<i64>(adder, false).await,
+        Err(CallError::Send(SendError::ProcessUnknown) | CallError::NoAnswer)
+    ));
     node.stop().await;
 }
 
@@ -65,14 +68,21 @@ async fn a_call_ends_when_the_callee_does() {
     }
     assert!(node.kill(adder), "in the middle of a handler");
     assert!(matches!(call.await.unwrap(), Err(CallError::NoAnswer)));
-    assert!(matches!(queued.await.unwrap(), Err(CallError::NoAnswer)), "what lies in the mailbox is answered too");
+    assert!(
+        matches!(queued.await.unwrap(), Err(CallError::NoAnswer)),
+        "what lies in the mailbox is answered too"
+    );
     assert!(!node.kill(adder));
     node.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_times_out() {
-    let node = Node::builder(support::unique("timeout")).network(postroad::NetworkMode::Disabled).start().await.unwrap();
+    let node = Node::builder(support::unique("timeout"))
+        .network(postroad::NetworkMode::Disabled)
+        .start()
+        .await
+        .unwrap();
     let adder = node.spawn::<Adder>(0).await.unwrap();
     let patience = Duration::from_millis(1500);
     let error = node.call_with_timeout::<()>(adder, "hang".to_owned(), patience).await.unwrap_err();
@@ -117,7 +127,10 @@ async fn what_fails_to_start_never_existed() {
     assert!(matches!(error, SpawnError::Init(ExitReason::Panic)));
     assert_eq!(node.process_count(), 0);
     assert_eq!(node.whereis("unborn"), None);
-    assert!(matches!(node.spawn_with::<Echo>((), SpawnOptions::new().name("")).await, Err(SpawnError::Name(_))));
+    assert!(matches!(
+        node.spawn_with::<Echo>((), SpawnOptions::new().name("")).await,
+        Err(SpawnError::Name(_))
+    ));
     node.stop().await;
 }
 
@@ -135,7 +148,10 @@ async fn names_belong_to_one_process() {
     assert!(matches!(node.unregister_name("adder"), Err(NameError::Unknown)));
     node.register_name("adder", second).unwrap();
     assert_eq!(node.call::<i64>("adder", false).await.unwrap(), 2);
-    assert!(matches!(node.register_name("another", second), Err(NameError::Taken { .. })), "one name per process");
+    assert!(
+        matches!(node.register_name("another", second), Err(NameError::Taken { .. })),
+        "one name per process"
+    );
     assert!(matches!(node.register_name("", first), Err(NameError::Invalid(_))));
     assert!(matches!(node.send("nobody", 1i64).await, Err(SendError::ProcessUnknown)));
     node.stop().await;
@@ -247,7 +263,11 @@ async fn aliases_reach_their_process_until_taken_back() {
         async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
             Ok(Self)
         }
-        async fn answer_other(&mut self, request: Payload, ctx: &mut Context) -> Result<Reply<Payload>, ExitReason> {
+        async fn answer_other(
+            &mut self,
+            request: Payload,
+            ctx: &mut Context,
+        ) -> Result<Reply<Payload>, ExitReason> {
             Ok(match request.downcast::<postroad::Alias>() {
                 Ok(alias) => {
                     ctx.delete_alias(alias)?;
@@ -275,7 +295,11 @@ async fn aliases_reach_their_process_until_taken_back() {
 
 #[tokio::test(start_paused = true)]
 async fn timers_send_later_and_again_and_stop() {
-    let node = Node::builder(support::unique("timers")).network(postroad::NetworkMode::Disabled).start().await.unwrap();
+    let node = Node::builder(support::unique("timers"))
+        .network(postroad::NetworkMode::Disabled)
+        .start()
+        .await
+        .unwrap();
     let (pid, mut inbox) = probe(&node).await;
     let begun = tokio::time::Instant::now();
     let cancelled = node.send_after(pid, 1u8, Duration::from_secs(1)).unwrap();

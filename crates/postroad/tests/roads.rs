@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postroad::network::{AcceptorOptions, DownReason, NetworkEvent, NetworkRoute, exact};
 use postroad::{
-    Actor, CallError, Context, ExitReason, Handle, Node, NetworkMode, Pid, SendError, SpawnOptions,
+    Actor, CallError, Context, ExitReason, Handle, NetworkMode, Node, Pid, SendError, SpawnOptions,
 };
 use support::forwarder::Forwarder;
 use support::{Adder, COOKIE, Echo, builder, next, node, port, probe, registrar_options, unique};
@@ -14,16 +14,19 @@ use tokio::sync::mpsc;
 
 /// Lets `from` reach `to` by its real address.
 fn route(from: &Node, to: &Node) {
-    from.network().add_route(&exact(to.name().as_str()), NetworkRoute::to("127.0.0.1", port(to)), 100).unwrap();
+    from.network()
+        .add_route(&exact(to.name().as_str()), NetworkRoute::to("127.0.0.1", port(to)), 100)
+        .unwrap();
 }
 
 /// Waits until that has happened to a connection.
-async fn happens(events: &mut tokio::sync::broadcast::Receiver<NetworkEvent>, wanted: impl Fn(&NetworkEvent) -> bool) {
-    tokio::time::timeout(Duration::from_secs(20), async {
-        while !wanted(&events.recv().await.unwrap()) {}
-    })
-    .await
-    .expect("it happens in time");
+async fn happens(
+    events: &mut tokio::sync::broadcast::Receiver<NetworkEvent>,
+    wanted: impl Fn(&NetworkEvent) -> bool,
+) {
+    tokio::time::timeout(Duration::from_secs(20), async { while !wanted(&events.recv().await.unwrap()) {} })
+        .await
+        .expect("it happens in time");
 }
 
 #[tokio::test]
@@ -243,7 +246,11 @@ async fn order_holds_while_links_are_killed() {
     }
     let mut cuts = 0;
     for arrived in 1..=100_000u32 {
-        match reports.recv().await.unwrap() {
+        let report = tokio::time::timeout(Duration::from_secs(20), reports.recv()).await;
+        match report
+            .unwrap_or_else(|_| panic!("nothing arrives any more after {arrived} and {cuts} cuts"))
+            .unwrap()
+        {
             Ok(_) => {}
             Err((last, number)) => panic!("{number} arrived after {last}, {cuts} cuts so far"),
         }
@@ -356,21 +363,27 @@ async fn nodes_of_a_host_find_each_other() {
     let registrar = registrar_options();
     let start = async |name: &str| {
         let builder = Node::builder(unique(name)).cookie(COOKIE);
-        builder.acceptor(AcceptorOptions::bind("127.0.0.1", 0)).embedded_registrar(registrar.clone()).start().await
+        builder
+            .acceptor(AcceptorOptions::bind("127.0.0.1", 0))
+            .embedded_registrar(registrar.clone())
+            .start()
+            .await
     };
     let (a, b) = (start("a").await.unwrap(), start("b").await.unwrap());
     let echo = b.spawn_with::<Echo>((), SpawnOptions::new().name("echo")).await.unwrap();
     assert_eq!(a.call::<u8>(echo, 1u8).await.unwrap(), 1);
     let c = start("c").await.unwrap();
-    assert_eq!(c.call::<u8>(("echo", b.name()), 2u8).await.unwrap(), 2, "two clients of the server that a runs");
+    assert_eq!(
+        c.call::<u8>(("echo", b.name()), 2u8).await.unwrap(),
+        2,
+        "two clients of the server that a runs"
+    );
     let unknown = c.network().connect("nobody@127.0.0.1").await.unwrap_err().to_string();
     assert!(unknown.contains("does not know"), "{unknown}");
     // The server's node ends: another one takes over, and the others register with it.
     a.stop().await;
     let d = start("d").await.unwrap();
-    let found = async {
-        while d.network().connect(b.name().as_str()).await.is_err() {}
-    };
+    let found = async { while d.network().connect(b.name().as_str()).await.is_err() {} };
     tokio::time::timeout(Duration::from_secs(20), found).await.expect("b is found again");
     for node in [b, c, d] {
         node.stop().await;
@@ -405,8 +418,13 @@ async fn a_name_is_registered_once_per_host() {
 #[tokio::test]
 async fn a_hidden_node_dials_but_does_not_listen() {
     let b = node("b").await;
-    let hidden =
-        Node::builder(unique("hidden")).cookie(COOKIE).network(NetworkMode::Hidden).without_registrar().start().await.unwrap();
+    let hidden = Node::builder(unique("hidden"))
+        .cookie(COOKIE)
+        .network(NetworkMode::Hidden)
+        .without_registrar()
+        .start()
+        .await
+        .unwrap();
     assert!(hidden.network().acceptors().is_empty());
     route(&hidden, &b);
     let echo = b.spawn::<Echo>(()).await.unwrap();
@@ -447,7 +465,8 @@ async fn ports_of_a_range_are_tried_in_turn() {
     let first = node("first").await;
     let taken = port(&first);
     let busy = Node::builder(unique("busy")).cookie(COOKIE).without_registrar();
-    let error = busy.acceptor(AcceptorOptions::bind("127.0.0.1", taken)).start().await.unwrap_err().to_string();
+    let error =
+        busy.acceptor(AcceptorOptions::bind("127.0.0.1", taken)).start().await.unwrap_err().to_string();
     assert!(error.contains(&taken.to_string()), "{error}");
     let next = Node::builder(unique("next")).cookie(COOKIE).without_registrar();
     let range = AcceptorOptions::bind("127.0.0.1", taken).port_count(200).advertise("gateway.example", 7);

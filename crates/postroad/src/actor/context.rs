@@ -150,7 +150,11 @@ impl Context {
     }
 
     /// Spawns a child with options.
-    pub async fn spawn_with<A: Actor>(&self, args: A::Args, options: SpawnOptions) -> Result<Pid, SpawnError> {
+    pub async fn spawn_with<A: Actor>(
+        &self,
+        args: A::Args,
+        options: SpawnOptions,
+    ) -> Result<Pid, SpawnError> {
         crate::process::spawn::<A>(&self.process.node, self.pid(), args, options).await
     }
 

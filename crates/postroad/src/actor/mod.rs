@@ -136,7 +136,11 @@ pub trait Handle<M: Message>: Actor {
     /// process with that reason.
     ///
     /// Dropped at an await point if the process is killed meanwhile.
-    fn handle(&mut self, message: M, ctx: &mut Context) -> impl Future<Output = Result<(), ExitReason>> + Send;
+    fn handle(
+        &mut self,
+        message: M,
+        ctx: &mut Context,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send;
 }
 
 /// How an actor answers requests of type `R`.

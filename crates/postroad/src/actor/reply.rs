@@ -65,7 +65,12 @@ impl ReplyTo {
         Self(Some(Caller::Local(caller)))
     }
 
-    pub(crate) fn remote(connection: Arc<Connection>, caller: u64, reference: [u64; 3], responder: u64) -> Self {
+    pub(crate) fn remote(
+        connection: Arc<Connection>,
+        caller: u64,
+        reference: [u64; 3],
+        responder: u64,
+    ) -> Self {
         Self(Some(Caller::Remote(Box::new(RemoteCaller {
             connection,
             caller,
@@ -128,7 +133,7 @@ impl Drop for ReplyTo {
             }
             Some(Caller::Remote(to)) => {
                 to.connection.respond_code(to.responder, to.caller, to.reference, to.unanswered);
-            },
+            }
             None => {}
         }
     }

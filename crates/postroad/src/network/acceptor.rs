@@ -219,7 +219,9 @@ impl Acceptor {
                     connection.add_link(stream, joined.tail);
                 }
             }
-            Err(HandshakeError::Duplicate(peer)) => tracing::debug!(%from, %peer, "second connection refused"),
+            Err(HandshakeError::Duplicate(peer)) => {
+                tracing::debug!(%from, %peer, "second connection refused")
+            }
             Err(error) => tracing::warn!(%from, %error, "handshake failed"),
         }
     }

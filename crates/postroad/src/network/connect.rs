@@ -3,15 +3,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
-use super::connection::Connection;
-use super::{NetworkInner, NetworkMode};
+use super::connection::{Connection, Redial};
+use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Resolve, Step};
+use super::transport::Stream;
+use super::{NetworkInner, NetworkMode, NetworkOptions, handshake};
 use crate::Atom;
 use crate::error::InvalidName;
 use crate::node::NodeInner;
+use crate::registrar::{Endpoint, ResolveError, Resolver};
 
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -30,6 +35,9 @@ pub enum ConnectError {
     #[error("network stack is stopped")]
     Stopped,
 }
+
+/// How long a dial that was refused in favour of the peer's waits for that one.
+const ARRIVAL: Duration = Duration::from_secs(1);
 
 type Outcome = Result<Arc<Connection>, ConnectError>;
 
@@ -51,11 +59,6 @@ impl Dialing {
     }
 }
 
-/// interim
-#[derive(Debug, thiserror::Error)]
-#[error("no route to {name}: {attempts:?}")]
-pub struct NoRoute { name: Atom, attempts: Vec<String> }
-
 impl NetworkInner {
     /// The connection with a node: the one there is, or a new one.
     pub(crate) async fn connection(&self, node: &Arc<NodeInner>, peer: Atom) -> Outcome {
@@ -74,7 +77,11 @@ impl NetworkInner {
         let _ = self.dial(node, peer);
     }
 
-    fn dial(&self, node: &Arc<NodeInner>, peer: Atom) -> Result<watch::Receiver<Option<Outcome>>, ConnectError> {
+    fn dial(
+        &self,
+        node: &Arc<NodeInner>,
+        peer: Atom,
+    ) -> Result<watch::Receiver<Option<Outcome>>, ConnectError> {
         if self.mode == NetworkMode::Disabled || node.is_stopping() {
             return Err(ConnectError::Stopped);
         }
@@ -103,32 +110,119 @@ impl NetworkInner {
         Ok(outcome)
     }
 
+    /// How this node would reach another one now.
+    fn plan(&self, node: &NodeInner, peer: Atom) -> Result<Plan, ConnectError> {
+        let routes = self.routes.lookup(peer.as_str());
+        let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
+        Ok(Plan::new(node.name, peer, &routes, registrar, PlanOptions::from(&self.options))?)
+    }
+
+    /// The plan for a node, with all resolvers asked.
+    pub(super) async fn explain(&self, node: &NodeInner, peer: Atom) -> Result<Plan, ConnectError> {
+        let mut plan = self.plan(node, peer)?;
+        while let Some((at, resolve)) = plan.ask_ahead() {
+            let answer = ask(&resolve, peer, resolve.timeout).await;
+            plan.answer_ahead(at, resolve, answer);
+        }
+        Ok(plan)
+    }
+
     async fn execute(&self, node: &Arc<NodeInner>, peer: Atom) -> Outcome {
-        let mut attempts = Vec::new();
-        let mut endpoints = Vec::new();
-        for route in self.routes.lookup(peer.as_str()).iter() {
-            let r = route.route();
-            endpoints.push((r.host.clone(), r.port, r.cookie.clone()));
-        }
-        if endpoints.is_empty() && let Some(registrar) = &self.registrar {
-            match registrar.resolve(peer).await {
-                Ok(found) => for e in found { endpoints.push((e.host, e.port, None)); },
-                Err(error) => attempts.push(error.to_string()),
+        let mut plan = self.plan(node, peer)?;
+        let deadline = Instant::now() + self.options.connect_timeout;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        while !left().is_zero()
+            && let Some(step) = plan.next_step()
+        {
+            match step {
+                Step::Attempt(attempt) => match self.attempt(node, peer, &attempt, left()).await {
+                    Ok(connection) => return Ok(connection),
+                    Err(error) => {
+                        // Both nodes dial at once and the other's dial wins: it is on its way.
+                        let yields = peer < node.name && error.is_refused_introduction();
+                        if yields && let Some(connection) = self.dialed_by(peer).await {
+                            return Ok(connection);
+                        }
+                        plan.failed(attempt, error);
+                    }
+                },
+                Step::Resolve(resolve) => {
+                    let answer = ask(&resolve, peer, resolve.timeout.min(left())).await;
+                    plan.resolved(resolve, answer);
+                }
+            }
+            // The peer may have dialed meanwhile.
+            if let Some(connection) = self.connected(peer) {
+                return Ok(connection);
             }
         }
-        for (host, port, cookie) in endpoints {
-            let cookie = cookie.unwrap_or_else(|| self.cookie());
-            let attempt = async {
-                let mut stream = super::transport::Stream::dial(&host, port, self.options.dial_timeout).await.map_err(|e| e.to_string())?;
-                let established = super::handshake::dial(&mut stream, self.introduction(node), peer, cookie.clone(), self.options.handshake_timeout).await.map_err(|e| e.to_string())?;
-                let redial = super::Redial { host: host.clone(), port, cookie, dial_timeout: self.options.dial_timeout, handshake_timeout: self.options.handshake_timeout };
-                Ok::<_, String>(self.dialed(node, stream, established, redial))
-            };
-            match attempt.await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => attempts.push(format!("{host}:{port}: {error}")),
-            }
+        Err(ConnectError::NoRoute(Arc::new(plan.give_up())))
+    }
+
+    async fn attempt(
+        &self,
+        node: &Arc<NodeInner>,
+        peer: Atom,
+        attempt: &Attempt,
+        left: Duration,
+    ) -> Result<Arc<Connection>, AttemptError> {
+        let Attempt { endpoint, cookie, flags, dial_timeout, handshake_timeout, .. } = attempt;
+        let cookie = cookie.clone().unwrap_or_else(|| self.cookie());
+        let mut introduction = self.introduction(node);
+        if let Some(flags) = *flags {
+            let introduction = Arc::make_mut(&mut introduction);
+            introduction.flags = introduction.flags & flags;
         }
-        Err(ConnectError::NoRoute(Arc::new(NoRoute { name: peer, attempts })))
+        let started = Instant::now();
+        let mut stream = Stream::dial(&endpoint.host, endpoint.port, left.min(*dial_timeout))
+            .await
+            .map_err(|error| AttemptError::Dial(Arc::new(error)))?;
+        let left = left.saturating_sub(started.elapsed()).min(*handshake_timeout);
+        let established = handshake::dial(&mut stream, introduction, peer, cookie.clone(), left).await?;
+        let redial = Redial {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            cookie,
+            dial_timeout: *dial_timeout,
+            handshake_timeout: *handshake_timeout,
+        };
+        Ok(self.dialed(node, stream, established, redial))
+    }
+
+    /// Waits a moment for the peer's own dial to arrive.
+    async fn dialed_by(&self, peer: Atom) -> Option<Arc<Connection>> {
+        let arrival = async {
+            loop {
+                let mut connected = std::pin::pin!(self.dialing.connected.notified());
+                connected.as_mut().enable();
+                if let Some(connection) = self.connected(peer) {
+                    return connection;
+                }
+                connected.await;
+            }
+        };
+        tokio::time::timeout(ARRIVAL, arrival).await.ok()
+    }
+}
+
+async fn ask(resolve: &Resolve, peer: Atom, timeout: Duration) -> Result<Vec<Endpoint>, ResolveError> {
+    tokio::time::timeout(timeout, resolve.resolver.resolve(peer))
+        .await
+        .unwrap_or(Err(ResolveError::Timeout(timeout)))
+}
+
+impl From<OwnName> for ConnectError {
+    fn from(OwnName(name): OwnName) -> Self {
+        Self::OwnName(name)
+    }
+}
+
+impl From<&NetworkOptions> for PlanOptions {
+    fn from(options: &NetworkOptions) -> Self {
+        Self {
+            on_failure: options.on_failure,
+            dial_timeout: options.dial_timeout,
+            handshake_timeout: options.handshake_timeout,
+        }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_wire::Cookie;
-use postroad_wire::ehs::{self, Accept, AcceptStep, Dial, Established, Introduction, Join, JoinRequest, Joined};
+use postroad_wire::ehs::{
+    self, Accept, AcceptStep, Dial, Established, Introduction, Join, JoinRequest, Joined,
+};
 use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -5,6 +5,7 @@ mod connect;
 mod connection;
 mod handshake;
 mod info;
+mod plan;
 mod route;
 pub mod routes;
 mod transport;
@@ -27,17 +28,21 @@ use crate::node::NodeInner;
 use crate::registrar::{Endpoint, RegisterError, Registrar, Registration};
 
 use self::connection::{Agreement, Limits, Peer, Redial};
-use self::routes::RoutingTable;
+use self::routes::{Entry, Matches, RoutingTable};
 use self::transport::Stream;
 
-pub(crate) use self::acceptor::{Bound, bind};
 pub use self::acceptor::{AcceptorInfo, AcceptorOptions, DEFAULT_PORT};
-pub use self::connect::{ConnectError, NoRoute};
+pub(crate) use self::acceptor::{Bound, bind};
+pub use self::connect::ConnectError;
 pub use self::connection::DownReason;
 pub(crate) use self::connection::{Connection, Outgoing};
 pub use self::handshake::HandshakeError;
 pub use self::info::PeerInfo;
-pub use self::route::{NetworkRoute, OnFailure};
+pub use self::plan::{
+    Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, Reason, Resolve,
+    Stage, Step,
+};
+pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
 pub use self::routes::{AddRouteError, PatternWarning, exact};
 
 /// Whether a node uses the network, and how openly.
@@ -134,6 +139,7 @@ impl Network {
         route: NetworkRoute,
         weight: i64,
     ) -> Result<Vec<PatternWarning>, AddRouteError> {
+        route.check()?;
         let warnings = self.inner().routes.add(pattern, route, weight)?;
         for warning in &warnings {
             tracing::warn!(node = %self.0.name, pattern, %warning, "check this route");
@@ -145,6 +151,31 @@ impl Network {
     /// connections are not touched.
     pub fn remove_route(&self, pattern: &str) -> Result<(), routes::RemoveRouteError> {
         self.inner().routes.remove(pattern).map(drop)
+    }
+
+    /// The static routes that match a node's name, in the order they would be
+    /// tried. Nobody is asked and nothing is dialed.
+    pub fn route(&self, name: &str) -> Result<Matches<NetworkRoute>, ConnectError> {
+        let name = crate::node::node_name(name)?;
+        let matches = self.inner().routes.lookup(name.as_str());
+        if matches.is_empty() {
+            return Err(ConnectError::NoRoute(Arc::new(NoRoute::unmatched(name))));
+        }
+        Ok(matches)
+    }
+
+    /// All static routes, in the order they were added.
+    pub fn routes(&self) -> Vec<Arc<Entry<NetworkRoute>>> {
+        self.inner().routes.list()
+    }
+
+    /// What [`connect`](Self::connect) would do to reach a node, and why.
+    /// Resolvers are asked, nothing is dialed.
+    ///
+    /// Cancel safe.
+    pub async fn explain(&self, name: &str) -> Result<Plan, ConnectError> {
+        let name = crate::node::node_name(name)?;
+        self.inner().explain(&self.0, name).await
     }
 
     /// Connects with a node, if there is no connection yet. Sending does this
@@ -358,6 +389,7 @@ impl NetworkInner {
     }
 
     fn agreement(&self, established: Established, redial: Option<Redial>) -> Agreement {
+        let (encode, decode) = established.tables(None);
         let peer = &established.peer;
         let peer_max_frame = match peer.max_message_size {
             0 => usize::MAX,
@@ -372,8 +404,8 @@ impl NetworkInner {
             },
             limits: Limits { max_frame: self.options.max_message_size, peer_max_frame },
             pool_size: usize::from(established.pool_size.max(1)),
-            encode: connection::encode_tables(&established.local),
-            decode: connection::decode_tables(peer),
+            encode,
+            decode,
             id: established.connection_id,
             redial,
         }

@@ -21,7 +21,6 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) struct Stream {
     socket: TcpStream,
-    peer: SocketAddr,
 }
 
 impl Stream {
@@ -40,13 +39,7 @@ impl Stream {
         socket.set_nodelay(true)?;
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
         SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
-        let peer = socket.peer_addr()?;
-        Ok(Self { socket, peer })
-    }
-
-    /// The other end.
-    pub(crate) fn peer_addr(&self) -> SocketAddr {
-        self.peer
+        Ok(Self { socket })
     }
 
     /// This end.
@@ -83,7 +76,11 @@ impl ReadHalf {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }
@@ -103,7 +100,11 @@ impl AsyncWrite for Stream {
 }
 
 impl AsyncRead for ReadHalf {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }

@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Calls, FIRST_PROCESS, Node, NodeInner, node_name};
+use crate::Cookie;
 use crate::error::StartError;
 use crate::network::{AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure};
 use crate::process::ProcessTable;
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
-use crate::Cookie;
 
 /// What a node is started with; from [`Node::builder`].
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::Atom;
 use crate::actor::Answered;
 use crate::error::CallError;
-use crate::Atom;
 
 /// Who waits for which answer, by the reference of the request.
 #[derive(Default)]

@@ -6,8 +6,8 @@ pub(crate) mod router;
 mod target;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postroad_edf::{Message, Registry};
@@ -124,7 +124,11 @@ impl Node {
     }
 
     /// Spawns a process with options.
-    pub async fn spawn_with<A: Actor>(&self, args: A::Args, options: SpawnOptions) -> Result<Pid, SpawnError> {
+    pub async fn spawn_with<A: Actor>(
+        &self,
+        args: A::Args,
+        options: SpawnOptions,
+    ) -> Result<Pid, SpawnError> {
         crate::process::spawn::<A>(&self.0, self.pid(), args, options).await
     }
 
@@ -307,7 +311,9 @@ pub(crate) fn process_name(name: &str) -> Result<Atom, InvalidName> {
 /// Checks the name of a node: `name@host`.
 pub(crate) fn node_name(name: &str) -> Result<Atom, InvalidName> {
     match name.split_once('@') {
-        Some((local, host)) if !local.is_empty() && !host.is_empty() && !host.contains('@') => Ok(Atom::new(name)?),
+        Some((local, host)) if !local.is_empty() && !host.is_empty() && !host.contains('@') => {
+            Ok(Atom::new(name)?)
+        }
         _ => Err(InvalidName::Node(name.to_owned())),
     }
 }

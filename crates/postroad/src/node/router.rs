@@ -244,7 +244,9 @@ pub(crate) fn deliver(
         Target::Name(process) => {
             node.processes.by_name(process.name, |process| process.deliver(envelope, priority))
         }
-        Target::Alias(alias) => node.processes.by_alias(*alias, |process| process.deliver(envelope, priority)),
+        Target::Alias(alias) => {
+            node.processes.by_alias(*alias, |process| process.deliver(envelope, priority))
+        }
     };
     match pushed {
         Some(Ok(())) => Ok(()),

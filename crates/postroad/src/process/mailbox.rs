@@ -77,7 +77,12 @@ const IDLE_CAPACITY: usize = 4;
 impl Mailbox {
     pub(super) fn new(capacity: Option<usize>) -> Self {
         let queues = Queues { state: State::Starting, main: VecDeque::new(), aside: None };
-        Self { queues: Mutex::new(queues), pressing: AtomicBool::new(false), ahead: AtomicUsize::new(0), capacity }
+        Self {
+            queues: Mutex::new(queues),
+            pressing: AtomicBool::new(false),
+            ahead: AtomicUsize::new(0),
+            capacity,
+        }
     }
 
     /// Takes an envelope in; true if the caller has to start a run.
@@ -90,7 +95,9 @@ impl Mailbox {
         // A request to end is never lost to a bound.
         let bounded = !matches!(envelope, Envelope::Exit { .. });
         let lane = match (&envelope, priority) {
-            (Envelope::Exit { .. }, _) | (_, Priority::Max) => &mut queues.aside.get_or_insert_default().urgent,
+            (Envelope::Exit { .. }, _) | (_, Priority::Max) => {
+                &mut queues.aside.get_or_insert_default().urgent
+            }
             (_, Priority::High) => &mut queues.aside.get_or_insert_default().system,
             (_, Priority::Normal) => &mut queues.main,
             (_, Priority::Low) => &mut queues.aside.get_or_insert_default().log,
@@ -239,7 +246,11 @@ mod tests {
         mailbox.push(message(4), Priority::Max).unwrap();
         assert_eq!(number(mailbox.next(&mut batch)), Some(4));
         assert_eq!(number(mailbox.next(&mut batch)), Some(3));
-        assert_eq!(number(mailbox.next(&mut batch)), Some(2), "what a run has taken ahead comes after urgent ones");
+        assert_eq!(
+            number(mailbox.next(&mut batch)),
+            Some(2),
+            "what a run has taken ahead comes after urgent ones"
+        );
         assert!(!mailbox.park(&mut batch, || {}), "the log lane is not empty");
         assert_eq!(number(mailbox.next(&mut batch)), Some(9));
         assert!(mailbox.next(&mut batch).is_none());

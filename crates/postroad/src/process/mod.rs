@@ -12,16 +12,16 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use parking_lot::Mutex;
 use postroad_edf::Payload;
 use postroad_wire::enp::Method;
-pub use postroad_wire::enp::compress::Level as CompressionLevel;
 pub use postroad_wire::enp::Method as CompressionMethod;
+pub use postroad_wire::enp::compress::Level as CompressionLevel;
 
 use crate::actor::{Actor, ExitReason, ReplyTo};
 use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
 pub(crate) use mailbox::{Mailbox, PushError};
-pub(crate) use runner::{register_name, spawn};
 pub use runner::SpawnOptions;
+pub(crate) use runner::{register_name, spawn};
 pub(crate) use table::ProcessTable;
 
 /// How urgent a message is: which lane of the receiver's mailbox it takes.

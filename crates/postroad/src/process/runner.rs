@@ -167,7 +167,12 @@ enum Parked {
     Ended(ExitReason),
 }
 
-async fn handle_all<A: Actor>(process: &Process, actor: &mut A, batch: &mut Batch, ctx: &mut Context) -> Parked {
+async fn handle_all<A: Actor>(
+    process: &Process,
+    actor: &mut A,
+    batch: &mut Batch,
+    ctx: &mut Context,
+) -> Parked {
     let mut lingered = false;
     loop {
         let Some(envelope) = process.mailbox.next(batch) else {
@@ -187,7 +192,11 @@ async fn handle_all<A: Actor>(process: &Process, actor: &mut A, batch: &mut Batc
     }
 }
 
-async fn handle_one<A: Actor>(actor: &mut A, envelope: Envelope, ctx: &mut Context) -> Result<(), ExitReason> {
+async fn handle_one<A: Actor>(
+    actor: &mut A,
+    envelope: Envelope,
+    ctx: &mut Context,
+) -> Result<(), ExitReason> {
     match envelope {
         Envelope::Message { from, payload } => {
             ctx.begin(from, None);
@@ -251,7 +260,10 @@ async fn contained<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any 
 }
 
 /// The output of `work`, or nothing if `stop` comes first.
-async fn first_of<T>(mut stop: impl Future<Output = ()> + Unpin, mut work: impl Future<Output = T> + Unpin) -> Option<T> {
+async fn first_of<T>(
+    mut stop: impl Future<Output = ()> + Unpin,
+    mut work: impl Future<Output = T> + Unpin,
+) -> Option<T> {
     std::future::poll_fn(|cx| {
         if std::pin::Pin::new(&mut stop).poll(cx).is_ready() {
             return Poll::Ready(None);

@@ -5,6 +5,7 @@ mod embedded;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use postroad_wire::Version;
 
@@ -37,6 +38,9 @@ pub enum ResolveError {
     /// It was asked, and does not know the node.
     #[error("the registrar does not know this node; is it running and registered?")]
     Unknown,
+    /// It did not answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
     /// It could not be asked.
     #[error("{0}")]
     Failed(Arc<str>),

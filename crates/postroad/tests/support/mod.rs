@@ -21,7 +21,10 @@ pub fn unique(name: &str) -> String {
 
 /// A node that listens on a port of the system's choice and registers nowhere.
 pub fn builder(name: &str) -> NodeBuilder {
-    Node::builder(unique(name)).cookie(COOKIE).acceptor(AcceptorOptions::bind("127.0.0.1", 0)).without_registrar()
+    Node::builder(unique(name))
+        .cookie(COOKIE)
+        .acceptor(AcceptorOptions::bind("127.0.0.1", 0))
+        .without_registrar()
 }
 
 pub async fn node(name: &str) -> Node {
@@ -60,7 +63,11 @@ impl Actor for Echo {
         Ok(ctx.send(ctx.sender(), message).await?)
     }
 
-    async fn answer_other(&mut self, request: Payload, _: &mut Context) -> Result<Reply<Payload>, ExitReason> {
+    async fn answer_other(
+        &mut self,
+        request: Payload,
+        _: &mut Context,
+    ) -> Result<Reply<Payload>, ExitReason> {
         Ok(Reply::Now(request))
     }
 }

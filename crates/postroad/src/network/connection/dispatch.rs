@@ -124,8 +124,10 @@ impl Connection {
 
     fn exit_in(&self, from: u64, to: u64, payload: &[u8]) -> Result<(), Dropped> {
         let reason: ErrorValue = self.decoder(payload).top()?;
-        let envelope =
-            Envelope::Exit { from: self.peer_pid(from), reason: ExitReason::from_text(&reason.text().to_string_lossy()) };
+        let envelope = Envelope::Exit {
+            from: self.peer_pid(from),
+            reason: ExitReason::from_text(&reason.text().to_string_lossy()),
+        };
         // An exit for a process that is gone has what it wanted.
         let _ = router::deliver(self.node(), &Target::Pid(self.own_pid(to)), envelope, Priority::Max);
         Ok(())

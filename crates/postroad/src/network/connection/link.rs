@@ -56,7 +56,7 @@ pub(super) fn start(
     node.tasks.spawn_on(
         async move {
             let _guard = guard;
-            settle_all(elders).await;
+            dead.run_until_cancelled(settle_all(elders)).await;
             let incoming = Incoming { connection: reader, half: read, asked, answer };
             let loss = tokio::select! {
                 biased;

@@ -7,15 +7,14 @@ mod slot;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use postroad_edf::{DecodeTables, EncodeError, EncodeTables, Encoder, ErrorValue, Message, Payload, TypeName};
-use postroad_wire::enp::{self, Code, Delivery, Head};
+use postroad_edf::{DecodeTables, EncodeError, EncodeTables, Encoder, ErrorValue, Message, Payload};
 use postroad_wire::NetworkFlags;
-use postroad_wire::ehs::Introduction;
+use postroad_wire::enp::{self, Code, Delivery, Head};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -206,9 +205,12 @@ impl Connection {
     fn give_up_link(self: &Arc<Self>, index: usize) {
         let links = self.links.lock();
         let other = (0..links.len()).find(|other| {
-            links[*other].is_some() && *other != index && self.slots[index].redirect(*other, &self.slots[*other])
+            links[*other].is_some()
+                && *other != index
+                && self.slots[index].redirect(*other, &self.slots[*other])
         });
-        let finished = other.is_none() && links.iter().all(Option::is_none) && self.slots[index].road() == Road::Awaited;
+        let finished =
+            other.is_none() && links.iter().all(Option::is_none) && self.slots[index].road() == Road::Awaited;
         drop(links);
         if finished {
             self.shut_down(DownReason::Lost);
@@ -264,7 +266,12 @@ impl Connection {
 /// Sending.
 impl Connection {
     /// Sends a message; waits while the sender's link is congested.
-    pub(crate) async fn send<M: Message>(&self, outgoing: Outgoing, to: Target, message: M) -> Result<(), SendError> {
+    pub(crate) async fn send<M: Message>(
+        &self,
+        outgoing: Outgoing,
+        to: Target,
+        message: M,
+    ) -> Result<(), SendError> {
         self.check_incarnation(&to)?;
         let head = self.message_head(outgoing, to);
         let left = self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, &message))?;
@@ -274,7 +281,12 @@ impl Connection {
     }
 
     /// Sends a message now or not at all.
-    pub(crate) fn try_send<M: Message>(&self, outgoing: Outgoing, to: Target, message: &M) -> Result<(), SendError> {
+    pub(crate) fn try_send<M: Message>(
+        &self,
+        outgoing: Outgoing,
+        to: Target,
+        message: &M,
+    ) -> Result<(), SendError> {
         self.check_incarnation(&to)?;
         let head = self.message_head(outgoing, to);
         let write = |out: &mut Vec<u8>| self.write(out, &head, outgoing.compression, message);
@@ -322,7 +334,13 @@ impl Connection {
 
     /// Answers without waiting: for what is small and sent from where one must
     /// not wait.
-    fn respond_now(&self, responder: u64, caller: u64, reference: [u64; 3], answer: &Result<Payload, ErrorValue>) {
+    fn respond_now(
+        &self,
+        responder: u64,
+        caller: u64,
+        reference: [u64; 3],
+        answer: &Result<Payload, ErrorValue>,
+    ) {
         let write = |out: &mut Vec<u8>| self.write_answer(out, responder, caller, reference, answer, None);
         self.log_unsent(self.append(responder, false, write));
     }
@@ -550,38 +568,6 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connection({})", self.peer.name)
     }
-}
-
-/// How we encode: with the tables that we sent (`docs/wire/EHS.md` section 6).
-pub(super) fn encode_tables(local: &Introduction) -> EncodeTables {
-    let mut tables = EncodeTables::default();
-    for (id, atom) in &local.atoms {
-        tables.insert_atom(*atom, *id);
-    }
-    for (id, name) in &local.types {
-        if let Some(name) = TypeName::find(name) {
-            tables.insert_type(name, *id);
-        }
-    }
-    for (id, text) in &local.errors {
-        tables.insert_error(text.as_bytes(), *id);
-    }
-    tables
-}
-
-/// How we decode: with the tables that the peer sent.
-pub(super) fn decode_tables(peer: &Introduction) -> DecodeTables {
-    let mut tables = DecodeTables::default();
-    for (id, atom) in &peer.atoms {
-        tables.insert_atom(*id, *atom);
-    }
-    for (id, name) in &peer.types {
-        tables.insert_type(*id, name);
-    }
-    for (id, text) in &peer.errors {
-        tables.insert_error(*id, ErrorValue::new(&**text));
-    }
-    tables
 }
 
 /// How long ago a node started, from its creation.

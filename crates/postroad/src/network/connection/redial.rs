@@ -6,8 +6,8 @@ use std::time::Duration;
 use postroad_wire::secret::Cookie;
 use rand::Rng;
 
-use super::slot::Road;
 use super::Connection;
+use super::slot::Road;
 use crate::network::handshake;
 use crate::network::transport::Stream;
 
@@ -38,19 +38,16 @@ const PAUSES: [Duration; 5] = [
 /// a join before they find out that they do not know the connection.
 const TOO_SOON: Duration = Duration::from_millis(50);
 
-/// How long the accepting side waits for the dialing side to bring a new link:
-/// a little more than the dialing side's first attempts take.
-const EXPECTED: Duration = Duration::from_millis(250);
-
-/// How long the accepting side waits for a link that was never there.
-const FIRST_EXPECTED: Duration = Duration::from_secs(1);
+/// How long the accepting side waits for the dialing side to bring a link: a
+/// little more than all its attempts take.
+const EXPECTED: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// Fills the pool after the first link has started.
     pub(in crate::network) fn fill_pool(self: &Arc<Self>) {
         for index in 0..self.slots.len() {
             if self.slots[index].road() == Road::Awaited {
-                self.spawn_replacement(index, 0, FIRST_EXPECTED);
+                self.spawn_replacement(index, 0);
             }
         }
     }
@@ -58,10 +55,10 @@ impl Connection {
     /// Gets a successor for a link that lived for `lived`.
     pub(super) fn replace_link(self: &Arc<Self>, index: usize, lived: Duration) {
         let first = self.slots[index].count_early_death(lived < TOO_SOON);
-        self.spawn_replacement(index, first, EXPECTED);
+        self.spawn_replacement(index, first);
     }
 
-    fn spawn_replacement(self: &Arc<Self>, index: usize, first_pause: usize, expected: Duration) {
+    fn spawn_replacement(self: &Arc<Self>, index: usize, first_pause: usize) {
         let connection = self.clone();
         let node = self.node();
         node.tasks.spawn_on(
@@ -69,7 +66,7 @@ impl Connection {
                 let replace = async {
                     match &connection.redial {
                         Some(redial) => connection.redial(index, redial, first_pause).await,
-                        None => tokio::time::sleep(expected).await,
+                        None => tokio::time::sleep(EXPECTED).await,
                     }
                 };
                 tokio::select! {
@@ -92,7 +89,9 @@ impl Connection {
             tokio::time::sleep(pause.mul_f64(jitter)).await;
             match self.join(redial).await {
                 Ok(()) => return,
-                Err(error) => tracing::debug!(peer = %self.peer.name, link = index, %error, "link not joined"),
+                Err(error) => {
+                    tracing::debug!(peer = %self.peer.name, link = index, %error, "link not joined")
+                }
             }
         }
     }

@@ -64,7 +64,12 @@ pub(super) enum Appended {
 impl Slot {
     pub(super) fn new() -> Self {
         let out = Out { buffer: Vec::new(), road: Road::Awaited, idle: false };
-        Self { out: Mutex::new(out), wake: Notify::new(), room: Notify::new(), early_deaths: AtomicUsize::new(0) }
+        Self {
+            out: Mutex::new(out),
+            wake: Notify::new(),
+            room: Notify::new(),
+            early_deaths: AtomicUsize::new(0),
+        }
     }
 
     /// Lets `write` append to the buffer, unless the slot is full and `patient`.

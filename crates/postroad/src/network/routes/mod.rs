@@ -37,6 +37,8 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+use super::route::InvalidRoute;
+
 use self::index::Index;
 use self::matcher::{Matcher, Name, Workspace};
 use self::remembered::Remembered;
@@ -102,6 +104,9 @@ pub enum AddRouteError {
         /// How long it is, in bytes.
         len: usize,
     },
+    /// The route itself cannot be used.
+    #[error(transparent)]
+    Route(#[from] InvalidRoute),
     /// The pattern repeats so much that running it would take too long.
     #[error("`{pattern}` is too large once its repetitions are written out; use smaller counts")]
     TooLarge {

@@ -83,10 +83,8 @@ async fn enter_as_client(inner: &Inner, registration: &Registration) -> Result<H
     let port = inner.options.port;
     let unreachable = |source| RegisterError::Unreachable { port, source };
     let mut link = TcpStream::connect(("127.0.0.1", port)).await.map_err(unreachable)?;
-    let packet = Packet::Register {
-        node: registration.node.as_str().to_owned(),
-        routes: routes(registration),
-    };
+    let packet =
+        Packet::Register { node: registration.node.as_str().to_owned(), routes: routes(registration) };
     // In one write: some servers read once.
     link.write_all(&encode(&packet).map_err(|error| RegisterError::Invalid(error.to_string().into()))?)
         .await

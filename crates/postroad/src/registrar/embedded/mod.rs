@@ -63,7 +63,8 @@ struct Inner {
 }
 
 /// How often and how long a question is repeated; then the host has no registrar.
-const QUESTIONS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1500)];
+const QUESTIONS: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1500)];
 
 impl Embedded {
     /// An embedded registrar; it begins to listen when its node registers.

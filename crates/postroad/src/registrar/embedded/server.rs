@@ -39,14 +39,18 @@ struct Nodes(Mutex<HashMap<String, Vec<Route>>>);
 
 impl Server {
     /// Takes both sockets of the port, or neither.
-    pub(super) async fn start(options: &EmbeddedOptions, runtime: &tokio::runtime::Handle) -> io::Result<Self> {
+    pub(super) async fn start(
+        options: &EmbeddedOptions,
+        runtime: &tokio::runtime::Handle,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         let socket = UdpSocket::bind((options.answer_on, options.port)).await?;
         let nodes = Arc::new(Nodes::default());
         let stop = CancellationToken::new();
         let (accept, answer) = (nodes.clone(), nodes.clone());
         let (tcp, udp) = (stop.clone(), stop.clone());
-        runtime.spawn(async move { tcp.clone().run_until_cancelled(accept_all(listener, accept, tcp)).await });
+        runtime
+            .spawn(async move { tcp.clone().run_until_cancelled(accept_all(listener, accept, tcp)).await });
         runtime.spawn(async move { udp.run_until_cancelled(answer_all(socket, answer)).await });
         Ok(Self { nodes, _running: stop.drop_guard() })
     }
