@@ -1,6 +1,12 @@
 //! The postroad program.
 
+mod address;
+mod cookie;
 mod decode;
+mod explain;
+mod guest;
+mod node;
+mod ping;
 
 use std::process::ExitCode;
 
@@ -13,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Distributed actors over roads you control.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "postroad", version, propagate_version = true)]
 struct Program {
     #[command(subcommand)]
@@ -23,8 +29,11 @@ struct Program {
     log: String,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
+    Node(node::RunNode),
+    Ping(ping::Ping),
+    Explain(explain::Explain),
     Decode(decode::Decode),
 }
 
@@ -43,7 +52,11 @@ impl Program {
     fn run(self) -> anyhow::Result<ExitCode> {
         let filter = EnvFilter::try_new(&self.log)?;
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        let runtime = tokio::runtime::Runtime::new()?;
         match self.command {
+            Command::Node(node) => runtime.block_on(node.run()),
+            Command::Ping(ping) => runtime.block_on(ping.run()),
+            Command::Explain(explain) => runtime.block_on(explain.run()),
             Command::Decode(decode) => decode.run(),
         }
     }

@@ -18,7 +18,7 @@ use packet::{Packet, Packets, Protocol, Stop};
 ///
 /// What stands for names, types and errors as a number is known from the
 /// Introduce message of the same direction: put that in front of the frames.
-#[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
 pub(crate) struct Decode {
     /// The bytes in hexadecimal, blanks and line ends allowed; `-` reads them
     /// from the standard input.
