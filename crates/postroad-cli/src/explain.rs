@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use postroad::Cookie;
+
 use crate::guest::{GuestArgs, explain_failure};
 
 /// Prints how a node would be reached: every attempt in its order, and why it
@@ -17,7 +19,9 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let node = self.guest.start("explain", None).await?;
+        // It is never used: explaining dials nobody.
+        let cookie = Cookie::new("explain");
+        let node = self.guest.start("explain", Some(cookie)).await?;
         let plan = node.network().explain(&self.name).await;
         node.stop().await;
         let plan = plan.map_err(|error| anyhow::anyhow!(explain_failure(&error)))?;

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use postroad::network::ConnectError;
 use postroad::registrar::EmbeddedOptions;
-use postroad::{Cookie, Node, NetworkMode};
+use postroad::{Cookie, NetworkMode, Node};
 
 use crate::address::RouteArg;
 

@@ -117,7 +117,11 @@ impl Actor for Echo {
         Ok(())
     }
 
-    async fn answer_other(&mut self, request: Payload, _: &mut Context) -> Result<Reply<Payload>, ExitReason> {
+    async fn answer_other(
+        &mut self,
+        request: Payload,
+        _: &mut Context,
+    ) -> Result<Reply<Payload>, ExitReason> {
         Ok(Reply::Now(request))
     }
 }

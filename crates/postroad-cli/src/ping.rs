@@ -37,7 +37,8 @@ pub(crate) struct Ping {
 
 impl Ping {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let cookie = if self.guest.have_cookie() { self.cookie.find()? } else { Some(self.cookie.require()?) };
+        let cookie =
+            if self.guest.have_cookie() { self.cookie.find()? } else { Some(self.cookie.require()?) };
         let node = self.guest.start("ping", cookie).await?;
         let outcome = self.ping(&node).await;
         node.stop().await;

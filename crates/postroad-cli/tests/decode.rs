@@ -179,9 +179,8 @@ fn sessions() -> Vec<(String, Json)> {
         .map(|entry| entry.unwrap().path())
         .filter_map(|path| {
             let name = path.file_name()?.to_str()?.to_owned();
-            name.starts_with("session_").then(|| {
-                (name, serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap())
-            })
+            name.starts_with("session_")
+                .then(|| (name, serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap()))
         })
         .collect();
     found.sort_by(|one, two| one.0.cmp(&two.0));

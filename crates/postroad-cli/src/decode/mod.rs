@@ -49,9 +49,10 @@ impl Decode {
         let mut at = 0;
         let mut whole = true;
         while at < bytes.len() {
-            let Packet { json, len, damage } = packets.next(&bytes[at..]).map_err(|Stop { at: within, why }| {
-                anyhow::anyhow!("stopped at byte {} of {}: {why:#}", at + within, bytes.len())
-            })?;
+            let Packet { json, len, damage } =
+                packets.next(&bytes[at..]).map_err(|Stop { at: within, why }| {
+                    anyhow::anyhow!("stopped at byte {} of {}: {why:#}", at + within, bytes.len())
+                })?;
             if self.pretty { writeln!(out, "{json:#}") } else { writeln!(out, "{json}") }?;
             if let Some(Stop { at: within, why }) = damage {
                 eprintln!("the payload broke off at byte {} of {}: {why:#}", at + within, bytes.len());

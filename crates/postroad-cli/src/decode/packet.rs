@@ -1,7 +1,9 @@
 //! Cuts bytes into packets of Ergo's protocols, and shows each as JSON.
 
 use anyhow::anyhow;
-use postroad::edf::{DecodeError, DecodeTables, Decoder, EncodeTables, ErrorValue, Opaque, Registry, Struct, Value};
+use postroad::edf::{
+    DecodeError, DecodeTables, Decoder, EncodeTables, ErrorValue, Opaque, Registry, Struct, Value,
+};
 use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name, Split, Subject, Target};
 use postroad_wire::esrd;
 use serde_json::{Map, Value as Json, json};
@@ -84,12 +86,16 @@ impl Packets {
             return Err(Stop::short(bytes, EHS_HEADER));
         };
         if (magic, version) != (b'W', 1) {
-            return Err(Stop::new(0, anyhow!("a handshake message begins with 5701, not {magic:02x}{version:02x}")));
+            return Err(Stop::new(
+                0,
+                anyhow!("a handshake message begins with 5701, not {magic:02x}{version:02x}"),
+            ));
         }
         let len = u32::from_be_bytes(len) as usize;
         let body = rest.get(..len).ok_or_else(|| Stop::short(bytes, EHS_HEADER.saturating_add(len)))?;
         let mut decoder = Decoder::new(body, &self.tables, &self.registry);
-        let value = decoder.value().map_err(|error| Stop::in_value(body, &decoder, error).shift(EHS_HEADER))?;
+        let value =
+            decoder.value().map_err(|error| Stop::in_value(body, &decoder, error).shift(EHS_HEADER))?;
         if let Value::Struct(message) = &value
             && message.definition.name.as_str().ends_with("/MessageIntroduce")
         {
@@ -317,9 +323,10 @@ impl Packets {
             Err(error) => {
                 let mut payload = Decoder::new(bytes, &self.tables, &self.registry);
                 match payload.payload().map(|payload| payload.downcast::<Opaque>()) {
-                    Ok(Ok(unknown)) => {
-                        Ok((json!({"type": unknown.name, "opaque_hex": hex::encode(&unknown.bytes)}), bytes.len()))
-                    }
+                    Ok(Ok(unknown)) => Ok((
+                        json!({"type": unknown.name, "opaque_hex": hex::encode(&unknown.bytes)}),
+                        bytes.len(),
+                    )),
                     _ => Err(Stop::in_value(bytes, &decoder, error)),
                 }
             }
@@ -351,9 +358,9 @@ impl Stop {
     fn in_value(bytes: &[u8], decoder: &Decoder<'_>, error: DecodeError) -> Self {
         let hint = match error {
             DecodeError::UnknownType(_) => "; describe it with --schema",
-            DecodeError::UnknownAtomId(_) | DecodeError::UnknownTypeId(_) | DecodeError::UnknownErrorId(_) => {
-                "; put the Introduce message of the same direction in front"
-            }
+            DecodeError::UnknownAtomId(_)
+            | DecodeError::UnknownTypeId(_)
+            | DecodeError::UnknownErrorId(_) => "; put the Introduce message of the same direction in front",
             _ => "",
         };
         Self::new(bytes.len() - decoder.remaining().len(), anyhow!("{error}{hint}"))

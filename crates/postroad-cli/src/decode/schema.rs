@@ -39,7 +39,8 @@ fn parse(line: &str) -> anyhow::Result<(TypeName, Schema)> {
     let ty = |key| -> anyhow::Result<Type> { Ok(text(&json, key)?.parse()?) };
     let schema = match text(&json, "kind")? {
         "struct" => {
-            let fields = json["fields"].as_array().context(r#"a struct needs "fields": [["Name","type"],...]"#)?;
+            let fields =
+                json["fields"].as_array().context(r#"a struct needs "fields": [["Name","type"],...]"#)?;
             Schema::Struct(fields.iter().map(field).collect::<anyhow::Result<_>>()?)
         }
         "slice" => Schema::Slice(ty("item")?),

@@ -50,12 +50,14 @@ fn plain(value: &Value) -> Json {
         Value::Slice(slice) => slice.items.as_ref().map_or_else(nil, |items| elements(&slice.element, items)),
         Value::Array(array) => elements(&array.element, &array.items),
         Value::Map(map) => map.pairs.as_ref().map_or_else(nil, |pairs| {
-            let pairs = pairs.iter().map(|(key, value)| json!([part(&map.key, key), part(&map.value, value)]));
+            let pairs =
+                pairs.iter().map(|(key, value)| json!([part(&map.key, key), part(&map.value, value)]));
             json!({"pairs": pairs.collect::<Vec<_>>()})
         }),
-        Value::Pointer(pointer) => {
-            pointer.target.as_ref().map_or_else(nil, |target| json!({"pointer": part(&pointer.element, target)}))
-        }
+        Value::Pointer(pointer) => pointer
+            .target
+            .as_ref()
+            .map_or_else(nil, |target| json!({"pointer": part(&pointer.element, target)})),
         Value::Struct(value) => fields(value),
         Value::Named(value) => named(value),
         other => json!(format!("{other:?}")),
@@ -91,7 +93,9 @@ fn atom(atom: Atom) -> Json {
 fn error(value: &ErrorValue) -> Json {
     match value.wrapped() {
         [] => text(value.text()),
-        wrapped => json!({"error": text(value.text()), "wraps": wrapped.iter().map(error).collect::<Vec<_>>()}),
+        wrapped => {
+            json!({"error": text(value.text()), "wraps": wrapped.iter().map(error).collect::<Vec<_>>()})
+        }
     }
 }
 
@@ -117,7 +121,8 @@ fn fields(value: &Struct) -> Json {
         Schema::Struct(fields) => fields.as_slice(),
         _ => &[],
     };
-    let fields = types.iter().zip(&value.fields).map(|(field, value)| json!([&*field.name, part(&field.ty, value)]));
+    let fields =
+        types.iter().zip(&value.fields).map(|(field, value)| json!([&*field.name, part(&field.ty, value)]));
     json!({"fields": fields.collect::<Vec<_>>()})
 }
 
