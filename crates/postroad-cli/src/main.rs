@@ -3,6 +3,7 @@
 mod address;
 mod cookie;
 mod decode;
+mod demo;
 mod explain;
 mod guest;
 mod node;
@@ -25,12 +26,14 @@ struct Program {
     #[command(subcommand)]
     command: Command,
     /// What to log to the standard error, such as `info` or `postroad=trace`.
-    #[arg(long, global = true, env = "RUST_LOG", default_value = "warn", value_name = "FILTER")]
-    log: String,
+    /// Default: warnings; of the demo, which makes things fail, errors.
+    #[arg(long, global = true, env = "RUST_LOG", value_name = "FILTER")]
+    log: Option<String>,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Node(node::RunNode),
     Ping(ping::Ping),
     Explain(explain::Explain),
@@ -50,10 +53,12 @@ fn main() -> ExitCode {
 
 impl Program {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let filter = EnvFilter::try_new(&self.log)?;
+        let default = if matches!(self.command, Command::Demo(_)) { "error" } else { "warn" };
+        let filter = EnvFilter::try_new(self.log.as_deref().unwrap_or(default))?;
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
         let runtime = tokio::runtime::Runtime::new()?;
         match self.command {
+            Command::Demo(demo) => runtime.block_on(demo.run()),
             Command::Node(node) => runtime.block_on(node.run()),
             Command::Ping(ping) => runtime.block_on(ping.run()),
             Command::Explain(explain) => runtime.block_on(explain.run()),
