@@ -84,11 +84,6 @@ impl EncodeTables {
         }
     }
 
-    /// For type expressions as keys.
-    pub(crate) fn with_every_feature() -> Self {
-        Self { features: Features { wrapped_errors: true, pointers: true }, ..Self::default() }
-    }
-
     /// The id that stands for an atom, as it is on the wire.
     #[inline]
     pub fn atom_id(&self, atom: Atom) -> Option<u16> {

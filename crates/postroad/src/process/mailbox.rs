@@ -61,6 +61,15 @@ enum State {
     Closed,
 }
 
+/// What came of an envelope that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    /// The caller has to start a run.
+    pub(super) start: bool,
+    /// How many envelopes wait in its lane.
+    pub(crate) depth: usize,
+}
+
 /// Why an envelope was not taken. It has been dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PushError {
@@ -85,8 +94,8 @@ impl Mailbox {
         }
     }
 
-    /// Takes an envelope in; true if the caller has to start a run.
-    pub(super) fn push(&self, mut envelope: Envelope, priority: Priority) -> Result<bool, PushError> {
+    /// Takes an envelope in.
+    pub(super) fn push(&self, mut envelope: Envelope, priority: Priority) -> Result<Pushed, PushError> {
         let mut queues = self.queues.lock();
         if queues.state == State::Closed {
             drop(queues);
@@ -111,6 +120,7 @@ impl Mailbox {
             return Err(PushError::Full);
         }
         lane.push_back(envelope);
+        let depth = lane.len();
         if !bounded || matches!(priority, Priority::High | Priority::Max) {
             self.pressing.store(true, Ordering::Release);
         }
@@ -118,7 +128,7 @@ impl Mailbox {
         if start {
             queues.state = State::Running;
         }
-        Ok(start)
+        Ok(Pushed { start, depth })
     }
 
     /// Claims a run; true if the caller has to start it.
@@ -238,8 +248,8 @@ mod tests {
         let mailbox = Mailbox::new(None);
         let mut batch = Batch::new();
         mailbox.open();
-        assert!(mailbox.push(message(1), Priority::Normal).unwrap(), "the first push starts a run");
-        assert!(!mailbox.push(message(2), Priority::Normal).unwrap());
+        assert!(mailbox.push(message(1), Priority::Normal).unwrap().start, "the first push starts a run");
+        assert!(!mailbox.push(message(2), Priority::Normal).unwrap().start);
         assert_eq!(number(mailbox.next(&mut batch)), Some(1));
         mailbox.push(message(9), Priority::Low).unwrap();
         mailbox.push(message(3), Priority::High).unwrap();
@@ -255,13 +265,16 @@ mod tests {
         assert_eq!(number(mailbox.next(&mut batch)), Some(9));
         assert!(mailbox.next(&mut batch).is_none());
         assert!(mailbox.park(&mut batch, || {}));
-        assert!(mailbox.push(message(5), Priority::Normal).unwrap(), "a parked mailbox needs a new run");
+        assert!(
+            mailbox.push(message(5), Priority::Normal).unwrap().start,
+            "a parked mailbox needs a new run"
+        );
     }
 
     #[test]
     fn nothing_is_handled_before_the_actor_is_there() {
         let mailbox = Mailbox::new(None);
-        assert!(!mailbox.push(message(1), Priority::Normal).unwrap());
+        assert!(!mailbox.push(message(1), Priority::Normal).unwrap().start);
         assert!(mailbox.open(), "what came during init starts a run");
         let mut batch = Batch::new();
         assert_eq!(number(mailbox.next(&mut batch)), Some(1));
