@@ -157,4 +157,7 @@ pub mod derived {
     pub use crate::marshal::{decode, encode};
     pub use crate::registry::{Registrar, Registration};
     pub use crate::type_name::{LazyTypeName, instance_name};
+
+    /// Nil, for all types with a name that can be nil.
+    pub const NIL: &[u8] = &[crate::tag::NIL];
 }
