@@ -135,6 +135,8 @@ pub use marshal::{Marshal, MarshalError};
 pub use opaque::Opaque;
 pub use payload::Payload;
 pub use postroad_edf_derive::Message;
+#[doc(hidden)]
+pub use postroad_edf_derive::PostroadMessage;
 pub use registry::{RegisterError, Registry};
 pub use schema::{Definition, Field, Schema};
 pub use tables::{AtomMapping, AtomMappingError, DecodeTables, EncodeTables, Features};
