@@ -345,6 +345,11 @@ impl NetworkInner {
         self.connections.load().get(&peer).cloned()
     }
 
+    /// Calls `with` with the live connection, without keeping it.
+    pub(crate) fn with_connected<T>(&self, peer: Atom, with: impl FnOnce(&Connection) -> T) -> Option<T> {
+        self.connections.load().get(&peer).map(|connection| with(connection))
+    }
+
     /// What this node says about itself in a handshake.
     pub(crate) fn introduction(&self, node: &NodeInner) -> Arc<Introduction> {
         let mut introduction = Introduction::new(node.name, node.creation);

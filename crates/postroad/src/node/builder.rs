@@ -1,7 +1,7 @@
 //! What a node is started with.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postroad_edf::Registry;
@@ -173,6 +173,7 @@ impl NodeBuilder {
             network: NetworkInner::new(self.mode, self.options, cookie, registrar),
             runtime,
             stopping: CancellationToken::new(),
+            has_stopped: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             next_pid: AtomicU64::new(FIRST_PROCESS),
             next_reference: AtomicU64::new(first_reference()),

@@ -1,7 +1,6 @@
 //! What comes in: frames to mailboxes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use postroad_edf::{DecodeError, Decoder, ErrorValue, Payload};
 use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
@@ -76,14 +75,13 @@ impl Connection {
         to: enp::Target<'_>,
         payload: &[u8],
     ) -> Result<(), Dropped> {
-        self.counters.messages_in.fetch_add(1, Ordering::Relaxed);
         let target = self.own(to)?;
         let payload = self.payload(payload)?;
         let envelope = Envelope::Message { from: self.peer_pid(from), payload };
         let delivered = router::deliver(self.node(), &target, envelope, delivery.priority.into());
         if delivery.important {
             let code = match &delivered {
-                Ok(()) => Code::Ok,
+                Ok(_) => Code::Ok,
                 Err(SendError::MailboxFull) => Code::MailboxFull,
                 Err(_) => Code::UnknownProcess,
             };
@@ -103,7 +101,6 @@ impl Connection {
         to: enp::Target<'_>,
         payload: &[u8],
     ) -> Result<(), Dropped> {
-        self.counters.messages_in.fetch_add(1, Ordering::Relaxed);
         let (target, payload) = match self.own(to).and_then(|target| Ok((target, self.payload(payload)?))) {
             Ok(understood) => understood,
             Err(dropped) => {

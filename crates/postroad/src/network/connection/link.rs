@@ -178,10 +178,13 @@ impl Incoming {
     /// Handles the complete frames at the front; how many bytes they have.
     fn handle_frames(&self, bytes: &[u8]) -> Result<usize, LinkLoss> {
         let mut left = bytes;
+        let mut frames = 0;
         while let Split::Frame { frame, rest } = enp::split(left, self.connection.limits.max_frame as u64)? {
             self.connection.handle_frame(frame);
             left = rest;
+            frames += 1;
         }
+        self.connection.counters.frames_in.fetch_add(frames, Ordering::Relaxed);
         Ok(bytes.len() - left.len())
     }
 

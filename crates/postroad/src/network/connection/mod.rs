@@ -7,6 +7,7 @@ mod slot;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -75,8 +76,7 @@ pub(super) struct Limits {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) messages_in: AtomicU64,
-    pub(super) messages_out: AtomicU64,
+    pub(super) frames_in: AtomicU64,
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
 }
@@ -161,11 +161,16 @@ impl Connection {
     /// Puts a link to work in the first slot that waits for one. False if none
     /// does, or the connection has ended.
     pub(super) fn add_link(self: &Arc<Self>, stream: Stream, tail: Vec<u8>) -> bool {
+        self.add_link_to(0..self.slots.len(), stream, tail)
+    }
+
+    /// Puts a link to work in the first of these slots that waits for one.
+    fn add_link_to(self: &Arc<Self>, mut slots: Range<usize>, stream: Stream, tail: Vec<u8>) -> bool {
         let mut links = self.links.lock();
         if self.is_down() {
             return false;
         }
-        let Some(index) = (0..self.slots.len()).find(|index| self.slots[*index].link()) else { return false };
+        let Some(index) = slots.find(|index| self.slots[*index].link()) else { return false };
         let elders = links.iter().flatten().cloned().collect();
         links[index] = Some(link::start(self, index, stream, tail, elders));
         true
@@ -249,6 +254,11 @@ impl Connection {
         }
     }
 
+    /// How many frames went out.
+    pub(super) fn frames_out(&self) -> u64 {
+        self.slots.iter().map(Slot::appended_frames).sum()
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -272,12 +282,27 @@ impl Connection {
         to: Target,
         message: M,
     ) -> Result<(), SendError> {
-        self.check_incarnation(&to)?;
-        let head = self.message_head(outgoing, to);
-        let left = self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, &message))?;
+        let left = self.place_message(outgoing, to, &message)?;
         // Neither the message nor a reference to it is kept while waiting: it need not be `Sync`.
         drop(message);
-        self.place_late(outgoing.from, left).await
+        match left {
+            None => Ok(()),
+            Some(frame) => self.place_late(outgoing.from, frame).await,
+        }
+    }
+
+    /// Sends a message without waiting. If the sender's link is congested the
+    /// frame comes back, for [`place_late`](Self::place_late).
+    #[inline]
+    pub(crate) fn place_message<M: Message>(
+        &self,
+        outgoing: Outgoing,
+        to: Target,
+        message: &M,
+    ) -> Result<Option<Vec<u8>>, SendError> {
+        self.check_incarnation(&to)?;
+        let head = self.message_head(outgoing, to);
+        self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, message))
     }
 
     /// Sends a message now or not at all.
@@ -313,7 +338,7 @@ impl Connection {
         };
         let left = self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, &request))?;
         drop(request);
-        self.place_late(outgoing.from, left).await
+        self.place_left(outgoing.from, left).await
     }
 
     /// Answers a request of the peer.
@@ -329,7 +354,7 @@ impl Connection {
             self.write_answer(out, responder, caller, reference, &answer, compression)
         })?;
         drop(answer);
-        self.place_late(responder, left).await
+        self.place_left(responder, left).await
     }
 
     /// Answers without waiting: for what is small and sent from where one must
@@ -364,7 +389,7 @@ impl Connection {
         let reason = ErrorValue::from(reason);
         let head = Head::Exit { from, to: to.id };
         let left = self.place(from, |out| self.write(out, &head, None, &reason))?;
-        self.place_late(from, left).await
+        self.place_left(from, left).await
     }
 
     fn message_head(&self, outgoing: Outgoing, to: Target) -> Head<'static> {
@@ -492,9 +517,15 @@ impl Connection {
         }
     }
 
+    async fn place_left(&self, from: u64, left: Option<Vec<u8>>) -> Result<(), SendError> {
+        match left {
+            None => Ok(()),
+            Some(frame) => self.place_late(from, frame).await,
+        }
+    }
+
     /// Appends a frame that was handed back, when there is room.
-    async fn place_late(&self, from: u64, frame: Option<Vec<u8>>) -> Result<(), SendError> {
-        let Some(frame) = frame else { return Ok(()) };
+    pub(crate) async fn place_late(&self, from: u64, frame: Vec<u8>) -> Result<(), SendError> {
         let mut slot = (from % self.slots.len() as u64) as usize;
         loop {
             let mut room = std::pin::pin!(self.slots[slot].room());
@@ -521,10 +552,7 @@ impl Connection {
         let mut index = (from % self.slots.len() as u64) as usize;
         loop {
             match self.slots[index].append(patient, &write)? {
-                Appended::Done => {
-                    self.counters.messages_out.fetch_add(1, Ordering::Relaxed);
-                    return Ok(Placed::Done);
-                }
+                Appended::Done => return Ok(Placed::Done),
                 Appended::Full => return Ok(Placed::Full(index)),
                 Appended::Elsewhere(other) => index = other,
                 Appended::Closed => return Err(SendError::NoConnection { node: self.peer.name }),

@@ -87,7 +87,7 @@ impl Connection {
             // A little chance keeps the links of a pool from knocking at once.
             let jitter = rand::rng().random_range(0.75..1.25);
             tokio::time::sleep(pause.mul_f64(jitter)).await;
-            match self.join(redial).await {
+            match self.join(index, redial).await {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::debug!(peer = %self.peer.name, link = index, %error, "link not joined")
@@ -96,12 +96,13 @@ impl Connection {
         }
     }
 
-    async fn join(self: &Arc<Self>, redial: &Redial) -> Result<(), handshake::JoinError> {
+    async fn join(self: &Arc<Self>, index: usize, redial: &Redial) -> Result<(), handshake::JoinError> {
         let stream = Stream::dial(&redial.host, redial.port, redial.dial_timeout).await?;
         let node = self.node();
         let join = handshake::join(stream, node.name, &self.id, &redial.cookie, redial.handshake_timeout);
         let (stream, tail) = join.await?;
-        self.add_link(stream, tail);
+        // Each slot is filled by its own task: a link for one is not to take another's place.
+        self.add_link_to(index..index + 1, stream, tail);
         Ok(())
     }
 }

@@ -36,6 +36,8 @@ struct Out {
     road: Road,
     /// The writer found nothing and sleeps.
     idle: bool,
+    /// How many frames senders have appended.
+    frames: u64,
 }
 
 /// Where the frames of a slot go.
@@ -63,7 +65,7 @@ pub(super) enum Appended {
 
 impl Slot {
     pub(super) fn new() -> Self {
-        let out = Out { buffer: Vec::new(), road: Road::Awaited, idle: false };
+        let out = Out { buffer: Vec::new(), road: Road::Awaited, idle: false, frames: 0 };
         Self {
             out: Mutex::new(out),
             wake: Notify::new(),
@@ -93,6 +95,7 @@ impl Slot {
             out.buffer.truncate(before);
             return Err(error);
         }
+        out.frames += 1;
         self.appended(out);
         Ok(Appended::Done)
     }
@@ -208,6 +211,10 @@ impl Slot {
             self.early_deaths.store(0, Ordering::Relaxed);
             0
         }
+    }
+
+    pub(super) fn appended_frames(&self) -> u64 {
+        self.out.lock().frames
     }
 
     /// How many bytes wait.
