@@ -1,14 +1,12 @@
 //! Cuts bytes into packets of Ergo's protocols, and shows each as JSON.
 
 use anyhow::anyhow;
-use postroad::edf::{
+use postroad_edf::{
     DecodeError, DecodeTables, Decoder, EncodeTables, ErrorValue, Opaque, Registry, Struct, Value,
 };
 use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name, Split, Subject, Target};
-use postroad_wire::esrd;
+use postroad_wire::{NetworkFlags, esrd};
 use serde_json::{Map, Value as Json, json};
-
-use super::value::{bytes_as_text, ids, typed};
 
 /// What bytes can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -96,14 +94,15 @@ impl Packets {
         let mut decoder = Decoder::new(body, &self.tables, &self.registry);
         let value =
             decoder.value().map_err(|error| Stop::in_value(body, &decoder, error).shift(EHS_HEADER))?;
+        let mut out = object("ehs", &[]);
+        if let Json::Object(typed) = value.to_json() {
+            out.extend(typed);
+        }
         if let Value::Struct(message) = &value
             && message.definition.name.as_str().ends_with("/MessageIntroduce")
         {
+            out.extend(flags(message).map(|flags| ("flags".to_owned(), flags)));
             self.introduced(message);
-        }
-        let mut out = object("ehs", &[]);
-        if let Json::Object(typed) = typed(&value) {
-            out.extend(typed);
         }
         Ok(Packet { json: out.into(), len: EHS_HEADER + len, damage: None })
     }
@@ -306,7 +305,7 @@ impl Packets {
 
     fn name(&self, key: &str, name: Name<'_>, put: &mut impl FnMut(&str, Json) -> Option<Json>) {
         match name {
-            Name::Inline(bytes) => drop(put(key, bytes_as_text(bytes))),
+            Name::Inline(bytes) => drop(put(key, text(bytes))),
             Name::Cached(id) => {
                 put(key, self.tables.atom(id).map_or(Json::Null, |atom| json!(atom.as_str())));
                 put(&format!("{key}_cache_id"), json!(id));
@@ -319,7 +318,7 @@ impl Packets {
     fn value(&self, bytes: &[u8]) -> Result<(Json, usize), Stop> {
         let mut decoder = Decoder::new(bytes, &self.tables, &self.registry);
         match decoder.value() {
-            Ok(value) => Ok((typed(&value), bytes.len() - decoder.remaining().len())),
+            Ok(value) => Ok((value.to_json(), bytes.len() - decoder.remaining().len())),
             Err(error) => {
                 let mut payload = Decoder::new(bytes, &self.tables, &self.registry);
                 match payload.payload().map(|payload| payload.downcast::<Opaque>()) {
@@ -384,9 +383,46 @@ fn table<'a>(introduce: &'a Struct, field: &str) -> impl Iterator<Item = (u16, &
     })
 }
 
+/// What a node says in its Introduce that it is willing to do, as words.
+fn flags(introduce: &Struct) -> Option<Json> {
+    /// The names Ergo gives them.
+    const NAMES: [(NetworkFlags, &str); 13] = [
+        (NetworkFlags::ENABLE, "Enable"),
+        (NetworkFlags::REMOTE_SPAWN, "EnableRemoteSpawn"),
+        (NetworkFlags::REMOTE_APPLICATION_START, "EnableRemoteApplicationStart"),
+        (NetworkFlags::FRAGMENTATION, "EnableFragmentation"),
+        (NetworkFlags::PROXY_TRANSIT, "EnableProxyTransit"),
+        (NetworkFlags::PROXY_ACCEPT, "EnableProxyAccept"),
+        (NetworkFlags::IMPORTANT_DELIVERY, "EnableImportantDelivery"),
+        (NetworkFlags::SIMULTANEOUS_CONNECT, "EnableSimultaneousConnect"),
+        (NetworkFlags::CLOCK_SKEW, "EnableClockSkew"),
+        (NetworkFlags::TRACING, "EnableTracing"),
+        (NetworkFlags::WRAPPED_ERRORS, "EnableWrappedErrors"),
+        (NetworkFlags::SCHEMA_EVOLUTION, "EnableSchemaEvolution"),
+        (NetworkFlags::ACK, "EnableAck"),
+    ];
+    let Some(Value::Named(flags)) = introduce.get("Flags") else { return None };
+    let Value::Binary(bytes) = &flags.value else { return None };
+    let flags = NetworkFlags::from_bits(u64::from_be_bytes(*bytes.first_chunk()?));
+    let mut on: Vec<String> =
+        NAMES.iter().filter(|(flag, _)| flags.allows(*flag)).map(|(_, name)| (*name).to_owned()).collect();
+    on.extend(flags.keepalive().map(|seconds| format!("keepalive every {seconds} s")));
+    Some(json!(on))
+}
+
 fn object(protocol: &str, fields: &[(&str, Json)]) -> Map<String, Json> {
     let first = ("protocol".to_owned(), json!(protocol));
     std::iter::once(first).chain(fields.iter().map(|(key, json)| ((*key).to_owned(), json.clone()))).collect()
+}
+
+/// A text; its bytes if it is not UTF-8.
+fn text(bytes: &[u8]) -> Json {
+    std::str::from_utf8(bytes).map_or_else(|_| json!({"bytes_hex": hex::encode(bytes)}), |text| json!(text))
+}
+
+/// The ids of a reference.
+fn ids(ids: [u64; 3]) -> Json {
+    json!(ids.map(|id| id.to_string()))
 }
 
 fn number(id: u64) -> Json {
