@@ -62,7 +62,7 @@ pub(crate) async fn send<M: Message>(
     match remote(node, &to)? {
         None => {
             let depth = deliver(node, &to, local_message(node, &from, message), from.priority())?;
-            if depth > PATIENT_DEPTH {
+            if depth > PATIENT_DEPTH && depth.is_multiple_of(PATIENT_EVERY) {
                 // A receiver that lags is given time; what waits stays warm in the cache.
                 tokio::task::yield_now().await;
             }
@@ -247,8 +247,9 @@ fn local_message<M: Message>(node: &NodeInner, from: &From<'_>, message: M) -> E
 }
 
 /// A sender that finds more than this waiting in a mailbox lets others run
-/// before it goes on.
-const PATIENT_DEPTH: usize = 1024;
+/// now and then before it goes on.
+const PATIENT_DEPTH: usize = 4096;
+const PATIENT_EVERY: usize = 64;
 
 /// Puts an envelope into the mailbox of a local process. Returns how many wait
 /// there.

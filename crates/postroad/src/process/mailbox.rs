@@ -15,14 +15,19 @@ use super::{Envelope, Priority};
 /// once per batch. The other lanes are rare, looked at before every message,
 /// and allocated on first use.
 pub(crate) struct Mailbox {
-    queues: Mutex<Queues>,
+    queues: Line<Mutex<Queues>>,
     /// Something lies in the urgent or the system lane.
     pressing: AtomicBool,
-    /// How many envelopes the run has taken ahead.
+    /// About how many envelopes the run has taken ahead.
     ahead: AtomicUsize,
     /// The most envelopes a lane holds, if it is bounded.
     capacity: Option<usize>,
 }
+
+/// Something that senders write, on a cache line of its own: what the receiver
+/// looks at for every message does not lie beside it.
+#[repr(align(64))]
+struct Line<T>(T);
 
 struct Queues {
     state: State,
@@ -80,6 +85,9 @@ pub(crate) enum PushError {
 /// The part of the main lane that a run has taken for itself.
 pub(super) type Batch = VecDeque<Envelope>;
 
+/// How often `ahead` is brought up to date, in envelopes.
+const AHEAD_EVERY: usize = 64;
+
 /// An idle mailbox keeps room for this many envelopes; a burst's is given back.
 const IDLE_CAPACITY: usize = 4;
 
@@ -87,7 +95,7 @@ impl Mailbox {
     pub(super) fn new(capacity: Option<usize>) -> Self {
         let queues = Queues { state: State::Starting, main: VecDeque::new(), aside: None };
         Self {
-            queues: Mutex::new(queues),
+            queues: Line(Mutex::new(queues)),
             pressing: AtomicBool::new(false),
             ahead: AtomicUsize::new(0),
             capacity,
@@ -96,7 +104,7 @@ impl Mailbox {
 
     /// Takes an envelope in.
     pub(super) fn push(&self, mut envelope: Envelope, priority: Priority) -> Result<Pushed, PushError> {
-        let mut queues = self.queues.lock();
+        let mut queues = self.queues.0.lock();
         if queues.state == State::Closed {
             drop(queues);
             return Err(PushError::Closed);
@@ -133,7 +141,7 @@ impl Mailbox {
 
     /// Claims a run; true if the caller has to start it.
     pub(super) fn start_run(&self) -> bool {
-        let mut queues = self.queues.lock();
+        let mut queues = self.queues.0.lock();
         let start = queues.state == State::Idle;
         if start {
             queues.state = State::Running;
@@ -144,7 +152,7 @@ impl Mailbox {
     /// The actor is there: lets envelopes be handled. True if some wait and
     /// the caller has to start a run.
     pub(super) fn open(&self) -> bool {
-        let mut queues = self.queues.lock();
+        let mut queues = self.queues.0.lock();
         let waiting = queues.len() > 0;
         if queues.state == State::Starting {
             queues.state = if waiting { State::Running } else { State::Idle };
@@ -160,10 +168,12 @@ impl Mailbox {
             return Some(envelope);
         }
         if let Some(envelope) = batch.pop_front() {
-            self.ahead.store(batch.len(), Ordering::Relaxed);
+            if batch.len().is_multiple_of(AHEAD_EVERY) {
+                self.ahead.store(batch.len(), Ordering::Relaxed);
+            }
             return Some(envelope);
         }
-        let mut queues = self.queues.lock();
+        let mut queues = self.queues.0.lock();
         if self.capacity.is_some() {
             // A bound counts what lies in the lane, so nothing is taken ahead.
             batch.extend(queues.main.pop_front());
@@ -176,7 +186,7 @@ impl Mailbox {
     }
 
     fn next_pressing(&self) -> Option<Envelope> {
-        let mut queues = self.queues.lock();
+        let mut queues = self.queues.0.lock();
         let aside = queues.aside.as_mut()?;
         let next = aside.urgent.pop_front().or_else(|| aside.system.pop_front());
         if aside.urgent.is_empty() && aside.system.is_empty() {
@@ -188,7 +198,7 @@ impl Mailbox {
     /// Ends a run if there is nothing left. `put_back` runs while no new run
     /// can start. False if something arrived meanwhile.
     pub(super) fn park(&self, batch: &mut Batch, put_back: impl FnOnce()) -> bool {
-        let mut queues = self.queues.lock();
+        let mut queues = self.queues.0.lock();
         if queues.len() > 0 {
             return false;
         }
@@ -205,7 +215,7 @@ impl Mailbox {
     pub(super) fn close(&self) {
         let (main, aside);
         {
-            let mut queues = self.queues.lock();
+            let mut queues = self.queues.0.lock();
             queues.state = State::Closed;
             main = mem::take(&mut queues.main);
             aside = queues.aside.take();
@@ -216,7 +226,7 @@ impl Mailbox {
 
     /// How many envelopes wait.
     pub(crate) fn len(&self) -> usize {
-        self.queues.lock().len() + self.ahead.load(Ordering::Relaxed)
+        self.queues.0.lock().len() + self.ahead.load(Ordering::Relaxed)
     }
 }
 
@@ -314,7 +324,7 @@ mod tests {
             }
             while mailbox.next(&mut batch).is_some() {}
             assert!(mailbox.park(&mut batch, || {}));
-            assert!(mailbox.queues.lock().main.capacity() <= IDLE_CAPACITY);
+            assert!(mailbox.queues.0.lock().main.capacity() <= IDLE_CAPACITY);
         }
     }
 }
