@@ -88,6 +88,21 @@ fn a_frame_whose_payload_breaks_off_is_shown_all_the_same() {
 }
 
 #[test]
+fn frames_within_frames_are_read_to_a_depth() {
+    let mut frame = "4e0100000008 00d0".replace(' ', "");
+    for _ in 0..2000 {
+        let len = frame.len() / 2 + 32;
+        frame = format!("4e01{len:08x}00cc{}{frame}", "11".repeat(24));
+    }
+    let output = decode(&["-"], &frame);
+    let [traced] = &lines(&output)[..] else { panic!("{output:?}") };
+    assert_eq!(traced["span"], "1111111111111111");
+    assert_eq!(traced["inner"]["inner"]["kind"], "Traced");
+    assert!(errors(&output).contains("that deep"), "{}", errors(&output));
+    assert!(!output.status.success());
+}
+
+#[test]
 fn a_type_that_nobody_knows_keeps_name_and_bytes() {
     let output = decode(&["83000e236d61696e2f6c6174655479706505"], "");
     assert!(output.status.success());

@@ -1,5 +1,6 @@
 //! `postroad decode`: bytes from the wire as JSON.
 
+mod frame;
 mod packet;
 mod schema;
 
