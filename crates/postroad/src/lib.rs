@@ -28,3 +28,8 @@ pub use error::{CallError, InvalidName, NameError, SendError, SpawnError, StartE
 pub use network::{Network, NetworkMode};
 pub use node::{Node, NodeBuilder, Target, ToTarget};
 pub use process::{Compression, CompressionLevel, CompressionMethod, Priority, SpawnOptions};
+
+/// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct ReadMe;
