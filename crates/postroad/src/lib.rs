@@ -16,7 +16,7 @@ pub mod registrar;
 
 pub use postroad_edf as edf;
 pub use postroad_edf::{Alias, Atom, Event, Message, Payload, Pid, ProcessId, Ref};
-pub use postroad_wire::Cookie;
+pub use postroad_wire::{Cookie, NetworkFlags};
 
 pub use actor::{Actor, Answer, Context, ExitReason, Handle, Messages, Reply, ReplyTo, Requests, Timer};
 pub use error::{CallError, InvalidName, NameError, SendError, SpawnError, StartError};

@@ -1,4 +1,5 @@
 //! Nodes that talk to each other over real sockets.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use postroad_wire::NetworkFlags;
+
 use super::connection::{Connection, uptime};
 use crate::Atom;
 
@@ -18,6 +20,8 @@ pub struct PeerInfo {
     pub uptime: Duration,
     /// What program it says it runs.
     pub version: String,
+    /// What it is willing to do over this connection.
+    pub flags: NetworkFlags,
     /// How long the connection has existed.
     pub connected: Duration,
     /// Whether this node dialed.
@@ -46,6 +50,7 @@ impl PeerInfo {
             creation: connection.peer.creation,
             uptime: uptime(connection.peer.creation),
             version: connection.peer.version.clone(),
+            flags: connection.peer.flags,
             connected: connection.since.elapsed(),
             dialed: connection.was_dialed(),
             links: connection.link_count(),

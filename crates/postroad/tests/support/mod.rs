@@ -1,5 +1,5 @@
 //! What several test files use: nodes on ports of their own, and actors.
-#![allow(clippy::unwrap_used, dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod forwarder;
 pub mod log;
