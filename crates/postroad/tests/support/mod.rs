@@ -2,6 +2,8 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod forwarder;
+pub mod log;
+pub mod scripted;
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU32, Ordering};

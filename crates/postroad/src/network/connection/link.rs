@@ -165,6 +165,7 @@ impl Incoming {
             }
             make_room(&mut buffer, &mut start, &mut filled);
             match self.read(&mut buffer[filled..]).await {
+                Ok(0) if filled > 0 => return LinkLoss::Truncated(filled),
                 Ok(0) => return LinkLoss::Closed,
                 Ok(n) => {
                     self.connection.counters.bytes_in.fetch_add(n as u64, Ordering::Relaxed);

@@ -94,6 +94,8 @@ pub(crate) struct Outgoing {
 pub(super) enum LinkLoss {
     #[error("closed")]
     Closed,
+    #[error("the peer closed in the middle of a frame, {0} bytes of which had arrived")]
+    Truncated(usize),
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("the peer broke the protocol: {0}")]
@@ -378,8 +380,12 @@ impl Connection {
     }
 
     fn log_unsent(&self, outcome: Result<Placed, SendError>) {
-        if let Err(error) = outcome {
-            tracing::debug!(peer = %self.peer.name, %error, "answer not sent");
+        match outcome {
+            Ok(Placed::Done) => {}
+            Ok(Placed::Full(_)) => {
+                tracing::warn!(peer = %self.peer.name, "answer dropped: the peer does not read")
+            }
+            Err(error) => tracing::debug!(peer = %self.peer.name, %error, "answer not sent"),
         }
     }
 

@@ -11,6 +11,10 @@ use postroad_wire::enp::{self, Split};
 /// may be under way). A single message may be longer.
 const HIGH_WATER: usize = 1 << 20;
 
+/// Answers that nobody can wait with are dropped while this many bytes wait: a
+/// peer that asks and does not read would have us keep them all.
+const CEILING: usize = 4 << 20;
+
 /// A buffer that grew beyond this is given back after it was written.
 const KEEP: usize = 4 << 20;
 
@@ -74,8 +78,8 @@ impl Slot {
         }
     }
 
-    /// Lets `write` append to the buffer, unless the slot is full and `patient`.
-    /// If `write` fails the buffer is as it was.
+    /// Lets `write` append to the buffer, unless too much waits there: what is
+    /// `patient` can come again. If `write` fails the buffer is as it was.
     pub(super) fn append<E>(
         &self,
         patient: bool,
@@ -87,7 +91,7 @@ impl Slot {
             Road::Redirected(to) => return Ok(Appended::Elsewhere(to)),
             Road::Closed => return Ok(Appended::Closed),
         }
-        if patient && out.buffer.len() >= HIGH_WATER {
+        if out.buffer.len() >= if patient { HIGH_WATER } else { CEILING } {
             return Ok(Appended::Full);
         }
         let before = out.buffer.len();
