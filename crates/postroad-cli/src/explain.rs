@@ -6,8 +6,10 @@ use postroad::Cookie;
 
 use crate::guest::{GuestArgs, explain_failure};
 
-/// Prints how a node would be reached: every attempt in its order, and why it
-/// is made. Registrars are asked; the node itself is not dialed.
+/// Prints how a node would be reached, and why.
+///
+/// That is every attempt in its order, and what happens when all have failed.
+/// Registrars are asked; the node itself is not dialed.
 #[derive(clap::Args)]
 pub(crate) struct Explain {
     /// The full name of the node.

@@ -10,8 +10,10 @@ use postroad::{Actor, Context, ExitReason, Node, Payload, Reply, SpawnOptions};
 use crate::address::{Address, RouteArg};
 use crate::cookie::CookieArgs;
 
-/// Runs a node with a process `echo` that answers any request with the request
-/// and returns any message to its sender, until SIGINT or SIGTERM.
+/// Runs a node with a process that echoes.
+///
+/// The process `echo` answers any request with the request and returns any
+/// message to its sender. SIGINT and SIGTERM stop the node in order.
 #[derive(clap::Args)]
 pub(crate) struct RunNode {
     /// The full name of the node.

@@ -10,8 +10,11 @@ use serde_json::{Value as Json, json};
 use crate::cookie::CookieArgs;
 use crate::guest::{GuestArgs, explain_failure};
 
-/// Connects with a node and calls a process there; prints how long the answers
-/// took. The exit code is 0 only if every call was answered.
+/// Connects with a node and calls a process there.
+///
+/// Prints how long the answers took. The exit code is 0 only if every call was
+/// answered; otherwise it says what was tried, how far that came, and why it
+/// went no further.
 #[derive(clap::Args)]
 pub(crate) struct Ping {
     /// The full name of the node.
@@ -120,7 +123,7 @@ impl Ping {
             });
             println!("{summary}");
         } else {
-            print!("{} calls, {} answered", self.count, round_trips.len());
+            print!("{} of {} calls answered", round_trips.len(), self.count);
             if let [Some(min), Some(mean), Some(max)] = figures.map(|figure| figure.map(milliseconds)) {
                 print!("; round trip min {min}, mean {mean}, max {max}");
             }

@@ -101,7 +101,7 @@ fn a_node_is_found_by_the_registrar_and_answers() {
         run(&["ping", &node.name, "--cookie", "a cookie", "--registrar-port", &registrar, "--count", "2"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stdout(&output).contains("connected with found-"), "{output:?}");
-    assert!(stdout(&output).contains("2 calls, 2 answered; round trip min "), "{output:?}");
+    assert!(stdout(&output).contains("2 of 2 calls answered; round trip min "), "{output:?}");
     #[cfg(unix)]
     node.stop("-TERM");
 }
@@ -180,7 +180,7 @@ fn a_process_that_is_not_there_is_named() {
     ]);
     assert!(!output.status.success());
     assert!(stdout(&output).contains("has no process named nobody"), "{output:?}");
-    assert!(stdout(&output).contains("1 calls, 0 answered"), "{output:?}");
+    assert!(stdout(&output).contains("0 of 1 calls answered"), "{output:?}");
 }
 
 #[test]

@@ -13,8 +13,10 @@ use postroad_edf::Registry;
 
 use packet::{Packet, Packets, Protocol, Stop};
 
-/// Shows what bytes from the wire say, as JSON: an EDF value, ENP frames, EHS
-/// (handshake) messages or ESRD (registrar) packets, one line for each.
+/// Shows what bytes from the wire say, as JSON.
+///
+/// EDF values, ENP frames, EHS (handshake) messages or ESRD (registrar)
+/// packets, one line for each.
 ///
 /// What stands for names, types and errors as a number is known from the
 /// Introduce message of the same direction: put that in front of the frames.

@@ -16,9 +16,11 @@ use postroad::{Node, NodeBuilder, SpawnOptions};
 use road::Road;
 use traffic::{Entries, Inventory, Shop};
 
-/// Shows what postroad does, with several nodes in this program: roads of
-/// different weights, the preferred one cut in mid-traffic, discovery. Takes a
-/// few seconds; the exit code is 0 only if all that it says has happened.
+/// Shows what postroad does, and checks what it shows.
+///
+/// Several nodes in this program: roads of different weights, the preferred
+/// one cut in mid-traffic, discovery. Takes a few seconds; the exit code is 0
+/// only if all that it says has happened.
 #[derive(clap::Args)]
 pub(crate) struct Demo {}
 
