@@ -179,9 +179,11 @@ fn encode_pairs<'a, K: Edf + 'a, V: Edf + 'a>(
     marker: Marker,
 ) -> Result<(), EncodeError> {
     out.map(marker, len)?;
-    pairs.try_for_each(|(key, value)| {
-        key.encode(out)?;
-        value.encode(out)
+    out.nested(|out| {
+        pairs.try_for_each(|(key, value)| {
+            key.encode(out)?;
+            value.encode(out)
+        })
     })
 }
 
@@ -330,7 +332,7 @@ impl<T: Edf> Edf for Box<T> {
             return Err(EncodeError::NoPointers);
         }
         out.u8(tag::POINTER);
-        T::encode(self, out)
+        out.nested(|out| T::encode(self, out))
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {

@@ -24,6 +24,7 @@ pub struct Decoder<'a> {
     registry: &'a Registry,
     levels: usize,
     empty_elements: usize,
+    dynamic_elements: usize,
 }
 
 /// What a decoder grants to bytes it does not trust. Counts are checked against
@@ -40,10 +41,15 @@ pub struct Limits {
     /// How many elements that take no bytes (empty structs) one message may
     /// have. 65536 unless set. They cost time and memory but nothing to send.
     pub empty_elements: usize,
+    /// How many elements the slices, arrays and maps of one message may have
+    /// where they come as [`Value`]. 4194304 unless set. Each takes about 60
+    /// bytes of memory, and can be sent in one byte.
+    pub dynamic_elements: usize,
 }
 
 impl Limits {
-    pub(crate) const DEFAULT: Self = Self { nesting: 64, fold: 4096, empty_elements: 65536 };
+    pub(crate) const DEFAULT: Self =
+        Self { nesting: 64, fold: 4096, empty_elements: 65536, dynamic_elements: 1 << 22 };
 }
 
 impl Default for Limits {
@@ -124,6 +130,9 @@ pub enum DecodeError {
     /// More elements without bytes than [`Limits::empty_elements`].
     #[error("more than {0} elements that take no bytes")]
     TooManyEmpty(usize),
+    /// More elements of dynamic values than [`Limits::dynamic_elements`].
+    #[error("more than {0} elements in one dynamic value; register a Rust type for it")]
+    TooManyDynamic(usize),
     /// A time of another version, length or range.
     #[error("a malformed time")]
     Time,
@@ -149,8 +158,8 @@ pub enum DecodeError {
 impl<'a> Decoder<'a> {
     /// Will read `bytes`.
     pub fn new(bytes: &'a [u8], tables: &'a DecodeTables, registry: &'a Registry) -> Self {
-        let Limits { nesting, empty_elements, .. } = tables.limits;
-        Self { input: bytes, tables, registry, levels: nesting, empty_elements }
+        let Limits { nesting, empty_elements, dynamic_elements, .. } = tables.limits;
+        Self { input: bytes, tables, registry, levels: nesting, empty_elements, dynamic_elements }
     }
 
     /// Reads a value with its type, which must be `T`.
@@ -371,6 +380,15 @@ impl<'a> Decoder<'a> {
             self.elements(1, 0)?;
         }
         Ok(element)
+    }
+
+    /// Counts an element of a dynamic value.
+    pub(crate) fn dynamic_element(&mut self) -> Result<(), DecodeError> {
+        let Some(left) = self.dynamic_elements.checked_sub(1) else {
+            return Err(DecodeError::TooManyDynamic(self.tables.limits.dynamic_elements));
+        };
+        self.dynamic_elements = left;
+        Ok(())
     }
 
     /// Takes all bytes that are left.

@@ -135,6 +135,8 @@ pub use marshal::{Marshal, MarshalError};
 pub use opaque::Opaque;
 pub use payload::Payload;
 pub use postroad_edf_derive::Message;
+#[doc(hidden)]
+pub use postroad_edf_derive::PostroadMessage;
 pub use registry::{RegisterError, Registry};
 pub use schema::{Definition, Field, Schema};
 pub use tables::{AtomMapping, AtomMappingError, DecodeTables, EncodeTables, Features};
@@ -157,4 +159,7 @@ pub mod derived {
     pub use crate::marshal::{decode, encode};
     pub use crate::registry::{Registrar, Registration};
     pub use crate::type_name::{LazyTypeName, instance_name};
+
+    /// Nil, for all types with a name that can be nil.
+    pub const NIL: &[u8] = &[crate::tag::NIL];
 }

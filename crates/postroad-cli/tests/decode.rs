@@ -88,6 +88,21 @@ fn a_frame_whose_payload_breaks_off_is_shown_all_the_same() {
 }
 
 #[test]
+fn frames_within_frames_are_read_to_a_depth() {
+    let mut frame = "4e0100000008 00d0".replace(' ', "");
+    for _ in 0..2000 {
+        let len = frame.len() / 2 + 32;
+        frame = format!("4e01{len:08x}00cc{}{frame}", "11".repeat(24));
+    }
+    let output = decode(&["-"], &frame);
+    let [traced] = &lines(&output)[..] else { panic!("{output:?}") };
+    assert_eq!(traced["span"], "1111111111111111");
+    assert_eq!(traced["inner"]["inner"]["kind"], "Traced");
+    assert!(errors(&output).contains("that deep"), "{}", errors(&output));
+    assert!(!output.status.success());
+}
+
+#[test]
 fn a_type_that_nobody_knows_keeps_name_and_bytes() {
     let output = decode(&["83000e236d61696e2f6c6174655479706505"], "");
     assert!(output.status.success());
@@ -257,11 +272,37 @@ fn is_implied(key: &str, decoded: &Json) -> bool {
         || (key == "important" && kind.starts_with("MessageEvent"))
 }
 
-/// The vectors name Ergo's two types with bytes of their own by their fields.
+/// The vectors name Ergo's two types with bytes of their own by their fields,
+/// one bit each; of one of them nothing is written.
 fn assert_flags(expected: &Json, decoded: &Json, place: &str) {
-    for field in expected.as_array().unwrap() {
-        let name = field[0].as_str().unwrap();
-        let on = decoded["flags"].as_array().is_some_and(|flags| flags.iter().any(|flag| flag == name));
-        assert_eq!(field[1] == true, on, "{place}: {name}");
+    let bytes = decoded["marshaler_bytes"].as_str().unwrap();
+    if bytes.is_empty() {
+        return;
     }
+    let bits = u64::from_str_radix(bytes, 16).unwrap();
+    for (bit, field) in expected.as_array().unwrap().iter().enumerate() {
+        assert_eq!(field[1] == true, bits >> bit & 1 == 1, "{place}: {}", field[0]);
+    }
+}
+
+#[test]
+fn the_flags_of_an_introduce_are_named() {
+    let (_, session) = sessions().into_iter().find(|(name, _)| name == "session_send.json").unwrap();
+    let introduces = session["frames"].as_array().unwrap().iter().filter(|f| f["note"] == "MessageIntroduce");
+    let mut count = 0;
+    for frame in introduces {
+        let output = decode(&["-"], frame["hex"].as_str().unwrap());
+        let fields = frame["decoded"]["value"]["fields"].as_array().unwrap();
+        let flags = fields.iter().find(|field| field[0] == "Flags").unwrap();
+        let on: Vec<&Json> = flags[1]["fields"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|flag| flag[1] == true)
+            .map(|flag| &flag[0])
+            .collect();
+        assert_eq!(lines(&output)[0]["flags"], json!(on));
+        count += 1;
+    }
+    assert_eq!(count, 2);
 }

@@ -162,7 +162,6 @@ fn resident() -> Result<u64, Failure> {
 
 /// So many messages, or calls, to this process.
 #[derive(postroad::Message)]
-#[message(crate = postroad::edf)]
 struct Job {
     pid: Pid,
     count: u64,

@@ -1,15 +1,15 @@
 //! `postroad decode`: bytes from the wire as JSON.
 
+mod frame;
 mod packet;
 mod schema;
-mod value;
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use postroad::edf::Registry;
+use postroad_edf::Registry;
 
 use packet::{Packet, Packets, Protocol, Stop};
 

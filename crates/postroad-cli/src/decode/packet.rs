@@ -1,14 +1,14 @@
 //! Cuts bytes into packets of Ergo's protocols, and shows each as JSON.
 
 use anyhow::anyhow;
-use postroad::edf::{
+use postroad_edf::{
     DecodeError, DecodeTables, Decoder, EncodeTables, ErrorValue, Opaque, Registry, Struct, Value,
 };
-use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name, Split, Subject, Target};
-use postroad_wire::esrd;
+use postroad_wire::enp::{self, Split};
+use postroad_wire::{NetworkFlags, esrd};
 use serde_json::{Map, Value as Json, json};
 
-use super::value::{bytes_as_text, ids, typed};
+use super::frame::LEVELS;
 
 /// What bytes can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -43,12 +43,9 @@ pub(super) struct Stop {
 /// said about the numbers in those behind it.
 pub(super) struct Packets {
     registry: Registry,
-    tables: DecodeTables,
+    pub(super) tables: DecodeTables,
     protocol: Option<Protocol>,
 }
-
-/// The longest frame that is unpacked, in bytes.
-const MAX_UNPACKED: u64 = 128 << 20;
 
 const EHS_HEADER: usize = 6;
 
@@ -96,14 +93,15 @@ impl Packets {
         let mut decoder = Decoder::new(body, &self.tables, &self.registry);
         let value =
             decoder.value().map_err(|error| Stop::in_value(body, &decoder, error).shift(EHS_HEADER))?;
+        let mut out = object("ehs", &[]);
+        if let Json::Object(typed) = value.to_json() {
+            out.extend(typed);
+        }
         if let Value::Struct(message) = &value
             && message.definition.name.as_str().ends_with("/MessageIntroduce")
         {
+            out.extend(flags(message).map(|flags| ("flags".to_owned(), flags)));
             self.introduced(message);
-        }
-        let mut out = object("ehs", &[]);
-        if let Json::Object(typed) = typed(&value) {
-            out.extend(typed);
         }
         Ok(Packet { json: out.into(), len: EHS_HEADER + len, damage: None })
     }
@@ -154,7 +152,7 @@ impl Packets {
     fn enp(&self, bytes: &[u8]) -> Result<Packet, Stop> {
         match enp::split(bytes, 0) {
             Ok(Split::Frame { frame, .. }) => {
-                let (fields, damage) = self.frame(frame)?;
+                let (fields, damage) = self.frame(frame, LEVELS)?;
                 let mut out = object("enp", &[]);
                 out.extend(fields);
                 Ok(Packet { json: out.into(), len: frame.len(), damage })
@@ -164,162 +162,12 @@ impl Packets {
         }
     }
 
-    /// A whole frame: its fields by name, and its payload.
-    fn frame(&self, bytes: &[u8]) -> Result<(Map<String, Json>, Option<Stop>), Stop> {
-        let frame = Frame::parse(bytes).map_err(|error| Stop::new(enp::HEADER_LEN, error.into()))?;
-        let kind = bytes[enp::HEADER_LEN - 1];
-        let mut out = Map::new();
-        out.insert("kind".into(), json!(kind_name(kind)));
-        out.insert("type".into(), json!(kind));
-        out.insert("order".into(), json!(frame.order));
-        self.head(&frame.head, &mut out);
-        let before = bytes.len() - frame.payload.len();
-        let damage = match frame.head {
-            Head::Compressed { method, unpacked_len } => {
-                let inner = enp::compress::unpack(method, unpacked_len, frame.payload, MAX_UNPACKED)
-                    .map_err(|error| Stop::new(before, error.into()))?;
-                self.inner(&inner, &mut out).map(|stop| Stop { at: before, ..stop })
-            }
-            Head::Traced { .. } => self.inner(frame.payload, &mut out).map(|stop| stop.shift(before)),
-            Head::Fragment { .. } | Head::Unknown(_) => {
-                out.insert("payload_hex".into(), json!(hex::encode(frame.payload)));
-                None
-            }
-            _ if frame.payload.is_empty() => None,
-            _ => self.payload(frame.payload, &mut out).map(|stop| stop.shift(before)),
-        };
-        Ok((out, damage))
-    }
-
-    /// A frame within a frame. What cannot be read of it does not hide the
-    /// frame around it.
-    fn inner(&self, bytes: &[u8], out: &mut Map<String, Json>) -> Option<Stop> {
-        match self.frame(bytes) {
-            Ok((inner, damage)) => {
-                out.insert("inner".into(), inner.into());
-                damage
-            }
-            Err(stop) => {
-                out.insert("payload_hex".into(), json!(hex::encode(bytes)));
-                Some(stop)
-            }
-        }
-    }
-
-    fn payload(&self, payload: &[u8], out: &mut Map<String, Json>) -> Option<Stop> {
-        match self.value(payload) {
-            Ok((json, read)) => {
-                out.insert("payload".into(), json);
-                if read < payload.len() {
-                    out.insert("left_over".into(), json!(hex::encode(&payload[read..])));
-                }
-                None
-            }
-            Err(stop) => {
-                out.insert("payload_hex".into(), json!(hex::encode(payload)));
-                Some(stop)
-            }
-        }
-    }
-
-    fn head(&self, head: &Head<'_>, out: &mut Map<String, Json>) {
-        let mut put = |key: &str, json: Json| out.insert(key.to_owned(), json);
-        match *head {
-            Head::Message { from, delivery, message_id, to } => {
-                put("from", number(from));
-                deliver(delivery, &mut put);
-                if delivery.important {
-                    put("message_id", number(message_id));
-                }
-                self.target(to, &mut put);
-            }
-            Head::Request { from, delivery, reference, to } => {
-                put("from", number(from));
-                deliver(delivery, &mut put);
-                put("ref", ids(reference));
-                self.target(to, &mut put);
-            }
-            Head::Response { from, delivery, to, reference } => {
-                put("from", number(from));
-                deliver(delivery, &mut put);
-                put("to", number(to));
-                put("ref", ids(reference));
-            }
-            Head::ResponseError { from, delivery, to, reference, code } => {
-                put("from", number(from));
-                deliver(delivery, &mut put);
-                put("to", number(to));
-                put("ref", ids(reference));
-                put("code", code_number(code));
-            }
-            Head::Ack { from, to, reference, code } => {
-                put("from", number(from));
-                put("to", number(to));
-                put("ref", ids(reference));
-                put("code", code_number(code));
-            }
-            Head::Event { from, priority, timestamp, name } => {
-                put("from", number(from));
-                put("priority", json!(priority as u8));
-                put("timestamp", json!(timestamp.to_string()));
-                self.name("event_name", name, &mut put);
-            }
-            Head::Exit { from, to } => {
-                put("from", number(from));
-                put("to", number(to));
-            }
-            Head::Terminate { subject } => match subject {
-                Subject::Pid(id) => drop(put("target", number(id))),
-                Subject::Name(name) => self.name("target_name", name, &mut put),
-                Subject::Alias(alias) => drop(put("target_alias", ids(alias))),
-                Subject::Event(name) => self.name("target_event", name, &mut put),
-            },
-            Head::Compressed { method, unpacked_len } => {
-                put("compression", json!(method as u8));
-                put("unpacked_len", json!(unpacked_len));
-            }
-            Head::Fragment { sequence, index, total } => {
-                put("sequence", json!(sequence));
-                put("index", json!(index));
-                put("total", json!(total));
-            }
-            Head::Traced { trace, span } => {
-                put("trace", json!(trace.map(|id| format!("{id:016x}"))));
-                put("span", json!(format!("{span:016x}")));
-            }
-            Head::ClockSkew { sent, received, answered } => {
-                put("sent", json!(sent.to_string()));
-                put("received", json!(received.to_string()));
-                put("answered", json!(answered.to_string()));
-            }
-            _ => {}
-        }
-    }
-
-    fn target(&self, target: Target<'_>, put: &mut impl FnMut(&str, Json) -> Option<Json>) {
-        match target {
-            Target::Pid(id) => drop(put("to", number(id))),
-            Target::Name(name) => self.name("to_name", name, put),
-            Target::Alias(alias) => drop(put("to_alias", ids(alias))),
-        }
-    }
-
-    fn name(&self, key: &str, name: Name<'_>, put: &mut impl FnMut(&str, Json) -> Option<Json>) {
-        match name {
-            Name::Inline(bytes) => drop(put(key, bytes_as_text(bytes))),
-            Name::Cached(id) => {
-                put(key, self.tables.atom(id).map_or(Json::Null, |atom| json!(atom.as_str())));
-                put(&format!("{key}_cache_id"), json!(id));
-            }
-        }
-    }
-
     /// A value with its type in front, and how many bytes it takes. Of a type
     /// that nobody knows, the name and the bytes.
-    fn value(&self, bytes: &[u8]) -> Result<(Json, usize), Stop> {
+    pub(super) fn value(&self, bytes: &[u8]) -> Result<(Json, usize), Stop> {
         let mut decoder = Decoder::new(bytes, &self.tables, &self.registry);
         match decoder.value() {
-            Ok(value) => Ok((typed(&value), bytes.len() - decoder.remaining().len())),
+            Ok(value) => Ok((value.to_json(), bytes.len() - decoder.remaining().len())),
             Err(error) => {
                 let mut payload = Decoder::new(bytes, &self.tables, &self.registry);
                 match payload.payload().map(|payload| payload.downcast::<Opaque>()) {
@@ -347,7 +195,7 @@ impl Protocol {
 }
 
 impl Stop {
-    fn new(at: usize, why: anyhow::Error) -> Self {
+    pub(super) fn new(at: usize, why: anyhow::Error) -> Self {
         Self { at, why }
     }
 
@@ -367,7 +215,7 @@ impl Stop {
     }
 
     /// The same place, counted from `len` bytes further to the front.
-    fn shift(self, len: usize) -> Self {
+    pub(super) fn shift(self, len: usize) -> Self {
         Self { at: self.at + len, ..self }
     }
 }
@@ -384,60 +232,34 @@ fn table<'a>(introduce: &'a Struct, field: &str) -> impl Iterator<Item = (u16, &
     })
 }
 
+/// What a node says in its Introduce that it is willing to do, as words.
+fn flags(introduce: &Struct) -> Option<Json> {
+    /// The names Ergo gives them.
+    const NAMES: [(NetworkFlags, &str); 13] = [
+        (NetworkFlags::ENABLE, "Enable"),
+        (NetworkFlags::REMOTE_SPAWN, "EnableRemoteSpawn"),
+        (NetworkFlags::REMOTE_APPLICATION_START, "EnableRemoteApplicationStart"),
+        (NetworkFlags::FRAGMENTATION, "EnableFragmentation"),
+        (NetworkFlags::PROXY_TRANSIT, "EnableProxyTransit"),
+        (NetworkFlags::PROXY_ACCEPT, "EnableProxyAccept"),
+        (NetworkFlags::IMPORTANT_DELIVERY, "EnableImportantDelivery"),
+        (NetworkFlags::SIMULTANEOUS_CONNECT, "EnableSimultaneousConnect"),
+        (NetworkFlags::CLOCK_SKEW, "EnableClockSkew"),
+        (NetworkFlags::TRACING, "EnableTracing"),
+        (NetworkFlags::WRAPPED_ERRORS, "EnableWrappedErrors"),
+        (NetworkFlags::SCHEMA_EVOLUTION, "EnableSchemaEvolution"),
+        (NetworkFlags::ACK, "EnableAck"),
+    ];
+    let Some(Value::Named(flags)) = introduce.get("Flags") else { return None };
+    let Value::Binary(bytes) = &flags.value else { return None };
+    let flags = NetworkFlags::from_bits(u64::from_be_bytes(*bytes.first_chunk()?));
+    let mut on: Vec<String> =
+        NAMES.iter().filter(|(flag, _)| flags.allows(*flag)).map(|(_, name)| (*name).to_owned()).collect();
+    on.extend(flags.keepalive().map(|seconds| format!("keepalive every {seconds} s")));
+    Some(json!(on))
+}
+
 fn object(protocol: &str, fields: &[(&str, Json)]) -> Map<String, Json> {
     let first = ("protocol".to_owned(), json!(protocol));
     std::iter::once(first).chain(fields.iter().map(|(key, json)| ((*key).to_owned(), json.clone()))).collect()
-}
-
-fn number(id: u64) -> Json {
-    json!(id.to_string())
-}
-
-fn deliver(delivery: Delivery, put: &mut impl FnMut(&str, Json) -> Option<Json>) {
-    put("priority", json!(delivery.priority as u8));
-    put("important", json!(delivery.important));
-}
-
-fn code_number(code: Code) -> Json {
-    json!(match code {
-        Code::Ok => 0,
-        Code::UnknownProcess => 1,
-        Code::MailboxFull => 2,
-        Code::Terminated => 3,
-        Code::Error => 255,
-    })
-}
-
-/// The names of frame types (`docs/wire/ENP.md` sections 2 and 15).
-fn kind_name(kind: u8) -> &'static str {
-    match kind {
-        99 => "Extend",
-        101 => "MessagePID",
-        102 => "MessageName",
-        103 => "MessageNameCache",
-        104 => "MessageAlias",
-        105 => "MessageEvent",
-        106 => "MessageEventCache",
-        107 => "MessageExit",
-        121 => "RequestPID",
-        122 => "RequestName",
-        123 => "RequestNameCache",
-        124 => "RequestAlias",
-        129 => "Response",
-        130 => "ResponseError",
-        131 => "Ack",
-        181 => "TerminatePID",
-        182 => "TerminateName",
-        183 => "TerminateNameCache",
-        184 => "TerminateAlias",
-        185 => "TerminateEvent",
-        186 => "TerminateEventCache",
-        199 => "Any",
-        200 => "Z",
-        202 => "Fragment",
-        204 => "Traced",
-        208 => "Keepalive",
-        209 => "ClockSkew",
-        _ => "unknown",
-    }
 }

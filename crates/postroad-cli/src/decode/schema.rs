@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use postroad::edf::{Field, RegisterError, Registry, Schema, Type, TypeName};
+use postroad_edf::{Field, RegisterError, Registry, Schema, Type, TypeName};
 use serde_json::Value as Json;
 
 /// The types that a stock Ergo node registers: those of v3.2.0, and the

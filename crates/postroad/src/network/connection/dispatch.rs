@@ -23,8 +23,6 @@ pub(super) enum Dropped {
     UnknownAtom(u16),
     #[error("its name is not UTF-8")]
     NameNotUtf8,
-    #[error("no process here has the name it is for")]
-    UnknownName,
     #[error("it cannot be unpacked: {0}")]
     Unpack(#[from] enp::compress::UnpackError),
     #[error("it asks for {0}, which is nothing known")]
@@ -79,9 +77,14 @@ impl Connection {
         payload: &[u8],
     ) -> Result<(), Dropped> {
         let target = self.own(to)?;
-        let payload = self.payload(payload)?;
-        let envelope = Envelope::Message { from: self.peer_pid(from), payload };
-        let delivered = router::deliver(self.node(), &target, envelope, delivery.priority.into());
+        let delivered = match &target {
+            Some(target) => {
+                let envelope =
+                    Envelope::Message { from: self.peer_pid(from), payload: self.payload(payload)? };
+                router::deliver(self.node(), target, envelope, delivery.priority.into())
+            }
+            None => Err(SendError::ProcessUnknown),
+        };
         if delivery.important {
             let code = match &delivered {
                 Ok(_) => Code::Ok,
@@ -91,7 +94,7 @@ impl Connection {
             self.respond_code(addressed(to), from, [message_id, 0, 0], code);
         }
         if let Err(error) = delivered {
-            tracing::debug!(peer = %self.peer.name, ?target, %error, "message for nobody");
+            tracing::debug!(peer = %self.peer.name, ?to, %error, "message for nobody");
         }
         Ok(())
     }
@@ -116,8 +119,12 @@ impl Connection {
         let reply = ReplyTo::remote(self.clone(), from, reference, addressed(to));
         let envelope = Envelope::Request { from: self.peer_pid(from), payload, reply };
         // A request that cannot be delivered is answered by the end of its envelope.
-        if let Err(error) = router::deliver(self.node(), &target, envelope, delivery.priority.into()) {
-            tracing::debug!(peer = %self.peer.name, ?target, %error, "request for nobody");
+        let delivered = match &target {
+            Some(target) => router::deliver(self.node(), target, envelope, delivery.priority.into()),
+            None => Err(SendError::ProcessUnknown),
+        };
+        if let Err(error) = delivered {
+            tracing::debug!(peer = %self.peer.name, ?to, %error, "request for nobody");
         }
         Ok(())
     }
@@ -165,8 +172,9 @@ impl Connection {
         Pid { node: self.node().name, id, creation: self.node().creation }
     }
 
-    fn own(&self, to: enp::Target<'_>) -> Result<Target, Dropped> {
-        Ok(match to {
+    /// What the peer addresses here; nothing if nobody here ever had that name.
+    fn own(&self, to: enp::Target<'_>) -> Result<Option<Target>, Dropped> {
+        Ok(Some(match to {
             enp::Target::Pid(id) => Target::Pid(self.own_pid(id)),
             enp::Target::Alias(id) => {
                 Target::Alias(Alias { node: self.node().name, creation: self.node().creation, id })
@@ -176,14 +184,15 @@ impl Connection {
                     Name::Cached(id) => self.decode.atom(id).ok_or(Dropped::UnknownAtom(id))?,
                     Name::Inline(bytes) => {
                         let text = std::str::from_utf8(bytes).map_err(|_| Dropped::NameNotUtf8)?;
-                        // Not interned: a name that nobody here has is nobody's.
-                        Atom::existing(text).ok_or(Dropped::UnknownName)?
+                        // Not interned: a peer's guesses fill no table.
+                        let Some(name) = Atom::existing(text) else { return Ok(None) };
+                        name
                     }
                 };
                 let name = self.decode.mapping.as_ref().map_or(wire, |mapping| mapping.local(wire));
                 Target::Name(ProcessId { name, node: Atom::empty() })
             }
-        })
+        }))
     }
 }
 
