@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::FixedState;
 use parking_lot::{Mutex, RwLock};
 use postroad_wire::ehs::{Established, Introduction};
+use postroad_wire::enp::any::Generation;
 use postroad_wire::{Cookie, NetworkFlags, Version};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -405,6 +406,7 @@ impl NetworkInner {
                 name: peer.node,
                 creation: peer.creation,
                 flags: peer.flags.effective(),
+                generation: Generation::of(peer),
                 version: peer.version.to_string(),
             },
             limits: Limits { max_frame: self.options.max_message_size, peer_max_frame },

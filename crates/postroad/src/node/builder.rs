@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postroad_edf::Registry;
 use postroad_wire::Version;
+use postroad_wire::enp::any;
 use rand::Rng;
 use rand::distr::Alphanumeric;
 use tokio::sync::Notify;
@@ -142,6 +143,9 @@ impl NodeBuilder {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         for conflict in self.registry.conflicts() {
             tracing::error!(node = %name, %conflict, "two message types have one name");
+        }
+        if let Err(error) = any::register(&self.registry) {
+            tracing::error!(node = %name, %error, "past events of other nodes cannot be read");
         }
         let cookie = self.cookie.filter(|cookie| !cookie.is_empty()).unwrap_or_else(|| {
             if self.mode != NetworkMode::Disabled {

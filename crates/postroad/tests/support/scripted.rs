@@ -19,7 +19,7 @@ use postroad::network::{NetworkRoute, exact};
 use postroad::{Atom, Message, Node, Pid};
 use postroad_wire::NetworkFlags;
 use postroad_wire::ehs::{self, Accept, AcceptStep, Dial, Established, Introduction, Join, Stage};
-use postroad_wire::enp::{self, Delivery, Frame, Head, Split, Target};
+use postroad_wire::enp::{self, Delivery, Frame, Head, Split, Target, any};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -268,15 +268,10 @@ impl Link {
     fn new(mut wire: Wire, established: Established) -> Self {
         let (encode, decode) = established.tables(None);
         wire.arrived = established.tail;
-        Self {
-            wire,
-            local: established.local,
-            peer: established.peer,
-            connection_id: established.connection_id,
-            encode,
-            decode,
-            registry: Registry::new(),
-        }
+        let registry = Registry::new();
+        any::register(&registry).unwrap();
+        let Established { local, peer, connection_id, .. } = established;
+        Self { wire, local, peer, connection_id, encode, decode, registry }
     }
 
     /// The sending process.
@@ -306,6 +301,22 @@ impl Link {
 
     pub async fn send_request(&mut self, to: Pid, reference: [u64; 3], request: &impl Message) {
         self.send_frame(&request_to(to, reference), &self.encode(request)).await;
+    }
+
+    /// Asks the node for something that is no process's to answer.
+    pub async fn ask(&mut self, request: &any::Request) {
+        let mut payload = Vec::new();
+        let generation = any::Generation::of(&self.local);
+        request.encode(generation, &mut Encoder::new(&mut payload, &self.encode)).unwrap();
+        self.send_frame(&Head::Any, &payload).await;
+    }
+
+    /// The answer in the next frame, and the order byte of that.
+    pub async fn hears_answer(&mut self) -> (any::Answer, u8) {
+        let frame = self.frame().await;
+        let Frame { head, payload, order } = Frame::parse(&frame).unwrap();
+        assert_eq!(head, Head::Any);
+        (self.decode(payload), order)
     }
 
     /// The next frame.

@@ -14,7 +14,7 @@ use crate::{Alias, Atom, Pid, ProcessId};
 
 /// Why a frame was dropped. It costs the sender that frame, nobody else anything.
 #[derive(Debug, thiserror::Error)]
-enum Dropped {
+pub(super) enum Dropped {
     #[error(transparent)]
     Frame(#[from] enp::FrameError),
     #[error("the payload cannot be decoded: {0}")]
@@ -25,6 +25,8 @@ enum Dropped {
     NameNotUtf8,
     #[error("it cannot be unpacked: {0}")]
     Unpack(#[from] enp::compress::UnpackError),
+    #[error("it asks for {0}, which is nothing known")]
+    UnknownRequest(String),
     #[error("frames of type {0} are not handled here")]
     Unhandled(u8),
 }
@@ -60,6 +62,7 @@ impl Connection {
                     enp::compress::unpack(method, unpacked_len, payload, self.limits.max_frame as u64)?;
                 self.dispatch(&inner, true)
             }
+            Head::Any => self.any_in(payload),
             Head::Keepalive => Ok(()),
             _ => Err(Dropped::Unhandled(frame[7])),
         }

@@ -3,6 +3,7 @@
 mod dispatch;
 mod link;
 mod redial;
+mod requests;
 mod slot;
 
 use std::collections::HashSet;
@@ -15,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use postroad_edf::{DecodeTables, EncodeError, EncodeTables, Encoder, ErrorValue, Message, Payload};
 use postroad_wire::NetworkFlags;
+use postroad_wire::enp::any::Generation;
 use postroad_wire::enp::{self, Code, Delivery, Head};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +64,7 @@ pub(super) struct Peer {
     pub(super) name: Atom,
     pub(super) creation: i64,
     pub(super) flags: NetworkFlags,
+    pub(super) generation: Generation,
     pub(super) version: String,
 }
 
@@ -439,8 +442,6 @@ impl Connection {
         self.write_frame(out, head, compression, |out| value.encode_top(&mut self.encoder(out)))
     }
 
-    /// Writes one frame, packs it if asked to, and checks it against the
-    /// peer's limit.
     fn write_frame(
         &self,
         out: &mut Vec<u8>,
@@ -448,8 +449,21 @@ impl Connection {
         compression: Option<Compression>,
         payload: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
+        self.write_ordered(out, head.order(), head, compression, payload)
+    }
+
+    /// Writes one frame, packs it if asked to, and checks it against the
+    /// peer's limit.
+    fn write_ordered(
+        &self,
+        out: &mut Vec<u8>,
+        order: u8,
+        head: &Head<'_>,
+        compression: Option<Compression>,
+        payload: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), SendError> {
         let start = out.len();
-        let mut size = match enp::write(out, head.order(), head, payload) {
+        let mut size = match enp::write(out, order, head, payload) {
             Ok(size) => size,
             Err(enp::WriteError::Payload(error)) => return Err(SendError::Encode(Arc::new(error))),
             Err(enp::WriteError::NameTooLong(len)) => return Err(crate::edf::AtomError::TooLong(len).into()),
