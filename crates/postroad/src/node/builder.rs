@@ -113,6 +113,16 @@ impl NodeBuilder {
         self
     }
 
+    /// How often a sign of life is given on each link: whole seconds from 1 to
+    /// 255, a fraction counts as one more. A peer that does the same and falls
+    /// silent for three of its periods is lost. `None` leaves it to the system.
+    /// Default 15 s.
+    pub fn keepalive(mut self, period: impl Into<Option<Duration>>) -> Self {
+        let whole = |period: Duration| period.as_secs_f64().ceil().clamp(1.0, 255.0);
+        self.options.keepalive = period.into().map(|period| Duration::from_secs_f64(whole(period)));
+        self
+    }
+
     /// What happens when all static routes to a node have failed, for routes
     /// that do not say. Default [`OnFailure::Fail`]: the registrar is not asked.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {

@@ -1,6 +1,7 @@
 //! One peer: its links, and what goes out and comes in over them.
 
 mod dispatch;
+mod keepalive;
 mod link;
 mod redial;
 mod requests;
@@ -30,6 +31,7 @@ use crate::node::{NodeInner, Target};
 use crate::process::{Compression, Priority};
 use crate::{Atom, Pid};
 
+pub(super) use keepalive::Keepalive;
 pub(super) use redial::Redial;
 
 /// A connection with a peer: one or more links, alive until the last is lost
@@ -51,6 +53,7 @@ pub(crate) struct Connection {
     join_salts: Mutex<HashSet<String>>,
     encode: EncodeTables,
     decode: DecodeTables,
+    keepalive: Option<Keepalive>,
     counters: Counters,
     /// How to get further links, if we are the side that dialed.
     redial: Option<Redial>,
@@ -99,6 +102,8 @@ pub(super) enum LinkLoss {
     Closed,
     #[error("the peer closed in the middle of a frame, {0} bytes of which had arrived")]
     Truncated(usize),
+    #[error("the peer gave no sign of life for {0:?}")]
+    Silent(Duration),
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("the peer broke the protocol: {0}")]
@@ -135,12 +140,13 @@ pub(super) struct Agreement {
     pub(super) pool_size: usize,
     pub(super) encode: EncodeTables,
     pub(super) decode: DecodeTables,
+    pub(super) keepalive: Option<Keepalive>,
     pub(super) redial: Option<Redial>,
 }
 
 impl Connection {
     pub(super) fn new(node: &Arc<NodeInner>, agreement: Agreement) -> Arc<Self> {
-        let Agreement { peer, id, limits, pool_size, encode, decode, redial } = agreement;
+        let Agreement { peer, id, limits, pool_size, encode, decode, keepalive, redial } = agreement;
         Arc::new(Self {
             peer,
             id,
@@ -152,6 +158,7 @@ impl Connection {
             join_salts: Mutex::default(),
             encode,
             decode,
+            keepalive,
             counters: Counters::default(),
             redial,
             ended: CancellationToken::new(),
