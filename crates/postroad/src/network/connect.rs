@@ -1,7 +1,7 @@
 //! Executes plans: one attempt per peer at a time, everyone else waits for the
 //! same outcome.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,17 +45,50 @@ type Outcome = Result<Arc<Connection>, ConnectError>;
 #[derive(Default)]
 pub(super) struct Dialing {
     peers: Mutex<HashMap<Atom, watch::Receiver<Option<Outcome>>>>,
+    /// With whom a handshake is under way that this node began.
+    knocking: Mutex<HashSet<Atom>>,
     /// Notified whenever a connection is made.
     connected: Notify,
 }
 
 impl Dialing {
-    pub(super) fn is_dialing(&self, peer: Atom) -> bool {
-        self.peers.lock().contains_key(&peer)
+    /// Whether a handshake with the peer is under way, begun by this node. A
+    /// dial that has not reached the peer says nothing: it may never do.
+    pub(super) fn is_knocking(&self, peer: Atom) -> bool {
+        self.knocking.lock().contains(&peer)
+    }
+
+    fn knock(&self, peer: Atom) -> Knocking<'_> {
+        self.knocking.lock().insert(peer);
+        Knocking { dialing: self, peer }
     }
 
     pub(super) fn connected(&self) {
         self.connected.notify_waiters();
+    }
+}
+
+/// A handshake that this node began, until this is dropped.
+struct Knocking<'a> {
+    dialing: &'a Dialing,
+    peer: Atom,
+}
+
+impl Drop for Knocking<'_> {
+    fn drop(&mut self) {
+        self.dialing.knocking.lock().remove(&self.peer);
+    }
+}
+
+/// A dial that is under way, until this is dropped.
+struct Underway<'a> {
+    dialing: &'a Dialing,
+    peer: Atom,
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        self.dialing.peers.lock().remove(&self.peer);
     }
 }
 
@@ -98,11 +131,13 @@ impl NetworkInner {
         node.tasks.spawn_on(
             async move {
                 let network = &dialer.network;
+                // Also if a resolver panics.
+                let underway = Underway { dialing: &network.dialing, peer };
                 let result = tokio::select! {
                     () = dialer.stopping.cancelled() => Err(ConnectError::Stopped),
                     result = network.execute(&dialer, peer) => result,
                 };
-                network.dialing.peers.lock().remove(&peer);
+                drop(underway);
                 publish.send_replace(Some(result));
             },
             &node.runtime,
@@ -128,6 +163,10 @@ impl NetworkInner {
     }
 
     async fn execute(&self, node: &Arc<NodeInner>, peer: Atom) -> Outcome {
+        // A dial that ended since the caller looked has made the connection already.
+        if let Some(connection) = self.connected(peer).filter(|connection| !connection.is_down()) {
+            return Ok(connection);
+        }
         let mut plan = self.plan(node, peer)?;
         let deadline = Instant::now() + self.options.connect_timeout;
         let left = || deadline.saturating_duration_since(Instant::now());
@@ -178,6 +217,7 @@ impl NetworkInner {
             .await
             .map_err(|error| AttemptError::Dial(Arc::new(error)))?;
         let left = left.saturating_sub(started.elapsed()).min(*handshake_timeout);
+        let _knocking = self.dialing.knock(peer);
         let established = handshake::dial(&mut stream, introduction, peer, cookie.clone(), left).await?;
         let redial = Redial {
             host: endpoint.host.clone(),

@@ -340,9 +340,16 @@ impl NetworkInner {
 
     /// Hands over what was sent, and ends all connections.
     pub(crate) async fn shut_down(&self) {
-        let connections: Vec<_> = self.connections.load().values().cloned().collect();
+        // Behind the lock: whoever adopts a connection after this sees that the node stops.
+        let connections: Vec<_> = {
+            let _changing = self.changing.lock();
+            self.connections.load().values().cloned().collect()
+        };
+        let patience = tokio::time::Instant::now() + FLUSH_PATIENCE;
         for connection in &connections {
-            connection.flush(FLUSH_PATIENCE).await;
+            connection.flush(patience.saturating_duration_since(tokio::time::Instant::now())).await;
+        }
+        for connection in connections {
             connection.shut_down(DownReason::Closed);
         }
     }
@@ -353,7 +360,11 @@ impl NetworkInner {
     }
 
     /// Calls `with` with the live connection, without keeping it.
-    pub(crate) fn with_connected<T>(&self, peer: Atom, with: impl FnOnce(&Connection) -> T) -> Option<T> {
+    pub(crate) fn with_connected<T>(
+        &self,
+        peer: Atom,
+        with: impl FnOnce(&Arc<Connection>) -> T,
+    ) -> Option<T> {
         self.connections.load().get(&peer).map(|connection| with(connection))
     }
 
@@ -433,6 +444,10 @@ impl NetworkInner {
         let replaced = {
             let _changing = self.changing.lock();
             let old = self.connected(peer).filter(|old| !old.is_down());
+            if node.is_stopping() {
+                new.discard();
+                return (new, false);
+            }
             if let Some(old) = &old
                 && self.prefers(node, old, new.peer.creation, new.was_dialed())
             {
@@ -460,7 +475,7 @@ impl NetworkInner {
         match self.connected(peer).filter(|old| !old.is_down()) {
             Some(old) => !self.prefers(node, &old, creation, false),
             // Both dial at once: the dial of the smaller name wins.
-            None => !(self.dialing.is_dialing(peer) && node.name < peer),
+            None => !(self.dialing.is_knocking(peer) && node.name < peer),
         }
     }
 

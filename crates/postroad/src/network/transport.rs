@@ -63,15 +63,10 @@ pub(crate) struct ReadHalf(OwnedReadHalf);
 pub(crate) struct WriteHalf(OwnedWriteHalf);
 
 impl ReadHalf {
-    /// Whether bytes (or the end) lie in the system's buffer at this moment.
-    /// Asks the system, because what the runtime knows may be a moment old.
-    pub(crate) fn has_arrived(&self) -> io::Result<bool> {
-        let mut byte = [std::mem::MaybeUninit::uninit()];
-        match SockRef::from(self.0.as_ref()).peek(&mut byte) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// How many bytes lie in the system's buffer at this moment. Asks the
+    /// system, because what the runtime knows may be a moment old.
+    pub(crate) fn arrived(&self) -> io::Result<u64> {
+        Ok(rustix::io::ioctl_fionread(self.0.as_ref())?)
     }
 }
 

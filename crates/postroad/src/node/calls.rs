@@ -17,6 +17,8 @@ pub(crate) struct Calls {
 }
 
 struct Waiting {
+    /// The connection the request went out on.
+    connection: u64,
     /// The node the request went to. The answer may come from another one, if
     /// the callee passed the request on.
     node: Atom,
@@ -25,9 +27,14 @@ struct Waiting {
 
 impl Calls {
     /// Waits for an answer until the returned guard is dropped.
-    pub(crate) fn wait(&self, reference: [u64; 3], node: Atom) -> (Pending<'_>, oneshot::Receiver<Answered>) {
+    pub(crate) fn wait(
+        &self,
+        reference: [u64; 3],
+        connection: u64,
+        node: Atom,
+    ) -> (Pending<'_>, oneshot::Receiver<Answered>) {
         let (answer, receiver) = oneshot::channel();
-        self.waiting.lock().insert(reference, Waiting { node, answer });
+        self.waiting.lock().insert(reference, Waiting { connection, node, answer });
         (Pending { calls: self, reference }, receiver)
     }
 
@@ -37,11 +44,12 @@ impl Calls {
         waiting.is_some_and(|waiting| waiting.answer.send(answer()).is_ok())
     }
 
-    /// Tells everybody who waits for an answer from `node` that it is lost.
-    pub(crate) fn connection_lost(&self, node: Atom) {
-        let lost: Vec<_> = self.waiting.lock().extract_if(|_, waiting| waiting.node == node).collect();
-        for (_, waiting) in lost {
-            let _ = waiting.answer.send(Err(CallError::NoConnection { node }));
+    /// Tells everybody whose request went out on that connection that it is lost.
+    pub(crate) fn connection_lost(&self, connection: u64) {
+        let lost: Vec<_> =
+            self.waiting.lock().extract_if(|_, waiting| waiting.connection == connection).collect();
+        for (_, Waiting { node, answer, .. }) in lost {
+            let _ = answer.send(Err(CallError::NoConnection { node }));
         }
     }
 }
@@ -71,7 +79,7 @@ mod tests {
     #[test]
     fn an_answer_reaches_who_waits_once() {
         let calls = Calls::default();
-        let (_pending, mut receiver) = calls.wait([1, 0, 9], node("a@calls"));
+        let (_pending, mut receiver) = calls.wait([1, 0, 9], 1, node("a@calls"));
         assert!(!calls.answer([1, 0, 8], || Ok(Payload::new(1u8))), "another deadline is another request");
         assert!(calls.answer([1, 0, 9], || Ok(Payload::new(1u8))));
         assert!(!calls.answer([1, 0, 9], || Ok(Payload::new(1u8))));
@@ -79,11 +87,11 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_node_ends_the_waiting_for_it_only() {
+    fn a_lost_connection_ends_the_waiting_for_it_only() {
         let calls = Calls::default();
-        let (_a, mut lost) = calls.wait([1, 0, 0], node("a@calls"));
-        let (_b, mut kept) = calls.wait([2, 0, 0], node("b@calls"));
-        calls.connection_lost(node("a@calls"));
+        let (_a, mut lost) = calls.wait([1, 0, 0], 1, node("a@calls"));
+        let (_b, mut kept) = calls.wait([2, 0, 0], 2, node("a@calls"));
+        calls.connection_lost(1);
         assert!(matches!(lost.try_recv().unwrap(), Err(CallError::NoConnection { .. })));
         assert!(kept.try_recv().is_err());
     }
@@ -91,7 +99,7 @@ mod tests {
     #[test]
     fn who_stops_waiting_leaves_nothing() {
         let calls = Calls::default();
-        drop(calls.wait([1, 0, 0], node("a@calls")));
+        drop(calls.wait([1, 0, 0], 1, node("a@calls")));
         assert!(calls.waiting.lock().is_empty());
     }
 }

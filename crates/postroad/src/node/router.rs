@@ -71,16 +71,16 @@ pub(crate) async fn send<M: Message>(
         Some(peer) => {
             let outgoing = from.outgoing(node);
             // Most often there is a connection with room: that needs no reference to it.
-            let placed = node
-                .network
-                .with_connected(peer, |connection| connection.place_message(outgoing, to, &message));
+            let placed = node.network.with_connected(peer, |connection| {
+                let left = connection.place_message(outgoing, to, &message)?;
+                // What is encoded for one connection means something else on another.
+                Ok(left.map(|frame| (frame, connection.clone())))
+            });
             match placed {
                 Some(Ok(None)) => Ok(()),
                 Some(Err(error)) => Err(error),
-                Some(Ok(Some(frame))) => {
+                Some(Ok(Some((frame, connection)))) => {
                     drop(message);
-                    let connection =
-                        node.network.connected(peer).ok_or(SendError::NoConnection { node: peer })?;
                     connection.place_late(outgoing.from, frame).await
                 }
                 None => node.network.connection(node, peer).await?.send(outgoing, to, message).await,
@@ -147,13 +147,13 @@ async fn call_remote(
     timeout: Duration,
 ) -> Result<Payload, CallError> {
     let reference = [node.new_reference(), 0, deadline(timeout)];
-    let (_pending, receiver) = node.calls.wait(reference, peer);
     let exchange = async {
         let connection = node.network.connection(node, peer).await.map_err(SendError::from)?;
+        let (_pending, receiver) = node.calls.wait(reference, connection.number, peer);
         connection.request(outgoing, to, reference, request).await?;
         // The connection may have ended before it knew of this request.
         if connection.is_down() {
-            node.calls.connection_lost(peer);
+            node.calls.connection_lost(connection.number);
         }
         receiver.await.unwrap_or(Err(CallError::NoAnswer))
     };
@@ -170,7 +170,7 @@ async fn answer_within(timeout: Duration, receiver: oneshot::Receiver<Answered>)
 /// When the caller stops waiting, in Unix seconds (`docs/wire/ENP.md` section 4).
 fn deadline(timeout: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    (now + timeout).as_secs() + 1
+    now.saturating_add(timeout).as_secs().saturating_add(1)
 }
 
 pub(crate) async fn send_exit(
@@ -208,6 +208,7 @@ pub(crate) fn send_every<M: Message + Clone + Sync>(
     message: M,
     period: Duration,
 ) -> Timer {
+    assert!(!period.is_zero(), "a period of nothing");
     let sender = node.clone();
     crate::actor::every(&node.runtime, node.stopping.clone(), period, move || {
         let (sender, message) = (sender.clone(), message.clone());

@@ -31,6 +31,8 @@ struct Line<T>(T);
 
 struct Queues {
     state: State,
+    /// A run is due to end the process, whatever lies in the lanes.
+    killed: bool,
     main: VecDeque<Envelope>,
     aside: Option<Box<Aside>>,
 }
@@ -93,7 +95,7 @@ const IDLE_CAPACITY: usize = 4;
 
 impl Mailbox {
     pub(super) fn new(capacity: Option<usize>) -> Self {
-        let queues = Queues { state: State::Starting, main: VecDeque::new(), aside: None };
+        let queues = Queues { state: State::Starting, killed: false, main: VecDeque::new(), aside: None };
         Self {
             queues: Line(Mutex::new(queues)),
             pressing: AtomicBool::new(false),
@@ -139,9 +141,11 @@ impl Mailbox {
         Ok(Pushed { start, depth })
     }
 
-    /// Claims a run; true if the caller has to start it.
-    pub(super) fn start_run(&self) -> bool {
+    /// Claims a run that ends the process; true if the caller has to start it,
+    /// otherwise one is under way or comes after `init`.
+    pub(super) fn start_last_run(&self) -> bool {
         let mut queues = self.queues.0.lock();
+        queues.killed = true;
         let start = queues.state == State::Idle;
         if start {
             queues.state = State::Running;
@@ -153,7 +157,7 @@ impl Mailbox {
     /// the caller has to start a run.
     pub(super) fn open(&self) -> bool {
         let mut queues = self.queues.0.lock();
-        let waiting = queues.len() > 0;
+        let waiting = queues.len() > 0 || queues.killed;
         if queues.state == State::Starting {
             queues.state = if waiting { State::Running } else { State::Idle };
         }
@@ -199,7 +203,7 @@ impl Mailbox {
     /// can start. False if something arrived meanwhile.
     pub(super) fn park(&self, batch: &mut Batch, put_back: impl FnOnce()) -> bool {
         let mut queues = self.queues.0.lock();
-        if queues.len() > 0 {
+        if queues.len() > 0 || queues.killed {
             return false;
         }
         put_back();

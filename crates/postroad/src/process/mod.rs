@@ -130,7 +130,7 @@ impl Process {
     /// Ends the process without asking it.
     pub(crate) fn kill(self: &Arc<Self>) {
         self.kill.notify_one();
-        if self.mailbox.start_run() {
+        if self.mailbox.start_last_run() {
             (self.run)(self.clone());
         }
     }

@@ -48,10 +48,12 @@ impl ProcessTable {
         self.by_alias.read().get(&alias).map(with)
     }
 
-    /// Gives `process` the name; false if somebody has it.
+    /// Gives `process` the name; false if somebody has it, or if the process
+    /// has one.
     pub(crate) fn register_name(&self, name: Atom, process: &Arc<Process>) -> bool {
         match self.by_name.write().entry(name) {
             Entry::Occupied(_) => false,
+            Entry::Vacant(_) if process.name().is_some() => false,
             Entry::Vacant(place) => {
                 place.insert(process.clone());
                 process.set_name(Some(name));

@@ -60,7 +60,14 @@ pub(super) fn start(
         async move {
             let _guard = guard;
             dead.run_until_cancelled(settle_all(elders)).await;
-            let incoming = Incoming { connection: reader, half: read, asked, answer, heard: notes };
+            let incoming = Incoming {
+                connection: reader,
+                half: read,
+                asked,
+                answer,
+                settling: Settling::default(),
+                heard: notes,
+            };
             let loss = tokio::select! {
                 biased;
                 () = dead.cancelled() => LinkLoss::Closed,
@@ -80,11 +87,13 @@ pub(super) fn start(
         };
         node.tasks.spawn_on(watch, &node.runtime);
     }
-    let (dead, started) = (link.dead.clone(), link.since);
+    let (dead, started, mut read_to_the_end) = (link.dead.clone(), link.since, link.settled.clone());
     node.tasks.spawn_on(
         async move {
             let loss = write_all(&writer, index, write, &dead).await;
             dead.cancel();
+            // The successor must not be handled while this link's frames still are.
+            while read_to_the_end.changed().await.is_ok() {}
             writer.link_lost(index, started, loss);
         },
         &node.runtime,
@@ -162,8 +171,17 @@ struct Incoming {
     half: ReadHalf,
     asked: watch::Receiver<u64>,
     answer: watch::Sender<u64>,
+    settling: Settling,
     /// Whether something has come since this was last looked at.
     heard: Arc<AtomicBool>,
+}
+
+/// The last request to settle, and how much of what had arrived by then is
+/// still to be read.
+#[derive(Default)]
+struct Settling {
+    request: u64,
+    bytes: u64,
 }
 
 impl Incoming {
@@ -210,21 +228,27 @@ impl Incoming {
         Ok(bytes.len() - left.len())
     }
 
-    /// Reads something. Before it waits it answers who asked whether
-    /// everything that arrived has been handled.
+    /// Reads something. Whoever asked whether what had arrived by then has been
+    /// handled is answered as soon as it has been.
     async fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
         loop {
             let request = *self.asked.borrow_and_update();
-            if request > *self.answer.borrow() {
-                if self.half.has_arrived()? {
-                    return self.half.read(room).await;
-                }
-                self.answer.send_replace(request);
+            if request > self.settling.request {
+                self.settling = Settling { request, bytes: self.half.arrived()? };
             }
-            tokio::select! {
-                read = self.half.read(room) => return read,
-                changed = self.asked.changed() => if changed.is_err() { return self.half.read(room).await },
+            if self.settling.bytes == 0 && self.settling.request > *self.answer.borrow() {
+                self.answer.send_replace(self.settling.request);
             }
+            let read = tokio::select! {
+                read = self.half.read(room) => read?,
+                // An error means that nobody can ask any more.
+                changed = self.asked.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => self.half.read(room).await?,
+                },
+            };
+            self.settling.bytes = self.settling.bytes.saturating_sub(read as u64);
+            return Ok(read);
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) use redial::Redial;
 /// uses; each link has a task that writes what has gathered, and one that reads
 /// and hands over what comes in.
 pub(crate) struct Connection {
+    /// Tells it from all others of this node, those with the same peer included.
+    pub(crate) number: u64,
     pub(super) peer: Peer,
     /// What identifies the connection when further links join it.
     pub(super) id: String,
@@ -60,6 +62,10 @@ pub(crate) struct Connection {
     ended: CancellationToken,
     down: AtomicBool,
 }
+
+/// A connection takes so many joins in its life: a link that flaps once a
+/// second does so for a day. Then the connection is made anew.
+const MAX_JOINS: usize = 100_000;
 
 /// Who is at the other end.
 #[derive(Debug, Clone)]
@@ -148,6 +154,7 @@ impl Connection {
     pub(super) fn new(node: &Arc<NodeInner>, agreement: Agreement) -> Arc<Self> {
         let Agreement { peer, id, limits, pool_size, encode, decode, keepalive, redial } = agreement;
         Arc::new(Self {
+            number: node.new_reference(),
             peer,
             id,
             limits,
@@ -193,9 +200,11 @@ impl Connection {
         !self.is_down() && self.slots.iter().any(|slot| slot.road() == Road::Awaited)
     }
 
-    /// Remembers the salt of a join; false if it was used before.
+    /// Remembers the salt of a join; false if it was used before, or if there
+    /// were so many that no more are remembered.
     pub(super) fn join_salt_is_new(&self, salt: &str) -> bool {
-        self.join_salts.lock().insert(salt.to_owned())
+        let mut salts = self.join_salts.lock();
+        salts.len() < MAX_JOINS && salts.insert(salt.to_owned())
     }
 
     /// How many links are alive.
@@ -234,6 +243,15 @@ impl Connection {
         }
     }
 
+    /// Ends a connection that nobody has seen.
+    pub(super) fn discard(&self) {
+        self.down.store(true, Ordering::Release);
+        for slot in &self.slots {
+            slot.close();
+        }
+        self.ended.cancel();
+    }
+
     /// Ends the connection, once: links are closed, who waits is told.
     pub(super) fn shut_down(self: &Arc<Self>, reason: DownReason) {
         if self.down.swap(true, Ordering::AcqRel) {
@@ -244,7 +262,7 @@ impl Connection {
         }
         self.ended.cancel();
         self.node.network.forget(self, reason);
-        self.node.calls.connection_lost(self.peer.name);
+        self.node.calls.connection_lost(self.number);
     }
 
     /// Whether the connection has ended.

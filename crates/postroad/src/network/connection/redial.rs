@@ -60,6 +60,7 @@ impl Connection {
 
     fn spawn_replacement(self: &Arc<Self>, index: usize, first_pause: usize) {
         let connection = self.clone();
+        let losses = self.slots[index].losses();
         let node = self.node();
         node.tasks.spawn_on(
             async move {
@@ -73,7 +74,7 @@ impl Connection {
                     () = connection.ended.cancelled() => return,
                     () = replace => {}
                 }
-                if connection.slots[index].road() == Road::Awaited {
+                if connection.slots[index].is_awaited_since(losses) {
                     connection.give_up_link(index);
                 }
             },

@@ -42,6 +42,8 @@ struct Out {
     idle: bool,
     /// How many frames senders have appended.
     frames: u64,
+    /// How many links were lost here.
+    losses: u64,
 }
 
 /// Where the frames of a slot go.
@@ -69,7 +71,7 @@ pub(super) enum Appended {
 
 impl Slot {
     pub(super) fn new() -> Self {
-        let out = Out { buffer: Vec::new(), road: Road::Awaited, idle: false, frames: 0 };
+        let out = Out { buffer: Vec::new(), road: Road::Awaited, idle: false, frames: 0, losses: 0 };
         Self {
             out: Mutex::new(out),
             wake: Notify::new(),
@@ -158,6 +160,17 @@ impl Slot {
         self.out.lock().road
     }
 
+    /// How many links were lost here so far.
+    pub(super) fn losses(&self) -> u64 {
+        self.out.lock().losses
+    }
+
+    /// Whether no link has come since that many were lost.
+    pub(super) fn is_awaited_since(&self, losses: u64) -> bool {
+        let out = self.out.lock();
+        out.road == Road::Awaited && out.losses == losses
+    }
+
     /// Whether a link may take this slot; it has it then.
     pub(super) fn link(&self) -> bool {
         let mut out = self.out.lock();
@@ -174,6 +187,7 @@ impl Slot {
         let mut out = self.out.lock();
         if out.road == Road::Linked {
             out.road = Road::Awaited;
+            out.losses += 1;
         }
     }
 

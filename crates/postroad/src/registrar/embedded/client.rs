@@ -56,7 +56,11 @@ async fn enter(inner: &Inner, registration: &Registration) -> Result<Held, Regis
         && let Ok(server) = Server::start(&inner.options, &registration.runtime).await
     {
         server.register(registration.node.as_str(), routes(registration));
-        *inner.serving.lock() = Some((registration.node, server));
+        let mut serving = inner.serving.lock();
+        // The node may have left meanwhile; then the server ends here.
+        if !inner.stop.is_cancelled() {
+            *serving = Some((registration.node, server));
+        }
         return Ok(Held::Server);
     }
     if registration.endpoints.is_empty() {
