@@ -7,6 +7,7 @@ mod slot;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -15,11 +16,12 @@ use parking_lot::Mutex;
 use postroad_edf::{DecodeTables, EncodeError, EncodeTables, Encoder, ErrorValue, Message, Payload};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp::{self, Code, Delivery, Head};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::link::Link;
-use self::slot::{Appended, Road, Slot};
+use self::slot::{Appended, Slot};
 use super::transport::Stream;
 use crate::actor::ExitReason;
 use crate::error::SendError;
@@ -44,6 +46,8 @@ pub(crate) struct Connection {
     node: Arc<NodeInner>,
     slots: Box<[Slot]>,
     links: Mutex<Vec<Option<Link>>>,
+    /// Notified when a link is lost.
+    vacated: Notify,
     /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
     join_salts: Mutex<HashSet<String>>,
     encode: EncodeTables,
@@ -144,6 +148,7 @@ impl Connection {
             node: node.clone(),
             slots: (0..pool_size).map(|_| Slot::new()).collect(),
             links: Mutex::new(vec![None; pool_size]),
+            vacated: Notify::new(),
             join_salts: Mutex::default(),
             encode,
             decode,
@@ -161,19 +166,35 @@ impl Connection {
     /// Puts a link to work in the first slot that waits for one. False if none
     /// does, or the connection has ended.
     pub(super) fn add_link(self: &Arc<Self>, stream: Stream, tail: Vec<u8>) -> bool {
+        self.add_link_in(0..self.slots.len(), stream, tail)
+    }
+
+    /// The same for a link that is meant for certain slots.
+    fn add_link_in(self: &Arc<Self>, mut slots: Range<usize>, stream: Stream, tail: Vec<u8>) -> bool {
         let mut links = self.links.lock();
         if self.is_down() {
             return false;
         }
-        let Some(index) = (0..self.slots.len()).find(|index| self.slots[*index].link()) else { return false };
+        let Some(index) = slots.find(|index| self.slots[*index].link()) else { return false };
         let elders = links.iter().flatten().cloned().collect();
         links[index] = Some(link::start(self, index, stream, tail, elders));
         true
     }
 
-    /// Whether a further link would find a place.
-    pub(super) fn has_room(&self) -> bool {
-        !self.is_down() && self.slots.iter().any(|slot| slot.road() == Road::Awaited)
+    /// Waits until a further link would find a place; false when the connection
+    /// has ended.
+    pub(super) async fn has_room(&self) -> bool {
+        let vacancy = async {
+            loop {
+                let mut vacated = std::pin::pin!(self.vacated.notified());
+                vacated.as_mut().enable();
+                if self.slots.iter().any(|slot| slot.awaits().is_some()) {
+                    return;
+                }
+                vacated.await;
+            }
+        };
+        self.ended.run_until_cancelled(vacancy).await.is_some()
     }
 
     /// Remembers the salt of a join; false if it was used before.
@@ -193,6 +214,7 @@ impl Connection {
             links[index] = None;
             self.slots[index].unlink();
         }
+        self.vacated.notify_waiters();
         if self.is_down() {
             return;
         }
@@ -210,7 +232,7 @@ impl Connection {
                 && self.slots[index].redirect(*other, &self.slots[*other])
         });
         let finished =
-            other.is_none() && links.iter().all(Option::is_none) && self.slots[index].road() == Road::Awaited;
+            other.is_none() && links.iter().all(Option::is_none) && self.slots[index].awaits().is_some();
         drop(links);
         if finished {
             self.shut_down(DownReason::Lost);

@@ -7,7 +7,6 @@ use postroad_wire::secret::Cookie;
 use rand::Rng;
 
 use super::Connection;
-use super::slot::Road;
 use crate::network::handshake;
 use crate::network::transport::Stream;
 
@@ -46,9 +45,7 @@ impl Connection {
     /// Fills the pool after the first link has started.
     pub(in crate::network) fn fill_pool(self: &Arc<Self>) {
         for index in 0..self.slots.len() {
-            if self.slots[index].road() == Road::Awaited {
-                self.spawn_replacement(index, 0);
-            }
+            self.spawn_replacement(index, 0);
         }
     }
 
@@ -59,6 +56,7 @@ impl Connection {
     }
 
     fn spawn_replacement(self: &Arc<Self>, index: usize, first_pause: usize) {
+        let Some(awaited) = self.slots[index].awaits() else { return };
         let connection = self.clone();
         let node = self.node();
         node.tasks.spawn_on(
@@ -73,7 +71,8 @@ impl Connection {
                     () = connection.ended.cancelled() => return,
                     () = replace => {}
                 }
-                if connection.slots[index].road() == Road::Awaited {
+                // A link that came and went meanwhile left somebody else waiting.
+                if connection.slots[index].awaits() == Some(awaited) {
                     connection.give_up_link(index);
                 }
             },
@@ -87,7 +86,7 @@ impl Connection {
             // A little chance keeps the links of a pool from knocking at once.
             let jitter = rand::rng().random_range(0.75..1.25);
             tokio::time::sleep(pause.mul_f64(jitter)).await;
-            match self.join(redial).await {
+            match self.join(index, redial).await {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::debug!(peer = %self.peer.name, link = index, %error, "link not joined")
@@ -96,12 +95,14 @@ impl Connection {
         }
     }
 
-    async fn join(self: &Arc<Self>, redial: &Redial) -> Result<(), handshake::JoinError> {
+    async fn join(self: &Arc<Self>, index: usize, redial: &Redial) -> Result<(), handshake::JoinError> {
         let stream = Stream::dial(&redial.host, redial.port, redial.dial_timeout).await?;
         let node = self.node();
         let join = handshake::join(stream, node.name, &self.id, &redial.cookie, redial.handshake_timeout);
         let (stream, tail) = join.await?;
-        self.add_link(stream, tail);
+        // Another slot's link is on its way as well: taking that one's place would
+        // leave this one without.
+        self.add_link_in(index..index + 1, stream, tail);
         Ok(())
     }
 }

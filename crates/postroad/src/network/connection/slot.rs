@@ -34,6 +34,8 @@ pub(super) struct Slot {
 struct Out {
     buffer: Vec<u8>,
     road: Road,
+    /// How many links there were.
+    links: u64,
     /// The writer found nothing and sleeps.
     idle: bool,
 }
@@ -63,7 +65,7 @@ pub(super) enum Appended {
 
 impl Slot {
     pub(super) fn new() -> Self {
-        let out = Out { buffer: Vec::new(), road: Road::Awaited, idle: false };
+        let out = Out { buffer: Vec::new(), road: Road::Awaited, links: 0, idle: false };
         Self {
             out: Mutex::new(out),
             wake: Notify::new(),
@@ -147,8 +149,10 @@ impl Slot {
         }
     }
 
-    pub(super) fn road(&self) -> Road {
-        self.out.lock().road
+    /// Which link this slot waits for, counted from 0; nothing if it waits for none.
+    pub(super) fn awaits(&self) -> Option<u64> {
+        let out = self.out.lock();
+        (out.road == Road::Awaited).then_some(out.links)
     }
 
     /// Whether a link may take this slot; it has it then.
@@ -157,6 +161,7 @@ impl Slot {
         let free = out.road == Road::Awaited;
         if free {
             out.road = Road::Linked;
+            out.links += 1;
             out.idle = false;
         }
         free
