@@ -108,8 +108,12 @@ impl Connection {
             Ok(understood) => understood,
             Err(dropped) => {
                 // The caller gets an answer where a plain drop would leave it to its timeout.
-                let reason = ErrorValue::new(format!("malformed value: {dropped}"));
-                self.respond_now(addressed(to), from, reference, &Err(reason));
+                if matches!(dropped, Dropped::UnknownName) {
+                    self.respond_code(addressed(to), from, reference, Code::UnknownProcess);
+                } else {
+                    let reason = ErrorValue::new(format!("malformed value: {dropped}"));
+                    self.respond_now(addressed(to), from, reference, &Err(reason));
+                }
                 return Err(dropped);
             }
         };

@@ -338,7 +338,8 @@ impl Connection {
         self.place_late(outgoing.from, left).await
     }
 
-    /// Answers a request of the peer.
+    /// Answers a request of the peer. An answer that cannot travel becomes an
+    /// error that says so: silence would leave the caller to its timeout.
     pub(crate) async fn respond(
         &self,
         responder: u64,
@@ -347,11 +348,15 @@ impl Connection {
         answer: Result<Payload, ErrorValue>,
         compression: Option<Compression>,
     ) -> Result<(), SendError> {
-        let left = self.place(responder, |out| {
+        let placed = self.place(responder, |out| {
             self.write_answer(out, responder, caller, reference, &answer, compression)
-        })?;
+        });
         drop(answer);
-        self.place_late(responder, left).await
+        if let Err(error @ (SendError::TooLarge { .. } | SendError::Encode(_))) = &placed {
+            let reason = ErrorValue::new(error.to_string());
+            self.respond_now(responder, caller, reference, &Err(reason));
+        }
+        self.place_late(responder, placed?).await
     }
 
     /// Answers without waiting: for what is small and sent from where one must
