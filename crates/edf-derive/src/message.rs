@@ -54,7 +54,7 @@ pub(crate) fn expand(input: DeriveInput, krate: Path) -> Result<TokenStream> {
         let where_clause = &generics.where_clause;
         quote! {
             impl #impl_generics #krate::Nilable for #ident #type_generics #where_clause {
-                const NIL: &'static [u8] = <#ty as #krate::Nilable>::NIL;
+                const NIL: &'static [u8] = #krate::derived::NIL;
             }
         }
     });

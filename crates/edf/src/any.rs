@@ -4,8 +4,8 @@ use crate::decoder::Name;
 use crate::encoder::Marker;
 use crate::scalar::slice_of_bytes;
 use crate::{
-    Alias, Atom, DecodeError, Decoder, Edf, EncodeError, EncodeTables, Encoder, ErrorValue, Event, Message,
-    Nilable, Opaque, Payload, Pid, ProcessId, Ref, Text, Time, Type, Value, tag,
+    Alias, Atom, DecodeError, Decoder, Edf, EncodeError, Encoder, ErrorValue, Event, Message, Nilable,
+    Opaque, Payload, Pid, ProcessId, Ref, Text, Time, Type, Value, tag,
 };
 
 /// Reads a message: see [`Decoder::payload`].
@@ -53,14 +53,14 @@ fn read(input: &mut Decoder<'_>, place: Place) -> Result<Payload, DecodeError> {
         tag::UINT => of::<usize>(input),
         tag::FLOAT32 => of::<f32>(input),
         tag::FLOAT64 => of::<f64>(input),
-        tag::STRING => {
-            let bytes = input.string()?;
-            Ok(match std::str::from_utf8(bytes) {
-                Ok(text) => Payload::new(String::from(text)),
-                Err(_) => Payload::new(Value::String(Text::from(bytes))),
-            })
-        }
-        tag::BINARY => of::<Vec<u8>>(input),
+        tag::STRING => match input.registry().other_than::<String>(tag::STRING) {
+            Some(decode) => decode(input),
+            None => string(input),
+        },
+        tag::BINARY => match input.registry().other_than::<Vec<u8>>(tag::BINARY) {
+            Some(decode) => decode(input),
+            None => of::<Vec<u8>>(input),
+        },
         tag::ATOM => of::<Atom>(input),
         tag::PID => of::<Pid>(input),
         tag::PROCESS_ID => of::<ProcessId>(input),
@@ -68,9 +68,21 @@ fn read(input: &mut Decoder<'_>, place: Place) -> Result<Payload, DecodeError> {
         tag::ALIAS => of::<Alias>(input),
         tag::EVENT => of::<Event>(input),
         tag::TIME => of::<Time>(input),
-        tag::ERROR => Ok(input.error()?.map_or_else(|| Payload::new(()), Payload::new)),
+        tag::ERROR => match input.registry().other_than::<ErrorValue>(tag::ERROR) {
+            Some(decode) => decode(input),
+            None => Ok(input.error()?.map_or_else(|| Payload::new(()), Payload::new)),
+        },
         tag => Err(DecodeError::UnknownTag(tag)),
     }
+}
+
+/// A string that is not UTF-8 stays what it is.
+fn string(input: &mut Decoder<'_>) -> Result<Payload, DecodeError> {
+    let bytes = input.string()?;
+    Ok(match std::str::from_utf8(bytes) {
+        Ok(text) => Payload::new(String::from(text)),
+        Err(_) => Payload::new(Value::String(Text::from(bytes))),
+    })
 }
 
 fn value(ty: &Type, input: &mut Decoder<'_>) -> Result<Payload, DecodeError> {
@@ -80,29 +92,23 @@ fn value(ty: &Type, input: &mut Decoder<'_>) -> Result<Payload, DecodeError> {
 fn composite(input: &mut Decoder<'_>) -> Result<Payload, DecodeError> {
     let mut fold = input.fold()?;
     let bytes = fold.remaining();
-    // An expression without registered types is the same on every connection.
+    // An expression without registered types has no ids either.
     if !bytes.contains(&tag::REGISTERED)
-        && let Some(decode) = input.registry().composite(bytes)
+        && let Some(decode) = input.registry().unnamed(bytes)
     {
         return decode(input);
     }
     let ty = Type::read_whole_fold(&mut fold)?;
-    if let Type::Registered(name) = ty {
-        return match input.registry().rust_type(name) {
-            Some(decode) => decode(input),
-            None => value(&ty, input),
-        };
-    }
-    if ty == Type::slice(Type::Uint8) {
-        return Ok(Payload::new(slice_of_bytes(input, Marker::Plain)?.unwrap_or_default()));
-    }
-    let mut key = Vec::new();
-    match ty.write_fold(&mut Encoder::new(&mut key, &EncodeTables::with_every_feature())) {
-        Ok(()) => match input.registry().composite(&key) {
-            Some(decode) => decode(input),
-            None => value(&ty, input),
-        },
-        Err(_) => value(&ty, input),
+    let known = match &ty {
+        Type::Registered(name) => input.registry().rust_type(*name),
+        ty => ty.key().ok().and_then(|key| input.registry().unnamed(&key)),
+    };
+    match known {
+        Some(decode) => decode(input),
+        None if ty == Type::slice(Type::Uint8) => {
+            Ok(Payload::new(slice_of_bytes(input, Marker::Plain)?.unwrap_or_default()))
+        }
+        None => value(&ty, input),
     }
 }
 

@@ -179,25 +179,53 @@ fn encode_pairs<'a, K: Edf + 'a, V: Edf + 'a>(
     marker: Marker,
 ) -> Result<(), EncodeError> {
     out.map(marker, len)?;
-    pairs.try_for_each(|(key, value)| {
-        key.encode(out)?;
-        value.encode(out)
+    out.nested(|out| {
+        pairs.try_for_each(|(key, value)| {
+            key.encode(out)?;
+            value.encode(out)
+        })
     })
 }
 
-fn decode_pairs<K: Edf, V: Edf, M: Default + Extend<(K, V)>>(
+fn decode_pairs<K: Edf, V: Edf, M: Pairs<K, V>>(
     input: &mut Decoder<'_>,
     marker: Marker,
 ) -> Result<M, DecodeError> {
-    let mut pairs = M::default();
-    let Some(count) = input.map(marker, K::MIN_SIZE + V::MIN_SIZE)? else { return Ok(pairs) };
+    let Some(count) = input.map(marker, K::MIN_SIZE + V::MIN_SIZE)? else { return Ok(M::with_capacity(0)) };
     input.nested(|input| {
+        let mut pairs = M::with_capacity(Decoder::first_capacity::<(K, V)>(count));
         for _ in 0..count {
             let key = K::decode(input)?;
-            pairs.extend([(key, V::decode(input)?)]);
+            pairs.put(key, V::decode(input)?);
         }
         Ok(pairs)
     })
+}
+
+/// What both kinds of map can do.
+trait Pairs<K, V> {
+    fn with_capacity(count: usize) -> Self;
+    fn put(&mut self, key: K, value: V);
+}
+
+impl<K: Eq + Hash, V, S: BuildHasher + Default> Pairs<K, V> for HashMap<K, V, S> {
+    fn with_capacity(count: usize) -> Self {
+        Self::with_capacity_and_hasher(count, S::default())
+    }
+
+    fn put(&mut self, key: K, value: V) {
+        self.insert(key, value);
+    }
+}
+
+impl<K: Ord, V> Pairs<K, V> for BTreeMap<K, V> {
+    fn with_capacity(_count: usize) -> Self {
+        Self::new()
+    }
+
+    fn put(&mut self, key: K, value: V) {
+        self.insert(key, value);
+    }
 }
 
 /// `None` is nil. On the wire an `Option` has the type of what is in it.
@@ -304,7 +332,7 @@ impl<T: Edf> Edf for Box<T> {
             return Err(EncodeError::NoPointers);
         }
         out.u8(tag::POINTER);
-        T::encode(self, out)
+        out.nested(|out| T::encode(self, out))
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {

@@ -24,6 +24,7 @@ pub struct Decoder<'a> {
     registry: &'a Registry,
     levels: usize,
     empty_elements: usize,
+    dynamic_elements: usize,
 }
 
 /// What a decoder grants to bytes it does not trust. Counts are checked against
@@ -40,10 +41,15 @@ pub struct Limits {
     /// How many elements that take no bytes (empty structs) one message may
     /// have. 65536 unless set. They cost time and memory but nothing to send.
     pub empty_elements: usize,
+    /// How many elements the slices, arrays and maps of one message may have
+    /// where they come as [`Value`]. 4194304 unless set. Each takes about 60
+    /// bytes of memory, and can be sent in one byte.
+    pub dynamic_elements: usize,
 }
 
 impl Limits {
-    pub(crate) const DEFAULT: Self = Self { nesting: 64, fold: 4096, empty_elements: 65536 };
+    pub(crate) const DEFAULT: Self =
+        Self { nesting: 64, fold: 4096, empty_elements: 65536, dynamic_elements: 1 << 22 };
 }
 
 impl Default for Limits {
@@ -124,6 +130,9 @@ pub enum DecodeError {
     /// More elements without bytes than [`Limits::empty_elements`].
     #[error("more than {0} elements that take no bytes")]
     TooManyEmpty(usize),
+    /// More elements of dynamic values than [`Limits::dynamic_elements`].
+    #[error("more than {0} elements in one dynamic value; register a Rust type for it")]
+    TooManyDynamic(usize),
     /// A time of another version, length or range.
     #[error("a malformed time")]
     Time,
@@ -149,8 +158,8 @@ pub enum DecodeError {
 impl<'a> Decoder<'a> {
     /// Will read `bytes`.
     pub fn new(bytes: &'a [u8], tables: &'a DecodeTables, registry: &'a Registry) -> Self {
-        let Limits { nesting, empty_elements, .. } = tables.limits;
-        Self { input: bytes, tables, registry, levels: nesting, empty_elements }
+        let Limits { nesting, empty_elements, dynamic_elements, .. } = tables.limits;
+        Self { input: bytes, tables, registry, levels: nesting, empty_elements, dynamic_elements }
     }
 
     /// Reads a value with its type, which must be `T`.
@@ -187,10 +196,13 @@ impl<'a> Decoder<'a> {
         self.registry
     }
 
+    // Not `ok_or`: an error that is made in advance has to be dropped each time
+    // that all is well, which costs more than reading a number.
+
     /// Reads `N` bytes.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (bytes, rest) = self.input.split_first_chunk().ok_or(DecodeError::EndOfData)?;
+        let Some((bytes, rest)) = self.input.split_first_chunk() else { return Err(DecodeError::EndOfData) };
         self.input = rest;
         Ok(*bytes)
     }
@@ -222,7 +234,9 @@ impl<'a> Decoder<'a> {
     /// Takes the next `len` bytes.
     #[inline]
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
-        let (bytes, rest) = self.input.split_at_checked(len).ok_or(DecodeError::EndOfData)?;
+        let Some((bytes, rest)) = self.input.split_at_checked(len) else {
+            return Err(DecodeError::EndOfData);
+        };
         self.input = rest;
         Ok(bytes)
     }
@@ -237,15 +251,16 @@ impl<'a> Decoder<'a> {
     /// Takes a binary: its length, then its bytes.
     #[inline]
     pub fn binary(&mut self) -> Result<&'a [u8], DecodeError> {
-        let len = self.u32()?;
-        self.bytes(usize::try_from(len).map_err(|_| DecodeError::EndOfData)?)
+        let len = self.u32()? as usize;
+        self.bytes(len)
     }
 
     /// Reads an atom (`docs/wire/EDF.md` section 5).
     pub fn atom(&mut self) -> Result<Atom, DecodeError> {
         let len = self.u16()?;
         let atom = if usize::from(len) > Atom::MAX_LEN {
-            self.tables.atom(len).ok_or(DecodeError::UnknownAtomId(len))?
+            let Some(atom) = self.tables.atom(len) else { return Err(DecodeError::UnknownAtomId(len)) };
+            atom
         } else {
             Atom::from_peer(utf8(self.bytes(usize::from(len))?)?)?
         };
@@ -281,8 +296,10 @@ impl<'a> Decoder<'a> {
     pub(crate) fn name(&mut self) -> Result<Name<'a>, DecodeError> {
         let len = self.u16()?;
         if usize::from(len) > TypeName::MAX_LEN {
-            let peer_type = self.tables.peer_type(len).ok_or(DecodeError::UnknownTypeId(len))?;
-            return Ok(peer_type.name());
+            return match self.tables.peer_type(len) {
+                Some(peer_type) => Ok(peer_type.name()),
+                None => Err(DecodeError::UnknownTypeId(len)),
+            };
         }
         let text = utf8(self.bytes(usize::from(len))?)?;
         Ok(TypeName::find(text).map_or(Name::Unknown(text), Name::Known))
@@ -320,9 +337,10 @@ impl<'a> Decoder<'a> {
     /// Refuses more elements than there can be.
     pub(crate) fn elements(&mut self, count: usize, min_size: usize) -> Result<(), DecodeError> {
         if min_size == 0 {
-            let limit = self.tables.limits.empty_elements;
-            self.empty_elements =
-                self.empty_elements.checked_sub(count).ok_or(DecodeError::TooManyEmpty(limit))?;
+            let Some(left) = self.empty_elements.checked_sub(count) else {
+                return Err(DecodeError::TooManyEmpty(self.tables.limits.empty_elements));
+            };
+            self.empty_elements = left;
         } else if count > self.input.len() / min_size {
             return Err(DecodeError::TooManyElements { count, left: self.input.len() });
         }
@@ -341,7 +359,10 @@ impl<'a> Decoder<'a> {
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
-        self.levels = self.levels.checked_sub(1).ok_or(DecodeError::TooDeep(self.tables.limits.nesting))?;
+        let Some(levels) = self.levels.checked_sub(1) else {
+            return Err(DecodeError::TooDeep(self.tables.limits.nesting));
+        };
+        self.levels = levels;
         let value = read(self)?;
         self.levels += 1;
         Ok(value)
@@ -359,6 +380,15 @@ impl<'a> Decoder<'a> {
             self.elements(1, 0)?;
         }
         Ok(element)
+    }
+
+    /// Counts an element of a dynamic value.
+    pub(crate) fn dynamic_element(&mut self) -> Result<(), DecodeError> {
+        let Some(left) = self.dynamic_elements.checked_sub(1) else {
+            return Err(DecodeError::TooManyDynamic(self.tables.limits.dynamic_elements));
+        };
+        self.dynamic_elements = left;
+        Ok(())
     }
 
     /// Takes all bytes that are left.

@@ -136,7 +136,7 @@ pub trait Edf: Sized {
     #[doc(hidden)]
     fn encode_slice(items: &[Self], out: &mut Encoder<'_>, marker: Marker) -> Result<(), EncodeError> {
         out.slice(marker, items.len())?;
-        items.iter().try_for_each(|item| item.encode(out))
+        out.nested(|out| items.iter().try_for_each(|item| item.encode(out)))
     }
 
     /// `None` is a nil slice.
@@ -154,7 +154,7 @@ pub trait Edf: Sized {
 
     #[doc(hidden)]
     fn encode_array(items: &[Self], out: &mut Encoder<'_>) -> Result<(), EncodeError> {
-        items.iter().try_for_each(|item| item.encode(out))
+        out.nested(|out| items.iter().try_for_each(|item| item.encode(out)))
     }
 
     #[doc(hidden)]
@@ -186,6 +186,15 @@ pub trait Registered: Message {
 }
 
 /// Types that have a nil on the wire: exactly these can stand in an `Option`.
+/// Go's `[]byte` is none of them: its nil is written as an empty one, so this
+/// is refused where it is used.
+///
+/// ```compile_fail,E0080
+/// use postroad_edf::{EncodeTables, Encoder};
+///
+/// let nothing: Option<Vec<u8>> = None;
+/// Encoder::new(&mut Vec::new(), &EncodeTables::default()).top(&nothing);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "EDF has no nil for `{Self}`, so `Option<{Self}>` cannot be carried",
     label = "has no nil on the wire",

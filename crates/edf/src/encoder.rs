@@ -1,6 +1,6 @@
 //! Values to bytes.
 
-use crate::{Atom, EncodeTables, ErrorValue, Features, Limits, Type, TypeName, TypeNameError, tag};
+use crate::{Atom, EncodeTables, ErrorValue, Features, Type, TypeName, TypeNameError, tag};
 
 /// Appends EDF to a buffer, with the tables of a connection.
 ///
@@ -64,7 +64,7 @@ pub enum EncodeError {
         /// What the value has.
         found: usize,
     },
-    /// A value is nested deeper than any peer of ours would read.
+    /// A value is nested deeper than [`EncodeTables::nesting`].
     #[error("the value is nested deeper than {0} levels")]
     TooDeep(usize),
     /// The marshaler of a type refused its value.
@@ -120,7 +120,7 @@ impl<'a> Encoder<'a> {
 
     /// Will append to `out`.
     pub fn new(out: &'a mut Vec<u8>, tables: &'a EncodeTables) -> Self {
-        Self { out, tables, levels: Limits::DEFAULT.nesting }
+        Self { out, tables, levels: tables.nesting }
     }
 
     /// Writes a value with its type. After an error the buffer holds a part of
@@ -287,13 +287,16 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Writes something one level deeper, if a peer of ours would read it.
+    /// Writes something one level deeper.
+    #[inline]
     pub(crate) fn nested(
         &mut self,
         write: impl FnOnce(&mut Self) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
-        let limit = Limits::DEFAULT.nesting;
-        self.levels = self.levels.checked_sub(1).ok_or(EncodeError::TooDeep(limit))?;
+        let Some(levels) = self.levels.checked_sub(1) else {
+            return Err(EncodeError::TooDeep(self.tables.nesting));
+        };
+        self.levels = levels;
         write(self)?;
         self.levels += 1;
         Ok(())

@@ -10,8 +10,8 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::{
-    DecodeError, Decoder, Definition, EncodeError, EncodeTables, Encoder, Message, Payload, Registered,
-    Schema, TypeName, TypeNameError,
+    DecodeError, Decoder, Definition, EncodeError, Message, Payload, Registered, Schema, Type, TypeName,
+    TypeNameError,
 };
 
 /// The types that a node knows: Rust types that derive
@@ -26,8 +26,8 @@ use crate::{
 /// | registered type | the type that derives it |
 /// | int8 .. int64, uint8 .. uint64 | `i8` .. `i64`, `u8` .. `u64` |
 /// | int, uint | `isize`, `usize` |
-/// | string, binary | `String`, `Vec<u8>` |
-/// | atom, pid, ref, time, error, ... | [`Atom`](crate::Atom), [`Pid`](crate::Pid), ... |
+/// | string, binary, error | `String`, `Vec<u8>`, [`ErrorValue`](crate::ErrorValue), or the type given to [`Registry::register`] |
+/// | atom, pid, ref, time, ... | [`Atom`](crate::Atom), [`Pid`](crate::Pid), ... |
 /// | slices, arrays, maps | the type given to [`Registry::register`] |
 /// | nil | `()` |
 #[derive(Clone)]
@@ -45,7 +45,7 @@ struct Types {
     registered: Vec<Option<Entry>>,
     names: Vec<TypeName>,
     /// By the fold, written without ids.
-    composites: HashMap<Box<[u8]>, RustType, RandomState>,
+    unnamed: HashMap<Box<[u8]>, RustType, RandomState>,
 }
 
 #[derive(Clone)]
@@ -89,9 +89,10 @@ pub enum RegisterError {
     /// The name cannot travel.
     #[error(transparent)]
     TypeName(#[from] TypeNameError),
-    /// The type expression of a composite cannot travel.
-    #[error("{0} cannot be a message: its type expression does not fit")]
-    Fold(Box<str>),
+    /// The type expression cannot travel: it is too long, or has a pointer to a
+    /// pointer.
+    #[error("{0} cannot be a message: its type expression cannot be written")]
+    Type(Type),
 }
 
 /// A derived type, to be found when the program starts.
@@ -141,11 +142,15 @@ impl Registry {
     /// Makes sure that `T` and the types it is made of are known. Types that
     /// derive [`Message`](crate::Message) are known anyway, unless they are
     /// generic. A slice, array or map arrives as `T` from then on instead of as
-    /// [`Value`](crate::Value). Doing it twice does nothing.
+    /// [`Value`](crate::Value), and a binary as [`Bytes`](bytes::Bytes) if that
+    /// is `T`. Doing it twice does nothing.
     pub fn register<T: Message>(&self) -> Result<(), RegisterError> {
         self.write(|registrar| {
             T::register_parts(registrar)?;
-            if T::FOLDED { registrar.composite::<T>() } else { Ok(()) }
+            match T::type_of() {
+                Type::Any | Type::Registered(_) => Ok(()),
+                ty => registrar.unnamed::<T>(&ty),
+            }
         })
     }
 
@@ -175,8 +180,16 @@ impl Registry {
         types.registered.get(name.index())?.as_ref()?.rust.map(|rust| rust.decode)
     }
 
-    pub(crate) fn composite(&self, fold: &[u8]) -> Option<DecodeFn> {
-        self.0.types.load().composites.get(fold).map(|rust| rust.decode)
+    /// What stands for a type without a name, given by its fold without ids.
+    pub(crate) fn unnamed(&self, fold: &[u8]) -> Option<DecodeFn> {
+        self.0.types.load().unnamed.get(fold).map(|rust| rust.decode)
+    }
+
+    /// What stands for a plain type, if it is not `T`.
+    pub(crate) fn other_than<T: Message>(&self, tag: u8) -> Option<DecodeFn> {
+        let types = self.0.types.load();
+        let rust = types.unnamed.get(&[tag][..])?;
+        (rust.id != TypeId::of::<T>()).then_some(rust.decode)
     }
 
     /// All or nothing: what fails leaves the registry as it was.
@@ -203,7 +216,7 @@ impl fmt::Debug for Registry {
         let types = self.0.types.load();
         f.debug_struct("Registry")
             .field("types", &types.names.len())
-            .field("composites", &types.composites.len())
+            .field("unnamed", &types.unnamed.len())
             .field("conflicts", &self.0.conflicts)
             .finish()
     }
@@ -259,19 +272,14 @@ impl Registrar {
         }))
     }
 
-    fn composite<T: Message>(&mut self) -> Result<(), RegisterError> {
-        let (mut fold, rust) = (Vec::new(), RustType::of::<T>());
-        match T::write_fold(&mut Encoder::new(&mut fold, &EncodeTables::with_every_feature())) {
-            Err(EncodeError::TypeName(error)) => return Err(error.into()),
-            Err(_) => return Err(RegisterError::Fold(rust.name.into())),
-            Ok(()) => {}
-        }
-        let known = self.types.composites.entry(fold.into()).or_insert(rust);
-        if known.id == rust.id {
-            Ok(())
-        } else {
-            Err(RegisterError::taken(&T::type_of().to_string(), known.name))
-        }
+    fn unnamed<T: Message>(&mut self, ty: &Type) -> Result<(), RegisterError> {
+        let rust = RustType::of::<T>();
+        let key = ty.key().map_err(|error| match error {
+            EncodeError::TypeName(error) => RegisterError::TypeName(error),
+            _ => RegisterError::Type(ty.clone()),
+        })?;
+        let known = self.types.unnamed.entry(key.into()).or_insert(rust);
+        if known.id == rust.id { Ok(()) } else { Err(RegisterError::taken(&ty.to_string(), known.name)) }
     }
 }
 

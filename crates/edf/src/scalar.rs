@@ -29,26 +29,32 @@ macro_rules! plain_type {
     };
 }
 
-/// A number and arrays of it: big-endian bytes.
+/// A number of `N` bytes on the wire, the high one first.
+trait Number<const N: usize>: Copy {
+    fn to_wire(self) -> [u8; N];
+    fn from_wire(bytes: [u8; N]) -> Result<Self, DecodeError>;
+}
+
+/// A number and arrays of it.
 macro_rules! number {
-    ($ty:ident, $tag:expr, $size:expr, $to:expr, $from:expr) => {
+    ($ty:ident, $tag:expr, $size:expr) => {
         const MIN_SIZE: usize = $size;
 
         plain_type!($ty, $tag);
 
         #[inline]
         fn encode(&self, out: &mut Encoder<'_>) -> Result<(), EncodeError> {
-            out.bytes(&$to(*self));
+            out.bytes(&self.to_wire());
             Ok(())
         }
 
         #[inline]
         fn decode(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
-            $from(input.array()?)
+            Self::from_wire(input.array()?)
         }
 
         fn encode_array(items: &[Self], out: &mut Encoder<'_>) -> Result<(), EncodeError> {
-            out.numbers(items, $to);
+            out.numbers(items, Self::to_wire);
             Ok(())
         }
 
@@ -65,26 +71,43 @@ macro_rules! number {
 
 /// Slices of a number, in bulk.
 macro_rules! number_slice {
-    ($size:expr, $to:expr, $from:expr) => {
+    ($size:expr) => {
         fn encode_slice(items: &[Self], out: &mut Encoder<'_>, marker: Marker) -> Result<(), EncodeError> {
             out.slice(marker, items.len())?;
-            out.numbers(items, $to);
+            out.numbers(items, Self::to_wire);
             Ok(())
         }
 
         fn decode_slice(input: &mut Decoder<'_>, marker: Marker) -> Result<Option<Vec<Self>>, DecodeError> {
             let Some(count) = input.slice(marker, $size)? else { return Ok(None) };
             let (chunks, _) = input.bytes(count * $size)?.as_chunks();
-            chunks.iter().map(|chunk| $from(*chunk)).collect::<Result<_, _>>().map(Some)
+            // All the bytes are there, so there is no harm in making room at once.
+            let mut items = Vec::with_capacity(count);
+            for chunk in chunks {
+                items.push(Self::from_wire(*chunk)?);
+            }
+            Ok(Some(items))
         }
     };
 }
 
 macro_rules! numbers {
     ($($rust:ty: $ty:ident, $tag:expr;)*) => {$(
+        impl Number<{ size_of::<$rust>() }> for $rust {
+            #[inline]
+            fn to_wire(self) -> [u8; size_of::<$rust>()] {
+                self.to_be_bytes()
+            }
+
+            #[inline]
+            fn from_wire(bytes: [u8; size_of::<$rust>()]) -> Result<Self, DecodeError> {
+                Ok(Self::from_be_bytes(bytes))
+            }
+        }
+
         impl Edf for $rust {
-            number!($ty, $tag, size_of::<Self>(), Self::to_be_bytes, |bytes| Ok(Self::from_be_bytes(bytes)));
-            number_slice!(size_of::<Self>(), Self::to_be_bytes, |bytes| Ok(Self::from_be_bytes(bytes)));
+            number!($ty, $tag, size_of::<Self>());
+            number_slice!(size_of::<Self>());
         }
     )*};
 }
@@ -104,15 +127,21 @@ numbers! {
 /// `int` and `uint` have eight bytes on every machine.
 macro_rules! words {
     ($($rust:ty as $wire:ty: $ty:ident, $tag:expr;)*) => {$(
+        impl Number<8> for $rust {
+            #[inline]
+            fn to_wire(self) -> [u8; 8] {
+                (self as $wire).to_be_bytes()
+            }
+
+            #[inline]
+            fn from_wire(bytes: [u8; 8]) -> Result<Self, DecodeError> {
+                Self::try_from(<$wire>::from_be_bytes(bytes)).map_err(|_| DecodeError::IntTooLarge)
+            }
+        }
+
         impl Edf for $rust {
-            number!($ty, $tag, 8, |word: Self| (word as $wire).to_be_bytes(), |bytes| Self::try_from(
-                <$wire>::from_be_bytes(bytes)
-            )
-            .map_err(|_| DecodeError::IntTooLarge));
-            number_slice!(8, |word: Self| (word as $wire).to_be_bytes(), |bytes| Self::try_from(
-                <$wire>::from_be_bytes(bytes)
-            )
-            .map_err(|_| DecodeError::IntTooLarge));
+            number!($ty, $tag, 8);
+            number_slice!(8);
         }
     )*};
 }
@@ -122,10 +151,22 @@ words! {
     usize as u64: Uint, tag::UINT;
 }
 
+impl Number<1> for u8 {
+    #[inline]
+    fn to_wire(self) -> [u8; 1] {
+        [self]
+    }
+
+    #[inline]
+    fn from_wire([byte]: [u8; 1]) -> Result<Self, DecodeError> {
+        Ok(byte)
+    }
+}
+
 /// Go's `[]byte` is a binary: no marker, and nil is the same as empty. With a
 /// name it is a slice like others.
 impl Edf for u8 {
-    number!(Uint8, tag::UINT8, 1, Self::to_be_bytes, |bytes| Ok(Self::from_be_bytes(bytes)));
+    number!(Uint8, tag::UINT8, 1);
 
     const SLICE_MIN_SIZE: usize = 4;
     const SLICE_FOLDED: bool = false;

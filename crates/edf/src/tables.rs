@@ -22,16 +22,32 @@ pub struct Features {
 
 /// What this side announced: its ids for atoms, types and errors. The default
 /// is nothing, as in a handshake.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EncodeTables {
     /// Replaces atoms on the way out. The peer knows nothing of it.
     pub mapping: Option<AtomMapping>,
     /// What may be written.
     pub features: Features,
+    /// The deepest nesting of values that is written, in levels. 64 unless set,
+    /// which is what [`Limits`] grants on the other side.
+    pub nesting: usize,
     atoms: HashMap<Atom, u16, RandomState>,
     /// By [`TypeName::index`]; 0 is no id.
     types: Vec<u16>,
     errors: HashMap<Box<[u8]>, u16, RandomState>,
+}
+
+impl Default for EncodeTables {
+    fn default() -> Self {
+        Self {
+            mapping: None,
+            features: Features::default(),
+            nesting: Limits::DEFAULT.nesting,
+            atoms: HashMap::default(),
+            types: Vec::new(),
+            errors: HashMap::default(),
+        }
+    }
 }
 
 /// What the peer announced: its ids for atoms, types and errors. The default
@@ -82,11 +98,6 @@ impl EncodeTables {
         if Self::ERROR_IDS.contains(&id) {
             self.errors.insert(text.as_ref().into(), id);
         }
-    }
-
-    /// For type expressions as keys.
-    pub(crate) fn with_every_feature() -> Self {
-        Self { features: Features { wrapped_errors: true, pointers: true }, ..Self::default() }
     }
 
     /// The id that stands for an atom, as it is on the wire.

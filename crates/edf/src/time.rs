@@ -102,13 +102,42 @@ impl TryFrom<Time> for SystemTime {
     }
 }
 
-/// Unix seconds and the offset: calendars are not this crate's business.
+/// As RFC 3339 has it, such as `2025-11-13T18:42:50.123456789+01:00`. Years
+/// before 0 and after 9999 are written out, seconds of the offset are not.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "@{}.{:09}", self.seconds, self.nanoseconds)?;
-        match self.offset {
-            None => f.write_str("Z"),
-            Some(offset) => write!(f, "{offset:+}s"),
+        let offset = self.offset.unwrap_or(0);
+        let local = i128::from(self.seconds) + i128::from(offset);
+        let (days, second) = (local.div_euclid(86400), local.rem_euclid(86400));
+        let (year, month, day) = date(days);
+        let sign = if year < 0 { "-" } else { "" };
+        write!(f, "{sign}{:04}-{month:02}-{day:02}", year.abs())?;
+        write!(f, "T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)?;
+        if self.nanoseconds != 0 {
+            let fraction = format!("{:09}", self.nanoseconds);
+            write!(f, ".{}", fraction.trim_end_matches('0'))?;
         }
+        if offset == 0 {
+            return f.write_str("Z");
+        }
+        let minutes = offset / 60;
+        let (sign, minutes) = (if minutes < 0 { '-' } else { '+' }, minutes.abs());
+        write!(f, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
     }
+}
+
+/// Year, month and day of a number of days since 1970-01-01, in the Gregorian
+/// calendar. Years begin in March here, so that a leap day is the last day.
+fn date(days: i128) -> (i128, i128, i128) {
+    const DAYS_OF_400_YEARS: i128 = 146_097;
+    const FROM_YEAR_0_TO_1970: i128 = 719_468;
+    let days = days + FROM_YEAR_0_TO_1970;
+    let day_of_era = days.rem_euclid(DAYS_OF_400_YEARS);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let january_or_february = month >= 10;
+    let year = days.div_euclid(DAYS_OF_400_YEARS) * 400 + year_of_era + i128::from(january_or_february);
+    (year, if january_or_february { month - 9 } else { month + 3 }, day)
 }

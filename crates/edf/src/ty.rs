@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{DecodeError, Decoder, EncodeError, Encoder, TypeName, tag};
+use crate::{DecodeError, Decoder, EncodeError, EncodeTables, Encoder, TypeName, tag};
 
 /// The type of an EDF value. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -174,6 +174,14 @@ impl Type {
         }
     }
 
+    /// The type expression without ids, which is the same on every connection.
+    pub(crate) fn key(&self) -> Result<Vec<u8>, EncodeError> {
+        let (mut key, mut tables) = (Vec::new(), EncodeTables::default());
+        tables.features.pointers = true;
+        self.write_fold(&mut Encoder::new(&mut key, &tables))?;
+        Ok(key)
+    }
+
     /// Reads a type expression.
     pub fn read_fold(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         match input.u8()? {
@@ -277,20 +285,20 @@ impl std::str::FromStr for Type {
 }
 
 fn parse(text: &str, levels: usize) -> Option<Type> {
-    let levels = levels.checked_sub(1)?;
+    let inner = |text| parse(text, levels.checked_sub(1)?);
     if let Some(element) = text.strip_prefix("[]") {
-        return parse(element, levels).map(Type::slice);
+        return inner(element).map(Type::slice);
     }
     if let Some(element) = text.strip_prefix('*') {
-        return parse(element, levels).map(Type::pointer);
+        return inner(element).map(Type::pointer);
     }
     if let Some(rest) = text.strip_prefix("map[") {
         let (key, value) = split_bracket(rest)?;
-        return Some(Type::map(parse(key, levels)?, parse(value, levels)?));
+        return Some(Type::map(inner(key)?, inner(value)?));
     }
     if let Some(rest) = text.strip_prefix('[') {
         let (len, element) = rest.split_once(']')?;
-        return Some(Type::array(len.parse().ok()?, parse(element, levels)?));
+        return Some(Type::array(len.parse().ok()?, inner(element)?));
     }
     if text.starts_with('#') {
         return TypeName::new(text).ok().map(Type::Registered);

@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use postroad_edf::{
-    DecodeError, DecodeTables, Decoder, Edf, EncodeTables, Encoder, ErrorValue, Field, Limits, Message,
-    Payload, Registry, Schema, Text, Type, TypeName, Value,
+    DecodeError, DecodeTables, Decoder, Edf, EncodeError, EncodeTables, Encoder, ErrorValue, Field, Limits,
+    Message, Payload, Registry, Schema, Text, Type, TypeName, Value,
 };
 
 /// Counts what the current thread holds, so that a test can tell how much
@@ -267,6 +267,22 @@ fn limits_are_the_owners() {
 }
 
 #[test]
+fn many_elements_for_few_bytes() {
+    let registry = Registry::new();
+    let mut bytes = folded(&[0x9d, 0x84], &[0x9d]);
+    bytes.extend(5_000_000u32.to_be_bytes());
+    bytes.resize(bytes.len() + 5_000_000, 0xff);
+    let tables = DecodeTables::default();
+    let error = Decoder::new(&bytes, &tables, &registry).value().unwrap_err();
+    assert!(matches!(error, DecodeError::TooManyDynamic(4_194_304)));
+    // A Rust type takes what it takes.
+    assert_eq!(
+        Decoder::new(&bytes, &tables, &registry).top::<Vec<Option<Value>>>().unwrap().len(),
+        5_000_000
+    );
+}
+
+#[test]
 fn strings_that_are_not_utf8() {
     let (tables, registry) = (DecodeTables::default(), Registry::new());
     let bytes = [0x8d, 0, 2, 0xff, b'x'];
@@ -291,5 +307,16 @@ fn a_value_too_deep_for_peers_is_not_sent() {
     }
     let mut bytes = Vec::new();
     let error = value.encode_top(&mut Encoder::new(&mut bytes, &EncodeTables::default())).unwrap_err();
-    assert!(matches!(error, postroad_edf::EncodeError::TooDeep(64)), "{error:?}");
+    assert!(matches!(error, EncodeError::TooDeep(64)), "{error:?}");
+    let mut tables = EncodeTables::default();
+    tables.nesting = 200;
+    bytes.clear();
+    assert!(value.encode_top(&mut Encoder::new(&mut bytes, &tables)).is_ok());
+
+    let mut tree = Tree { children: vec![] };
+    for _ in 0..100 {
+        tree = Tree { children: vec![tree] };
+    }
+    let error = tree.encode_top(&mut Encoder::new(&mut bytes, &EncodeTables::default())).unwrap_err();
+    assert!(matches!(error, EncodeError::TooDeep(64)), "{error:?}");
 }

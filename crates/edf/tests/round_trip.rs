@@ -340,9 +340,13 @@ proptest! {
         prop_assert!(decoder.remaining().is_empty());
         prop_assert_eq!(shown(&read), shown(&value));
         prop_assert_eq!(encode(&read, &encode_tables), bytes.clone());
-        // As a message, too, and with its type name written out.
+        // As a message, too. Only a slice of bytes comes as what it is in Go: a
+        // binary, for which there is a shorter form.
         let payload = Decoder::new(&bytes, &decode_tables, &registry).payload().unwrap();
-        prop_assert_eq!(encode(&payload, &encode_tables), bytes.clone());
+        if !payload.is::<Vec<u8>>() {
+            prop_assert_eq!(encode(&payload, &encode_tables), bytes.clone());
+        }
+        // And with the names of its types written out.
         let mut plain = EncodeTables::default();
         plain.features = encode_tables.features;
         let mut plain_decode = DecodeTables::default();

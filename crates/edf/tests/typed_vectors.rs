@@ -1,14 +1,17 @@
 //! The golden vectors through Rust types: each line whose type has one here is
 //! read as that type and written again.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::type_complexity, reason = "nesting is the point")]
+
+mod golden;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use golden::{Folder, bytes, is_values, tables};
 use postroad_edf::{
-    Alias, Atom, AtomMapping, DecodeTables, Decoder, EncodeTables, Encoder, ErrorValue, Event, Marshal,
-    MarshalError, Message, Payload, Pid, ProcessId, Ref, Registry, Time, TypeName, Value,
+    Alias, Atom, DecodeTables, Decoder, EncodeTables, Encoder, ErrorValue, Event, Marshal, MarshalError,
+    Message, Payload, Pid, ProcessId, Ref, Registry, Time, Value,
 };
 use serde_json::Value as Json;
 
@@ -120,30 +123,17 @@ struct MyStr(String);
 struct Line {
     place: String,
     json: Json,
+    registry: Registry,
 }
 
 impl Line {
     fn all() -> Vec<Self> {
-        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
-        let given = std::env::var_os("POSTROAD_VECTORS").map(PathBuf::from);
-        let files = std::iter::once(own)
-            .chain(given)
-            .flat_map(|folder| std::fs::read_dir(folder).unwrap())
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| {
-                let file = path.file_name().unwrap().to_str().unwrap();
-                file.starts_with("edf") && file.ends_with(".jsonl")
-            });
-        files
-            .flat_map(|file| {
-                let text = std::fs::read_to_string(&file).unwrap();
-                let lines: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-                lines.into_iter().map(move |json: Json| Self {
-                    place: format!("{}: {}", file.display(), json["name"]),
-                    json,
-                })
+        let folders = Folder::all().into_iter();
+        folders
+            .flat_map(|folder| {
+                let lines = folder.lines(is_values).into_iter();
+                lines.map(move |(place, json)| Self { place, json, registry: folder.registry.clone() })
             })
-            .filter(|line| line.json["dir"].is_string() && line.json["hex"].is_string())
             .collect()
     }
 
@@ -152,45 +142,16 @@ impl Line {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        hex::decode(self.json["hex"].as_str().unwrap()).unwrap()
-    }
-
-    fn entries(&self, key: &str) -> Vec<(String, Json)> {
-        let entries = self.json["options"][key].as_object().into_iter().flatten();
-        entries.map(|(key, value)| (key.clone(), value.clone())).collect()
+        bytes(&self.json).unwrap()
     }
 
     fn tables(&self) -> (EncodeTables, DecodeTables) {
-        let (mut encode, mut decode) = (EncodeTables::default(), DecodeTables::default());
-        for (text, id) in self.entries("atom_cache") {
-            let (atom, id) = (Atom::new(&text).unwrap(), id.as_u64().unwrap() as u16);
-            encode.insert_atom(atom, id);
-            decode.insert_atom(id, atom);
-        }
-        for (text, id) in self.entries("reg_cache") {
-            let id = id.as_u64().unwrap() as u16;
-            encode.insert_type(TypeName::new(&text).unwrap(), id);
-            decode.insert_type(id, &text);
-        }
-        for (text, id) in self.entries("err_cache") {
-            let id = id.as_u64().unwrap() as u16;
-            encode.insert_error(&text, id);
-            decode.insert_error(id, ErrorValue::new(text));
-        }
-        let pairs = self.entries("atom_mapping");
-        let pairs = pairs
-            .iter()
-            .map(|(local, wire)| (Atom::new(local).unwrap(), Atom::new(wire.as_str().unwrap()).unwrap()));
-        let mapping = AtomMapping::new(pairs).unwrap();
-        encode.mapping = Some(mapping.clone());
-        decode.mapping = Some(mapping);
-        (encode, decode)
+        tables(&self.json)
     }
 
     fn decode<T: Message>(&self) -> T {
         let (_, tables) = self.tables();
-        let registry = Registry::new();
-        Decoder::new(&self.bytes(), &tables, &registry)
+        Decoder::new(&self.bytes(), &tables, &self.registry)
             .top()
             .unwrap_or_else(|error| panic!("{}: {error}", self.place))
     }
@@ -208,9 +169,8 @@ impl Line {
         let typed: T = self.decode();
         let again = encode(&|out| out.top(&typed).unwrap());
 
-        let registry = Registry::new();
-        registry.register::<T>().unwrap();
-        let mut decoder = Decoder::new(&bytes, &decode_tables, &registry);
+        self.registry.register::<T>().unwrap();
+        let mut decoder = Decoder::new(&bytes, &decode_tables, &self.registry);
         let payload = decoder.payload().unwrap();
         assert!(payload.is::<T>(), "{}: {payload:?} is no {}", self.place, std::any::type_name::<T>());
         let left_over = self.json["left_over"].as_u64().unwrap_or(0);

@@ -1,2 +1,68 @@
 //! The postroad program.
-fn main() {}
+
+mod address;
+mod cookie;
+mod decode;
+mod demo;
+mod explain;
+mod guest;
+mod node;
+mod ping;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+// Messages are freed on other threads than they were made on; this allocator
+// does not mind.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Distributed actors over roads you control.
+#[derive(Parser)]
+#[command(name = "postroad", version, propagate_version = true)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log to the standard error, such as `info` or `postroad=trace`.
+    /// Default: warnings; of the demo, which makes things fail, errors.
+    #[arg(long, global = true, env = "RUST_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Node(node::RunNode),
+    Ping(ping::Ping),
+    Explain(explain::Explain),
+    Decode(decode::Decode),
+}
+
+fn main() -> ExitCode {
+    let program = Program::parse();
+    match program.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("postroad: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Program {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let default = if matches!(self.command, Command::Demo(_)) { "error" } else { "warn" };
+        let filter = EnvFilter::try_new(self.log.as_deref().unwrap_or(default))?;
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        let runtime = tokio::runtime::Runtime::new()?;
+        match self.command {
+            Command::Demo(demo) => runtime.block_on(demo.run()),
+            Command::Node(node) => runtime.block_on(node.run()),
+            Command::Ping(ping) => runtime.block_on(ping.run()),
+            Command::Explain(explain) => runtime.block_on(explain.run()),
+            Command::Decode(decode) => decode.run(),
+        }
+    }
+}

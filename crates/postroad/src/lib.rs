@@ -14,12 +14,22 @@ mod node;
 mod process;
 pub mod registrar;
 
-pub use postroad_edf as edf;
-pub use postroad_edf::{Alias, Atom, Event, Message, Payload, Pid, ProcessId, Ref};
-pub use postroad_wire::Cookie;
+/// The Ergo Data Format: terms, codec, caches and the type registry.
+pub mod edf {
+    pub use postroad_edf::PostroadMessage as Message;
+    pub use postroad_edf::*;
+}
+pub use edf::Message;
+pub use postroad_edf::{Alias, Atom, Event, Payload, Pid, ProcessId, Ref};
+pub use postroad_wire::{Cookie, NetworkFlags};
 
 pub use actor::{Actor, Answer, Context, ExitReason, Handle, Messages, Reply, ReplyTo, Requests, Timer};
 pub use error::{CallError, InvalidName, NameError, SendError, SpawnError, StartError};
 pub use network::{Network, NetworkMode};
 pub use node::{Node, NodeBuilder, Target, ToTarget};
 pub use process::{Compression, CompressionLevel, CompressionMethod, Priority, SpawnOptions};
+
+/// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct ReadMe;

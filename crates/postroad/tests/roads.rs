@@ -1,4 +1,5 @@
 //! Nodes that talk to each other over real sockets.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -279,7 +280,7 @@ async fn a_lost_node_ends_calls_and_is_announced_once() {
         let a = a.clone();
         async move { a.call_with_timeout::<()>(adder, "hang".to_owned(), Duration::from_secs(60)).await }
     });
-    while b.mailbox_len(adder).is_some() && b.network().peers()[0].messages_in < 2 {
+    while b.mailbox_len(adder).is_some() && b.network().peers()[0].frames_in < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     drop(road);
@@ -487,5 +488,24 @@ async fn ipv6_is_a_road_too() {
     let echo = b.spawn::<Echo>(()).await.unwrap();
     assert_eq!(a.call::<u8>(echo, 1u8).await.unwrap(), 1);
     a.stop().await;
+    b.stop().await;
+}
+
+/// The links of a pool come one after the other; what is sent and answered
+/// meanwhile must not wait for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fresh_connection_answers_at_once() {
+    let b = node("b").await;
+    let echo = b.spawn_with::<Echo>((), SpawnOptions::new().name("echo")).await.unwrap();
+    for round in 0..50u32 {
+        let a = node("a").await;
+        route(&a, &b);
+        let patience = Duration::from_secs(4);
+        let back: u32 = a.call_with_timeout(("echo", b.name()), round, patience).await.unwrap();
+        assert_eq!(back, round);
+        let back: u32 = a.call_with_timeout(echo, round, patience).await.unwrap();
+        assert_eq!(back, round);
+        a.stop().await;
+    }
     b.stop().await;
 }

@@ -79,6 +79,16 @@ impl NetworkFlags {
         if self.0 & Self::ENABLE.0 == 0 { Self::NONE } else { self }
     }
 
+    /// These flags without those that `most` does not allow. The keepalive
+    /// period stays, unless `most` has none.
+    pub const fn at_most(self, most: Self) -> Self {
+        let seconds = match (self.keepalive(), most.keepalive()) {
+            (Some(seconds), Some(_)) => seconds,
+            _ => 0,
+        };
+        Self(self.effective().0 & most.effective().0).with_keepalive(seconds)
+    }
+
     /// Whether all of `other` is on and in effect.
     pub const fn allows(self, other: Self) -> bool {
         self.effective().0 & other.0 == other.0
@@ -149,6 +159,18 @@ mod tests {
         assert!(!flags.allows(NetworkFlags::REMOTE_SPAWN | NetworkFlags::ACK));
         assert_eq!(flags.keepalive(), Some(15));
         assert_eq!(flags.with_keepalive(0).keepalive(), None);
+    }
+
+    #[test]
+    fn a_limit_takes_away_and_leaves_the_period() {
+        let own = (NetworkFlags::ENABLE | NetworkFlags::FRAGMENTATION).with_keepalive(15);
+        assert_eq!(own.at_most(NetworkFlags::from_bits(u64::MAX)), own);
+        assert_eq!(
+            own.at_most(NetworkFlags::ENABLE.with_keepalive(8)),
+            NetworkFlags::ENABLE.with_keepalive(15)
+        );
+        assert_eq!(own.at_most(NetworkFlags::ENABLE), NetworkFlags::ENABLE);
+        assert_eq!(own.at_most(NetworkFlags::NONE), NetworkFlags::NONE);
     }
 
     #[test]

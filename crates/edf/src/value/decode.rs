@@ -132,6 +132,7 @@ fn many<T>(
     input.nested(|input| {
         let mut elements = Vec::with_capacity(Decoder::first_capacity::<T>(count));
         for _ in 0..count {
+            input.dynamic_element()?;
             elements.push(input.counting_empty(&mut read)?);
         }
         Ok(elements)

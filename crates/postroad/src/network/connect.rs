@@ -171,7 +171,7 @@ impl NetworkInner {
         let mut introduction = self.introduction(node);
         if let Some(flags) = *flags {
             let introduction = Arc::make_mut(&mut introduction);
-            introduction.flags = introduction.flags & flags;
+            introduction.flags = introduction.flags.at_most(flags);
         }
         let started = Instant::now();
         let mut stream = Stream::dial(&endpoint.host, endpoint.port, left.min(*dial_timeout))

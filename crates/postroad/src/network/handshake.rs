@@ -26,7 +26,7 @@ pub enum HandshakeError {
     #[error("the connection broke during the handshake: {0}")]
     Io(Arc<std::io::Error>),
     /// The peer took too long.
-    #[error("no handshake within {0:?}: the other side accepted the connection but does not answer in time")]
+    #[error("no handshake within {0:?}: the other side is connected, but silent or too slow")]
     Timeout(Duration),
     /// A connection with that peer exists or is being made from here.
     #[error("{0} is connected already, or is being dialed from here")]

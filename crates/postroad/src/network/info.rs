@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use postroad_wire::NetworkFlags;
+
 use super::connection::{Connection, uptime};
 use crate::Atom;
 
@@ -18,6 +20,8 @@ pub struct PeerInfo {
     pub uptime: Duration,
     /// What program it says it runs.
     pub version: String,
+    /// What it is willing to do over this connection.
+    pub flags: NetworkFlags,
     /// How long the connection has existed.
     pub connected: Duration,
     /// Whether this node dialed.
@@ -28,10 +32,10 @@ pub struct PeerInfo {
     pub pool_size: usize,
     /// The longest frame the peer takes, in bytes.
     pub max_message_size: usize,
-    /// Messages, requests and answers that came in.
-    pub messages_in: u64,
-    /// The same that went out.
-    pub messages_out: u64,
+    /// Frames that came in: messages, requests, answers and signals.
+    pub frames_in: u64,
+    /// Frames that were sent.
+    pub frames_out: u64,
     /// Bytes that came in behind the handshakes.
     pub bytes_in: u64,
     /// Bytes that went out.
@@ -46,13 +50,14 @@ impl PeerInfo {
             creation: connection.peer.creation,
             uptime: uptime(connection.peer.creation),
             version: connection.peer.version.clone(),
+            flags: connection.peer.flags,
             connected: connection.since.elapsed(),
             dialed: connection.was_dialed(),
             links: connection.link_count(),
             pool_size: connection.pool_size(),
             max_message_size: connection.limits.peer_max_frame,
-            messages_in: counters.messages_in.load(Ordering::Relaxed),
-            messages_out: counters.messages_out.load(Ordering::Relaxed),
+            frames_in: counters.frames_in.load(Ordering::Relaxed),
+            frames_out: connection.frames_out(),
             bytes_in: counters.bytes_in.load(Ordering::Relaxed),
             bytes_out: counters.bytes_out.load(Ordering::Relaxed),
         }

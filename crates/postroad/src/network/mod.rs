@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::FixedState;
 use parking_lot::{Mutex, RwLock};
 use postroad_wire::ehs::{Established, Introduction};
+use postroad_wire::enp::any::Generation;
 use postroad_wire::{Cookie, NetworkFlags, Version};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,7 @@ use crate::error::InvalidName;
 use crate::node::NodeInner;
 use crate::registrar::{Endpoint, RegisterError, Registrar, Registration};
 
-use self::connection::{Agreement, Limits, Peer, Redial};
+use self::connection::{Agreement, Keepalive, Limits, Peer, Redial};
 use self::routes::{Entry, Matches, RoutingTable};
 use self::transport::Stream;
 
@@ -72,6 +73,11 @@ pub struct NetworkOptions {
     pub handshake_timeout: Duration,
     /// How long connecting may take, all attempts together. Default 15 s.
     pub connect_timeout: Duration,
+    /// How often a sign of life is given on each link, in whole seconds from 1
+    /// to 255. With a peer that does the same, a link on which nothing came for
+    /// three of the peer's periods is dead. Without it only the system's own
+    /// probes notice a peer that is gone without a word. Default 15 s.
+    pub keepalive: Option<Duration>,
     /// What happens when all static routes to a node have failed. Default
     /// [`OnFailure::Fail`]: the registrar is not asked.
     pub on_failure: OnFailure,
@@ -85,6 +91,7 @@ impl Default for NetworkOptions {
             dial_timeout: Duration::from_secs(3),
             handshake_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(15),
+            keepalive: Some(Duration::from_secs(15)),
             on_failure: OnFailure::Fail,
         }
     }
@@ -345,11 +352,17 @@ impl NetworkInner {
         self.connections.load().get(&peer).cloned()
     }
 
+    /// Calls `with` with the live connection, without keeping it.
+    pub(crate) fn with_connected<T>(&self, peer: Atom, with: impl FnOnce(&Connection) -> T) -> Option<T> {
+        self.connections.load().get(&peer).map(|connection| with(connection))
+    }
+
     /// What this node says about itself in a handshake.
     pub(crate) fn introduction(&self, node: &NodeInner) -> Arc<Introduction> {
         let mut introduction = Introduction::new(node.name, node.creation);
         introduction.version = node.version.clone();
-        introduction.flags = NetworkFlags::ENABLE;
+        let period = self.options.keepalive.map_or(0, |period| period.as_secs().clamp(1, 255) as u8);
+        introduction.flags = NetworkFlags::ENABLE.with_keepalive(period);
         introduction.max_message_size = self.options.max_message_size as u64;
         introduction.atoms = vec![(FIRST_ATOM, node.name)];
         introduction.types =
@@ -390,6 +403,7 @@ impl NetworkInner {
 
     fn agreement(&self, established: Established, redial: Option<Redial>) -> Agreement {
         let (encode, decode) = established.tables(None);
+        let keepalive = Keepalive::agreed(&established);
         let peer = &established.peer;
         let peer_max_frame = match peer.max_message_size {
             0 => usize::MAX,
@@ -400,12 +414,14 @@ impl NetworkInner {
                 name: peer.node,
                 creation: peer.creation,
                 flags: peer.flags.effective(),
+                generation: Generation::of(peer),
                 version: peer.version.to_string(),
             },
             limits: Limits { max_frame: self.options.max_message_size, peer_max_frame },
             pool_size: usize::from(established.pool_size.max(1)),
             encode,
             decode,
+            keepalive,
             id: established.connection_id,
             redial,
         }

@@ -1,11 +1,12 @@
 //! What a node is started with.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postroad_edf::Registry;
 use postroad_wire::Version;
+use postroad_wire::enp::any;
 use rand::Rng;
 use rand::distr::Alphanumeric;
 use tokio::sync::Notify;
@@ -112,6 +113,16 @@ impl NodeBuilder {
         self
     }
 
+    /// How often a sign of life is given on each link: whole seconds from 1 to
+    /// 255, a fraction counts as one more. A peer that does the same and falls
+    /// silent for three of its periods is lost. `None` leaves it to the system.
+    /// Default 15 s.
+    pub fn keepalive(mut self, period: impl Into<Option<Duration>>) -> Self {
+        let whole = |period: Duration| period.as_secs_f64().ceil().clamp(1.0, 255.0);
+        self.options.keepalive = period.into().map(|period| Duration::from_secs_f64(whole(period)));
+        self
+    }
+
     /// What happens when all static routes to a node have failed, for routes
     /// that do not say. Default [`OnFailure::Fail`]: the registrar is not asked.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
@@ -143,6 +154,9 @@ impl NodeBuilder {
         for conflict in self.registry.conflicts() {
             tracing::error!(node = %name, %conflict, "two message types have one name");
         }
+        if let Err(error) = any::register(&self.registry) {
+            tracing::error!(node = %name, %error, "past events of other nodes cannot be read");
+        }
         let cookie = self.cookie.filter(|cookie| !cookie.is_empty()).unwrap_or_else(|| {
             if self.mode != NetworkMode::Disabled {
                 tracing::warn!(node = %name, "no cookie: invented one that nobody else knows");
@@ -173,6 +187,7 @@ impl NodeBuilder {
             network: NetworkInner::new(self.mode, self.options, cookie, registrar),
             runtime,
             stopping: CancellationToken::new(),
+            has_stopped: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             next_pid: AtomicU64::new(FIRST_PROCESS),
             next_reference: AtomicU64::new(first_reference()),

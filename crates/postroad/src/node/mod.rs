@@ -7,7 +7,7 @@ mod target;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postroad_edf::{Message, Registry};
@@ -54,6 +54,8 @@ pub(crate) struct NodeInner {
     pub(crate) runtime: tokio::runtime::Handle,
     /// Cancelled when the node begins to stop: nothing new from here on.
     pub(crate) stopping: CancellationToken,
+    /// The same for those who ask with every message.
+    has_stopped: AtomicBool,
     /// Everything that serves the network.
     pub(crate) tasks: TaskTracker,
     next_pid: AtomicU64,
@@ -221,6 +223,7 @@ impl Node {
     /// same time. Not to be awaited by one of the node's own processes, which
     /// would wait for itself: spawn a task for it there.
     pub async fn stop(&self) {
+        self.0.has_stopped.store(true, Ordering::Release);
         self.0.stopping.cancel();
         self.0.network.close_doors().await;
         let node = self.pid();
@@ -254,7 +257,7 @@ impl NodeInner {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.is_cancelled()
+        self.has_stopped.load(Ordering::Acquire)
     }
 
     /// Whether a target on `node` is here.

@@ -60,14 +60,31 @@ pub(crate) async fn send<M: Message>(
     // A sender that never waits would keep its thread from the receiver.
     consume_budget().await;
     match remote(node, &to)? {
-        None => deliver(node, &to, local_message(node, &from, message), from.priority()),
+        None => {
+            let depth = deliver(node, &to, local_message(node, &from, message), from.priority())?;
+            if depth > PATIENT_DEPTH && depth.is_multiple_of(PATIENT_EVERY) {
+                // A receiver that lags is given time; what waits stays warm in the cache.
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        }
         Some(peer) => {
             let outgoing = from.outgoing(node);
-            let connection = match node.network.connected(peer) {
-                Some(connection) => connection,
-                None => node.network.connection(node, peer).await?,
-            };
-            connection.send(outgoing, to, message).await
+            // Most often there is a connection with room: that needs no reference to it.
+            let placed = node
+                .network
+                .with_connected(peer, |connection| connection.place_message(outgoing, to, &message));
+            match placed {
+                Some(Ok(None)) => Ok(()),
+                Some(Err(error)) => Err(error),
+                Some(Ok(Some(frame))) => {
+                    drop(message);
+                    let connection =
+                        node.network.connected(peer).ok_or(SendError::NoConnection { node: peer })?;
+                    connection.place_late(outgoing.from, frame).await
+                }
+                None => node.network.connection(node, peer).await?.send(outgoing, to, message).await,
+            }
         }
     }
 }
@@ -79,7 +96,7 @@ pub(crate) fn try_send<M: Message>(
     message: M,
 ) -> Result<(), SendError> {
     match remote(node, &to)? {
-        None => deliver(node, &to, local_message(node, &from, message), from.priority()),
+        None => deliver(node, &to, local_message(node, &from, message), from.priority()).map(drop),
         Some(peer) => match node.network.connected(peer) {
             Some(connection) => connection.try_send(from.outgoing(node), to, &message),
             None => {
@@ -164,7 +181,7 @@ pub(crate) async fn send_exit(
 ) -> Result<(), SendError> {
     let target = Target::Pid(to);
     match remote(node, &target)? {
-        None => deliver(node, &target, Envelope::Exit { from, reason }, Priority::Max),
+        None => deliver(node, &target, Envelope::Exit { from, reason }, Priority::Max).map(drop),
         Some(peer) => node.network.connection(node, peer).await?.send_exit(from.id, to, &reason).await,
     }
 }
@@ -229,13 +246,20 @@ fn local_message<M: Message>(node: &NodeInner, from: &From<'_>, message: M) -> E
     Envelope::Message { from: from.pid(node), payload: Payload::new(message) }
 }
 
-/// Puts an envelope into the mailbox of a local process.
+/// A sender that finds more than this waiting in a mailbox lets others run
+/// now and then before it goes on.
+const PATIENT_DEPTH: usize = 4096;
+const PATIENT_EVERY: usize = 64;
+
+/// Puts an envelope into the mailbox of a local process. Returns how many wait
+/// there.
+#[inline]
 pub(crate) fn deliver(
     node: &NodeInner,
     to: &Target,
     envelope: Envelope,
     priority: Priority,
-) -> Result<(), SendError> {
+) -> Result<usize, SendError> {
     let pushed = match to {
         Target::Pid(pid) if pid.creation == node.creation => {
             node.processes.with(pid.id, |process| process.deliver(envelope, priority))
@@ -249,7 +273,7 @@ pub(crate) fn deliver(
         }
     };
     match pushed {
-        Some(Ok(())) => Ok(()),
+        Some(Ok(depth)) => Ok(depth),
         Some(Err(PushError::Full)) => Err(SendError::MailboxFull),
         Some(Err(PushError::Closed)) | None => Err(SendError::ProcessUnknown),
     }

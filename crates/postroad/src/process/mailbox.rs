@@ -15,14 +15,19 @@ use super::{Envelope, Priority};
 /// once per batch. The other lanes are rare, looked at before every message,
 /// and allocated on first use.
 pub(crate) struct Mailbox {
-    queues: Mutex<Queues>,
+    queues: Line<Mutex<Queues>>,
     /// Something lies in the urgent or the system lane.
     pressing: AtomicBool,
-    /// How many envelopes the run has taken ahead.
+    /// About how many envelopes the run has taken ahead.
     ahead: AtomicUsize,
     /// The most envelopes a lane holds, if it is bounded.
     capacity: Option<usize>,
 }
+
+/// Something that senders write, on a cache line of its own: what the receiver
+/// looks at for every message does not lie beside it.
+#[repr(align(64))]
+struct Line<T>(T);
 
 struct Queues {
     state: State,
@@ -61,6 +66,15 @@ enum State {
     Closed,
 }
 
+/// What came of an envelope that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    /// The caller has to start a run.
+    pub(super) start: bool,
+    /// How many envelopes wait in its lane.
+    pub(crate) depth: usize,
+}
+
 /// Why an envelope was not taken. It has been dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PushError {
@@ -71,6 +85,9 @@ pub(crate) enum PushError {
 /// The part of the main lane that a run has taken for itself.
 pub(super) type Batch = VecDeque<Envelope>;
 
+/// How often `ahead` is brought up to date, in envelopes.
+const AHEAD_EVERY: usize = 64;
+
 /// An idle mailbox keeps room for this many envelopes; a burst's is given back.
 const IDLE_CAPACITY: usize = 4;
 
@@ -78,16 +95,16 @@ impl Mailbox {
     pub(super) fn new(capacity: Option<usize>) -> Self {
         let queues = Queues { state: State::Starting, main: VecDeque::new(), aside: None };
         Self {
-            queues: Mutex::new(queues),
+            queues: Line(Mutex::new(queues)),
             pressing: AtomicBool::new(false),
             ahead: AtomicUsize::new(0),
             capacity,
         }
     }
 
-    /// Takes an envelope in; true if the caller has to start a run.
-    pub(super) fn push(&self, mut envelope: Envelope, priority: Priority) -> Result<bool, PushError> {
-        let mut queues = self.queues.lock();
+    /// Takes an envelope in.
+    pub(super) fn push(&self, mut envelope: Envelope, priority: Priority) -> Result<Pushed, PushError> {
+        let mut queues = self.queues.0.lock();
         if queues.state == State::Closed {
             drop(queues);
             return Err(PushError::Closed);
@@ -111,6 +128,7 @@ impl Mailbox {
             return Err(PushError::Full);
         }
         lane.push_back(envelope);
+        let depth = lane.len();
         if !bounded || matches!(priority, Priority::High | Priority::Max) {
             self.pressing.store(true, Ordering::Release);
         }
@@ -118,12 +136,12 @@ impl Mailbox {
         if start {
             queues.state = State::Running;
         }
-        Ok(start)
+        Ok(Pushed { start, depth })
     }
 
     /// Claims a run; true if the caller has to start it.
     pub(super) fn start_run(&self) -> bool {
-        let mut queues = self.queues.lock();
+        let mut queues = self.queues.0.lock();
         let start = queues.state == State::Idle;
         if start {
             queues.state = State::Running;
@@ -134,7 +152,7 @@ impl Mailbox {
     /// The actor is there: lets envelopes be handled. True if some wait and
     /// the caller has to start a run.
     pub(super) fn open(&self) -> bool {
-        let mut queues = self.queues.lock();
+        let mut queues = self.queues.0.lock();
         let waiting = queues.len() > 0;
         if queues.state == State::Starting {
             queues.state = if waiting { State::Running } else { State::Idle };
@@ -150,10 +168,12 @@ impl Mailbox {
             return Some(envelope);
         }
         if let Some(envelope) = batch.pop_front() {
-            self.ahead.store(batch.len(), Ordering::Relaxed);
+            if batch.len().is_multiple_of(AHEAD_EVERY) {
+                self.ahead.store(batch.len(), Ordering::Relaxed);
+            }
             return Some(envelope);
         }
-        let mut queues = self.queues.lock();
+        let mut queues = self.queues.0.lock();
         if self.capacity.is_some() {
             // A bound counts what lies in the lane, so nothing is taken ahead.
             batch.extend(queues.main.pop_front());
@@ -166,7 +186,7 @@ impl Mailbox {
     }
 
     fn next_pressing(&self) -> Option<Envelope> {
-        let mut queues = self.queues.lock();
+        let mut queues = self.queues.0.lock();
         let aside = queues.aside.as_mut()?;
         let next = aside.urgent.pop_front().or_else(|| aside.system.pop_front());
         if aside.urgent.is_empty() && aside.system.is_empty() {
@@ -178,7 +198,7 @@ impl Mailbox {
     /// Ends a run if there is nothing left. `put_back` runs while no new run
     /// can start. False if something arrived meanwhile.
     pub(super) fn park(&self, batch: &mut Batch, put_back: impl FnOnce()) -> bool {
-        let mut queues = self.queues.lock();
+        let mut queues = self.queues.0.lock();
         if queues.len() > 0 {
             return false;
         }
@@ -195,7 +215,7 @@ impl Mailbox {
     pub(super) fn close(&self) {
         let (main, aside);
         {
-            let mut queues = self.queues.lock();
+            let mut queues = self.queues.0.lock();
             queues.state = State::Closed;
             main = mem::take(&mut queues.main);
             aside = queues.aside.take();
@@ -206,7 +226,7 @@ impl Mailbox {
 
     /// How many envelopes wait.
     pub(crate) fn len(&self) -> usize {
-        self.queues.lock().len() + self.ahead.load(Ordering::Relaxed)
+        self.queues.0.lock().len() + self.ahead.load(Ordering::Relaxed)
     }
 }
 
@@ -238,8 +258,8 @@ mod tests {
         let mailbox = Mailbox::new(None);
         let mut batch = Batch::new();
         mailbox.open();
-        assert!(mailbox.push(message(1), Priority::Normal).unwrap(), "the first push starts a run");
-        assert!(!mailbox.push(message(2), Priority::Normal).unwrap());
+        assert!(mailbox.push(message(1), Priority::Normal).unwrap().start, "the first push starts a run");
+        assert!(!mailbox.push(message(2), Priority::Normal).unwrap().start);
         assert_eq!(number(mailbox.next(&mut batch)), Some(1));
         mailbox.push(message(9), Priority::Low).unwrap();
         mailbox.push(message(3), Priority::High).unwrap();
@@ -255,13 +275,16 @@ mod tests {
         assert_eq!(number(mailbox.next(&mut batch)), Some(9));
         assert!(mailbox.next(&mut batch).is_none());
         assert!(mailbox.park(&mut batch, || {}));
-        assert!(mailbox.push(message(5), Priority::Normal).unwrap(), "a parked mailbox needs a new run");
+        assert!(
+            mailbox.push(message(5), Priority::Normal).unwrap().start,
+            "a parked mailbox needs a new run"
+        );
     }
 
     #[test]
     fn nothing_is_handled_before_the_actor_is_there() {
         let mailbox = Mailbox::new(None);
-        assert!(!mailbox.push(message(1), Priority::Normal).unwrap());
+        assert!(!mailbox.push(message(1), Priority::Normal).unwrap().start);
         assert!(mailbox.open(), "what came during init starts a run");
         let mut batch = Batch::new();
         assert_eq!(number(mailbox.next(&mut batch)), Some(1));
@@ -301,7 +324,7 @@ mod tests {
             }
             while mailbox.next(&mut batch).is_some() {}
             assert!(mailbox.park(&mut batch, || {}));
-            assert!(mailbox.queues.lock().main.capacity() <= IDLE_CAPACITY);
+            assert!(mailbox.queues.0.lock().main.capacity() <= IDLE_CAPACITY);
         }
     }
 }

@@ -112,11 +112,19 @@ impl Process {
     }
 
     /// Puts an envelope into the mailbox and starts a run if none is under way.
-    pub(crate) fn deliver(self: &Arc<Self>, envelope: Envelope, priority: Priority) -> Result<(), PushError> {
-        if self.mailbox.push(envelope, priority)? {
+    ///
+    /// Returns how many envelopes wait in its lane.
+    #[inline]
+    pub(crate) fn deliver(
+        self: &Arc<Self>,
+        envelope: Envelope,
+        priority: Priority,
+    ) -> Result<usize, PushError> {
+        let pushed = self.mailbox.push(envelope, priority)?;
+        if pushed.start {
             (self.run)(self.clone());
         }
-        Ok(())
+        Ok(pushed.depth)
     }
 
     /// Ends the process without asking it.

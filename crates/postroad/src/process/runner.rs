@@ -290,7 +290,7 @@ pub(crate) fn register_name(process: &Arc<Process>, name: Atom) -> Result<(), Na
         return Err(NameError::Taken { name });
     }
     // The process may have ended between the caller's look and now.
-    if !process.node.processes.with(process.pid.id, |_| ()).is_some() {
+    if process.node.processes.with(process.pid.id, |_| ()).is_none() {
         process.node.processes.unregister_name(name, process);
         return Err(NameError::ProcessTerminated);
     }

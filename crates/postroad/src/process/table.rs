@@ -63,7 +63,7 @@ impl ProcessTable {
     /// Frees the name; false if `process` does not have it.
     pub(crate) fn unregister_name(&self, name: Atom, process: &Process) -> bool {
         let mut names = self.by_name.write();
-        if !names.get(&name).is_some_and(|owner| owner.pid == process.pid) {
+        if names.get(&name).is_none_or(|owner| owner.pid != process.pid) {
             return false;
         }
         names.remove(&name);

@@ -1,7 +1,9 @@
 //! What several test files use: nodes on ports of their own, and actors.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod forwarder;
+pub mod log;
+pub mod scripted;
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU32, Ordering};

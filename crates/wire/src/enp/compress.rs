@@ -118,7 +118,9 @@ fn deflate(bytes: &[u8], method: Method, level: Level, out: &mut Vec<u8>) -> io:
         }
         Method::Lzw => {
             let mut packer = weezl::encode::Encoder::new(BitOrder::Lsb, LITERAL_BITS);
-            packer.into_stream(out).encode_all(bytes).status
+            let mut stream = packer.into_stream(out);
+            stream.set_buffer_size(LZW_BUFFER);
+            stream.encode_all(bytes).status
         }
     }
 }
@@ -131,7 +133,9 @@ fn inflate(method: Method, announced: u32, packed: &[u8]) -> Result<Vec<u8>, Unp
         Method::Zlib => io::copy(&mut flate2::bufread::ZlibDecoder::new(packed), &mut sink).map(drop),
         Method::Lzw => {
             let mut unpacker = weezl::decode::Decoder::new(BitOrder::Lsb, LITERAL_BITS);
-            unpacker.into_stream(&mut sink).decode_all(packed).status
+            let mut stream = unpacker.into_stream(&mut sink);
+            stream.set_buffer_size(LZW_BUFFER);
+            stream.decode_all(packed).status
         }
     };
     sink.finish(outcome)
@@ -151,6 +155,10 @@ const ORDER_AT: usize = HEADER_LEN - 2;
 
 /// Literals of LZW are bytes.
 const LITERAL_BITS: u8 = 8;
+
+/// How much LZW packs or unpacks at a time, in bytes: a few of the longest
+/// words, where the library would take 16 MiB.
+const LZW_BUFFER: usize = 32 << 10;
 
 /// What gzip says about the system it ran on when it says nothing.
 const UNKNOWN_SYSTEM: u8 = 255;
@@ -187,9 +195,14 @@ impl Sink {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() > self.announced as usize - self.out.len() {
+        let room = self.announced as usize - self.out.len();
+        if bytes.len() > room {
             self.overrun = true;
             return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if bytes.len() > self.out.capacity() - self.out.len() {
+            // Twice as much as there was, but nothing that will not be used.
+            self.out.reserve_exact(room.min(bytes.len().max(self.out.len())));
         }
         self.out.extend_from_slice(bytes);
         Ok(bytes.len())

@@ -1,7 +1,6 @@
 //! What comes in: frames to mailboxes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use postroad_edf::{DecodeError, Decoder, ErrorValue, Payload};
 use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
@@ -15,7 +14,7 @@ use crate::{Alias, Atom, Pid, ProcessId};
 
 /// Why a frame was dropped. It costs the sender that frame, nobody else anything.
 #[derive(Debug, thiserror::Error)]
-enum Dropped {
+pub(super) enum Dropped {
     #[error(transparent)]
     Frame(#[from] enp::FrameError),
     #[error("the payload cannot be decoded: {0}")]
@@ -24,10 +23,10 @@ enum Dropped {
     UnknownAtom(u16),
     #[error("its name is not UTF-8")]
     NameNotUtf8,
-    #[error("no process here has the name it is for")]
-    UnknownName,
     #[error("it cannot be unpacked: {0}")]
     Unpack(#[from] enp::compress::UnpackError),
+    #[error("it asks for {0}, which is nothing known")]
+    UnknownRequest(String),
     #[error("frames of type {0} are not handled here")]
     Unhandled(u8),
 }
@@ -63,6 +62,7 @@ impl Connection {
                     enp::compress::unpack(method, unpacked_len, payload, self.limits.max_frame as u64)?;
                 self.dispatch(&inner, true)
             }
+            Head::Any => self.any_in(payload),
             Head::Keepalive => Ok(()),
             _ => Err(Dropped::Unhandled(frame[7])),
         }
@@ -76,21 +76,25 @@ impl Connection {
         to: enp::Target<'_>,
         payload: &[u8],
     ) -> Result<(), Dropped> {
-        self.counters.messages_in.fetch_add(1, Ordering::Relaxed);
         let target = self.own(to)?;
-        let payload = self.payload(payload)?;
-        let envelope = Envelope::Message { from: self.peer_pid(from), payload };
-        let delivered = router::deliver(self.node(), &target, envelope, delivery.priority.into());
+        let delivered = match &target {
+            Some(target) => {
+                let envelope =
+                    Envelope::Message { from: self.peer_pid(from), payload: self.payload(payload)? };
+                router::deliver(self.node(), target, envelope, delivery.priority.into())
+            }
+            None => Err(SendError::ProcessUnknown),
+        };
         if delivery.important {
             let code = match &delivered {
-                Ok(()) => Code::Ok,
+                Ok(_) => Code::Ok,
                 Err(SendError::MailboxFull) => Code::MailboxFull,
                 Err(_) => Code::UnknownProcess,
             };
             self.respond_code(addressed(to), from, [message_id, 0, 0], code);
         }
         if let Err(error) = delivered {
-            tracing::debug!(peer = %self.peer.name, ?target, %error, "message for nobody");
+            tracing::debug!(peer = %self.peer.name, ?to, %error, "message for nobody");
         }
         Ok(())
     }
@@ -103,25 +107,24 @@ impl Connection {
         to: enp::Target<'_>,
         payload: &[u8],
     ) -> Result<(), Dropped> {
-        self.counters.messages_in.fetch_add(1, Ordering::Relaxed);
         let (target, payload) = match self.own(to).and_then(|target| Ok((target, self.payload(payload)?))) {
             Ok(understood) => understood,
             Err(dropped) => {
                 // The caller gets an answer where a plain drop would leave it to its timeout.
-                if matches!(dropped, Dropped::UnknownName) {
-                    self.respond_code(addressed(to), from, reference, Code::UnknownProcess);
-                } else {
-                    let reason = ErrorValue::new(format!("malformed value: {dropped}"));
-                    self.respond_now(addressed(to), from, reference, &Err(reason));
-                }
+                let reason = ErrorValue::new(format!("malformed value: {dropped}"));
+                self.respond_now(addressed(to), from, reference, &Err(reason));
                 return Err(dropped);
             }
         };
         let reply = ReplyTo::remote(self.clone(), from, reference, addressed(to));
         let envelope = Envelope::Request { from: self.peer_pid(from), payload, reply };
         // A request that cannot be delivered is answered by the end of its envelope.
-        if let Err(error) = router::deliver(self.node(), &target, envelope, delivery.priority.into()) {
-            tracing::debug!(peer = %self.peer.name, ?target, %error, "request for nobody");
+        let delivered = match &target {
+            Some(target) => router::deliver(self.node(), target, envelope, delivery.priority.into()),
+            None => Err(SendError::ProcessUnknown),
+        };
+        if let Err(error) = delivered {
+            tracing::debug!(peer = %self.peer.name, ?to, %error, "request for nobody");
         }
         Ok(())
     }
@@ -169,8 +172,9 @@ impl Connection {
         Pid { node: self.node().name, id, creation: self.node().creation }
     }
 
-    fn own(&self, to: enp::Target<'_>) -> Result<Target, Dropped> {
-        Ok(match to {
+    /// What the peer addresses here; nothing if nobody here ever had that name.
+    fn own(&self, to: enp::Target<'_>) -> Result<Option<Target>, Dropped> {
+        Ok(Some(match to {
             enp::Target::Pid(id) => Target::Pid(self.own_pid(id)),
             enp::Target::Alias(id) => {
                 Target::Alias(Alias { node: self.node().name, creation: self.node().creation, id })
@@ -180,14 +184,15 @@ impl Connection {
                     Name::Cached(id) => self.decode.atom(id).ok_or(Dropped::UnknownAtom(id))?,
                     Name::Inline(bytes) => {
                         let text = std::str::from_utf8(bytes).map_err(|_| Dropped::NameNotUtf8)?;
-                        // Not interned: a name that nobody here has is nobody's.
-                        Atom::existing(text).ok_or(Dropped::UnknownName)?
+                        // Not interned: a peer's guesses fill no table.
+                        let Some(name) = Atom::existing(text) else { return Ok(None) };
+                        name
                     }
                 };
                 let name = self.decode.mapping.as_ref().map_or(wire, |mapping| mapping.local(wire));
                 Target::Name(ProcessId { name, node: Atom::empty() })
             }
-        })
+        }))
     }
 }
 

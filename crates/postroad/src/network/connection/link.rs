@@ -1,7 +1,7 @@
 //! One link (socket) of a connection: its writer and its reader.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postroad_wire::enp::{self, Split};
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Connection, LinkLoss};
+use crate::Atom;
 use crate::network::transport::{ReadHalf, Stream, WriteHalf};
 
 /// A reader starts with this much room and grows to `READ_MAX` while reads fill it.
@@ -52,24 +53,33 @@ pub(super) fn start(
     let node = connection.node();
     let (reader, writer) = (connection.clone(), connection.clone());
     let peer = connection.peer.name;
+    let heard = Arc::new(AtomicBool::new(false));
+    let notes = heard.clone();
     let (dead, guard) = (link.dead.clone(), link.dead.clone().drop_guard());
     node.tasks.spawn_on(
         async move {
             let _guard = guard;
             dead.run_until_cancelled(settle_all(elders)).await;
-            let incoming = Incoming { connection: reader, half: read, asked, answer };
+            let incoming = Incoming { connection: reader, half: read, asked, answer, heard: notes };
             let loss = tokio::select! {
                 biased;
                 () = dead.cancelled() => LinkLoss::Closed,
                 loss = incoming.run(tail) => loss,
             };
-            dead.cancel();
-            if !matches!(loss, LinkLoss::Closed) {
-                tracing::warn!(peer = %peer, link = index, %loss, "link closed");
-            }
+            end(&dead, peer, index, &loss);
         },
         &node.runtime,
     );
+    if let Some(keepalive) = connection.keepalive {
+        let (dead, watched) = (link.dead.clone(), connection.clone());
+        let watch = async move {
+            let silence = keepalive.watch(&watched.slots[index], &heard);
+            if let Some(loss) = dead.run_until_cancelled(silence).await {
+                end(&dead, peer, index, &loss);
+            }
+        };
+        node.tasks.spawn_on(watch, &node.runtime);
+    }
     let (dead, started) = (link.dead.clone(), link.since);
     node.tasks.spawn_on(
         async move {
@@ -80,6 +90,14 @@ pub(super) fn start(
         &node.runtime,
     );
     link
+}
+
+/// Ends both halves of a link.
+fn end(dead: &CancellationToken, peer: Atom, index: usize, loss: &LinkLoss) {
+    dead.cancel();
+    if !matches!(loss, LinkLoss::Closed) {
+        tracing::warn!(%peer, link = index, %loss, "link closed");
+    }
 }
 
 /// Waits until everything that has arrived on these links has been handled.
@@ -144,6 +162,8 @@ struct Incoming {
     half: ReadHalf,
     asked: watch::Receiver<u64>,
     answer: watch::Sender<u64>,
+    /// Whether something has come since this was last looked at.
+    heard: Arc<AtomicBool>,
 }
 
 impl Incoming {
@@ -165,8 +185,10 @@ impl Incoming {
             }
             make_room(&mut buffer, &mut start, &mut filled);
             match self.read(&mut buffer[filled..]).await {
+                Ok(0) if filled > 0 => return LinkLoss::Truncated(filled),
                 Ok(0) => return LinkLoss::Closed,
                 Ok(n) => {
+                    self.heard.store(true, Ordering::Relaxed);
                     self.connection.counters.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
                     filled += n;
                 }
@@ -178,10 +200,13 @@ impl Incoming {
     /// Handles the complete frames at the front; how many bytes they have.
     fn handle_frames(&self, bytes: &[u8]) -> Result<usize, LinkLoss> {
         let mut left = bytes;
+        let mut frames = 0;
         while let Split::Frame { frame, rest } = enp::split(left, self.connection.limits.max_frame as u64)? {
             self.connection.handle_frame(frame);
             left = rest;
+            frames += 1;
         }
+        self.connection.counters.frames_in.fetch_add(frames, Ordering::Relaxed);
         Ok(bytes.len() - left.len())
     }
 

@@ -1,8 +1,10 @@
 //! One peer: its links, and what goes out and comes in over them.
 
 mod dispatch;
+mod keepalive;
 mod link;
 mod redial;
+mod requests;
 mod slot;
 
 use std::collections::HashSet;
@@ -15,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use postroad_edf::{DecodeTables, EncodeError, EncodeTables, Encoder, ErrorValue, Message, Payload};
 use postroad_wire::NetworkFlags;
+use postroad_wire::enp::any::Generation;
 use postroad_wire::enp::{self, Code, Delivery, Head};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -29,6 +32,7 @@ use crate::node::{NodeInner, Target};
 use crate::process::{Compression, Priority};
 use crate::{Atom, Pid};
 
+pub(super) use keepalive::Keepalive;
 pub(super) use redial::Redial;
 
 /// A connection with a peer: one or more links, alive until the last is lost
@@ -52,6 +56,7 @@ pub(crate) struct Connection {
     join_salts: Mutex<HashSet<String>>,
     encode: EncodeTables,
     decode: DecodeTables,
+    keepalive: Option<Keepalive>,
     counters: Counters,
     /// How to get further links, if we are the side that dialed.
     redial: Option<Redial>,
@@ -65,6 +70,7 @@ pub(super) struct Peer {
     pub(super) name: Atom,
     pub(super) creation: i64,
     pub(super) flags: NetworkFlags,
+    pub(super) generation: Generation,
     pub(super) version: String,
 }
 
@@ -79,8 +85,7 @@ pub(super) struct Limits {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) messages_in: AtomicU64,
-    pub(super) messages_out: AtomicU64,
+    pub(super) frames_in: AtomicU64,
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
 }
@@ -98,6 +103,10 @@ pub(crate) struct Outgoing {
 pub(super) enum LinkLoss {
     #[error("closed")]
     Closed,
+    #[error("the peer closed in the middle of a frame, {0} bytes of which had arrived")]
+    Truncated(usize),
+    #[error("the peer gave no sign of life for {0:?}")]
+    Silent(Duration),
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("the peer broke the protocol: {0}")]
@@ -134,12 +143,13 @@ pub(super) struct Agreement {
     pub(super) pool_size: usize,
     pub(super) encode: EncodeTables,
     pub(super) decode: DecodeTables,
+    pub(super) keepalive: Option<Keepalive>,
     pub(super) redial: Option<Redial>,
 }
 
 impl Connection {
     pub(super) fn new(node: &Arc<NodeInner>, agreement: Agreement) -> Arc<Self> {
-        let Agreement { peer, id, limits, pool_size, encode, decode, redial } = agreement;
+        let Agreement { peer, id, limits, pool_size, encode, decode, keepalive, redial } = agreement;
         Arc::new(Self {
             peer,
             id,
@@ -152,6 +162,7 @@ impl Connection {
             join_salts: Mutex::default(),
             encode,
             decode,
+            keepalive,
             counters: Counters::default(),
             redial,
             ended: CancellationToken::new(),
@@ -166,11 +177,11 @@ impl Connection {
     /// Puts a link to work in the first slot that waits for one. False if none
     /// does, or the connection has ended.
     pub(super) fn add_link(self: &Arc<Self>, stream: Stream, tail: Vec<u8>) -> bool {
-        self.add_link_in(0..self.slots.len(), stream, tail)
+        self.add_link_to(0..self.slots.len(), stream, tail)
     }
 
-    /// The same for a link that is meant for certain slots.
-    fn add_link_in(self: &Arc<Self>, mut slots: Range<usize>, stream: Stream, tail: Vec<u8>) -> bool {
+    /// Puts a link to work in the first of these slots that waits for one.
+    fn add_link_to(self: &Arc<Self>, mut slots: Range<usize>, stream: Stream, tail: Vec<u8>) -> bool {
         let mut links = self.links.lock();
         if self.is_down() {
             return false;
@@ -271,6 +282,11 @@ impl Connection {
         }
     }
 
+    /// How many frames went out.
+    pub(super) fn frames_out(&self) -> u64 {
+        self.slots.iter().map(Slot::appended_frames).sum()
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -294,12 +310,27 @@ impl Connection {
         to: Target,
         message: M,
     ) -> Result<(), SendError> {
-        self.check_incarnation(&to)?;
-        let head = self.message_head(outgoing, to);
-        let left = self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, &message))?;
+        let left = self.place_message(outgoing, to, &message)?;
         // Neither the message nor a reference to it is kept while waiting: it need not be `Sync`.
         drop(message);
-        self.place_late(outgoing.from, left).await
+        match left {
+            None => Ok(()),
+            Some(frame) => self.place_late(outgoing.from, frame).await,
+        }
+    }
+
+    /// Sends a message without waiting. If the sender's link is congested the
+    /// frame comes back, for [`place_late`](Self::place_late).
+    #[inline]
+    pub(crate) fn place_message<M: Message>(
+        &self,
+        outgoing: Outgoing,
+        to: Target,
+        message: &M,
+    ) -> Result<Option<Vec<u8>>, SendError> {
+        self.check_incarnation(&to)?;
+        let head = self.message_head(outgoing, to);
+        self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, message))
     }
 
     /// Sends a message now or not at all.
@@ -335,7 +366,7 @@ impl Connection {
         };
         let left = self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, &request))?;
         drop(request);
-        self.place_late(outgoing.from, left).await
+        self.place_left(outgoing.from, left).await
     }
 
     /// Answers a request of the peer. An answer that cannot travel becomes an
@@ -356,7 +387,7 @@ impl Connection {
             let reason = ErrorValue::new(error.to_string());
             self.respond_now(responder, caller, reference, &Err(reason));
         }
-        self.place_late(responder, placed?).await
+        self.place_left(responder, placed?).await
     }
 
     /// Answers without waiting: for what is small and sent from where one must
@@ -380,8 +411,12 @@ impl Connection {
     }
 
     fn log_unsent(&self, outcome: Result<Placed, SendError>) {
-        if let Err(error) = outcome {
-            tracing::debug!(peer = %self.peer.name, %error, "answer not sent");
+        match outcome {
+            Ok(Placed::Done) => {}
+            Ok(Placed::Full(_)) => {
+                tracing::warn!(peer = %self.peer.name, "answer dropped: the peer does not read")
+            }
+            Err(error) => tracing::debug!(peer = %self.peer.name, %error, "answer not sent"),
         }
     }
 
@@ -391,7 +426,7 @@ impl Connection {
         let reason = ErrorValue::from(reason);
         let head = Head::Exit { from, to: to.id };
         let left = self.place(from, |out| self.write(out, &head, None, &reason))?;
-        self.place_late(from, left).await
+        self.place_left(from, left).await
     }
 
     fn message_head(&self, outgoing: Outgoing, to: Target) -> Head<'static> {
@@ -435,8 +470,6 @@ impl Connection {
         self.write_frame(out, head, compression, |out| value.encode_top(&mut self.encoder(out)))
     }
 
-    /// Writes one frame, packs it if asked to, and checks it against the
-    /// peer's limit.
     fn write_frame(
         &self,
         out: &mut Vec<u8>,
@@ -444,8 +477,21 @@ impl Connection {
         compression: Option<Compression>,
         payload: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
+        self.write_ordered(out, head.order(), head, compression, payload)
+    }
+
+    /// Writes one frame, packs it if asked to, and checks it against the
+    /// peer's limit.
+    fn write_ordered(
+        &self,
+        out: &mut Vec<u8>,
+        order: u8,
+        head: &Head<'_>,
+        compression: Option<Compression>,
+        payload: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), SendError> {
         let start = out.len();
-        let mut size = match enp::write(out, head.order(), head, payload) {
+        let mut size = match enp::write(out, order, head, payload) {
             Ok(size) => size,
             Err(enp::WriteError::Payload(error)) => return Err(SendError::Encode(Arc::new(error))),
             Err(enp::WriteError::NameTooLong(len)) => return Err(crate::edf::AtomError::TooLong(len).into()),
@@ -519,9 +565,15 @@ impl Connection {
         }
     }
 
+    async fn place_left(&self, from: u64, left: Option<Vec<u8>>) -> Result<(), SendError> {
+        match left {
+            None => Ok(()),
+            Some(frame) => self.place_late(from, frame).await,
+        }
+    }
+
     /// Appends a frame that was handed back, when there is room.
-    async fn place_late(&self, from: u64, frame: Option<Vec<u8>>) -> Result<(), SendError> {
-        let Some(frame) = frame else { return Ok(()) };
+    pub(crate) async fn place_late(&self, from: u64, frame: Vec<u8>) -> Result<(), SendError> {
         let mut slot = (from % self.slots.len() as u64) as usize;
         loop {
             let mut room = std::pin::pin!(self.slots[slot].room());
@@ -548,10 +600,7 @@ impl Connection {
         let mut index = (from % self.slots.len() as u64) as usize;
         loop {
             match self.slots[index].append(patient, &write)? {
-                Appended::Done => {
-                    self.counters.messages_out.fetch_add(1, Ordering::Relaxed);
-                    return Ok(Placed::Done);
-                }
+                Appended::Done => return Ok(Placed::Done),
                 Appended::Full => return Ok(Placed::Full(index)),
                 Appended::Elsewhere(other) => index = other,
                 Appended::Closed => return Err(SendError::NoConnection { node: self.peer.name }),

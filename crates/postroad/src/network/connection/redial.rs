@@ -100,9 +100,8 @@ impl Connection {
         let node = self.node();
         let join = handshake::join(stream, node.name, &self.id, &redial.cookie, redial.handshake_timeout);
         let (stream, tail) = join.await?;
-        // Another slot's link is on its way as well: taking that one's place would
-        // leave this one without.
-        self.add_link_in(index..index + 1, stream, tail);
+        // Each slot is filled by its own task: a link for one is not to take another's place.
+        self.add_link_to(index..index + 1, stream, tail);
         Ok(())
     }
 }

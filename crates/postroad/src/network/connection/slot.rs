@@ -11,6 +11,10 @@ use postroad_wire::enp::{self, Split};
 /// may be under way). A single message may be longer.
 const HIGH_WATER: usize = 1 << 20;
 
+/// Answers that nobody can wait with are dropped while this many bytes wait: a
+/// peer that asks and does not read would have us keep them all.
+const CEILING: usize = 4 << 20;
+
 /// A buffer that grew beyond this is given back after it was written.
 const KEEP: usize = 4 << 20;
 
@@ -38,6 +42,8 @@ struct Out {
     links: u64,
     /// The writer found nothing and sleeps.
     idle: bool,
+    /// How many frames senders have appended.
+    frames: u64,
 }
 
 /// Where the frames of a slot go.
@@ -65,7 +71,7 @@ pub(super) enum Appended {
 
 impl Slot {
     pub(super) fn new() -> Self {
-        let out = Out { buffer: Vec::new(), road: Road::Awaited, links: 0, idle: false };
+        let out = Out { buffer: Vec::new(), road: Road::Awaited, links: 0, idle: false, frames: 0 };
         Self {
             out: Mutex::new(out),
             wake: Notify::new(),
@@ -74,8 +80,8 @@ impl Slot {
         }
     }
 
-    /// Lets `write` append to the buffer, unless the slot is full and `patient`.
-    /// If `write` fails the buffer is as it was.
+    /// Lets `write` append to the buffer, unless too much waits there: what is
+    /// `patient` can come again. If `write` fails the buffer is as it was.
     pub(super) fn append<E>(
         &self,
         patient: bool,
@@ -87,7 +93,7 @@ impl Slot {
             Road::Redirected(to) => return Ok(Appended::Elsewhere(to)),
             Road::Closed => return Ok(Appended::Closed),
         }
-        if patient && out.buffer.len() >= HIGH_WATER {
+        if out.buffer.len() >= if patient { HIGH_WATER } else { CEILING } {
             return Ok(Appended::Full);
         }
         let before = out.buffer.len();
@@ -95,6 +101,7 @@ impl Slot {
             out.buffer.truncate(before);
             return Err(error);
         }
+        out.frames += 1;
         self.appended(out);
         Ok(Appended::Done)
     }
@@ -213,6 +220,10 @@ impl Slot {
             self.early_deaths.store(0, Ordering::Relaxed);
             0
         }
+    }
+
+    pub(super) fn appended_frames(&self) -> u64 {
+        self.out.lock().frames
     }
 
     /// How many bytes wait.

@@ -30,10 +30,14 @@ pub(super) enum Element {
     Class(Arc<Class>),
 }
 
+/// A set of ASCII characters: a bit for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AsciiSet(u128);
+
 /// A set of characters.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Class {
-    ascii: u128,
+    ascii: AsciiSet,
     ranges: Box<[(char, char)]>,
 }
 
@@ -104,6 +108,15 @@ impl Element {
         }
     }
 
+    /// The ASCII characters it may be.
+    pub(super) fn ascii(&self) -> AsciiSet {
+        match self {
+            Self::Char(char) => AsciiSet::of(|other| other == *char),
+            Self::Any => AsciiSet::of(|char| char != '\n'),
+            Self::Class(class) => class.ascii,
+        }
+    }
+
     /// How much a name tells by having such a character: from 0 (nothing) to
     /// 6 (it is one certain character).
     pub(super) fn weight(&self) -> u32 {
@@ -115,21 +128,29 @@ impl Element {
     }
 }
 
+impl AsciiSet {
+    fn of(contains: impl Fn(char) -> bool) -> Self {
+        let bits = (0..128u8).filter(|byte| contains(char::from(*byte)));
+        Self(bits.fold(0, |set, byte| set | 1 << byte))
+    }
+
+    /// Whether an ASCII character is in it.
+    pub(super) fn contains(self, char: char) -> bool {
+        self.0 >> (char as u32) & 1 == 1
+    }
+}
+
 impl Class {
     fn new(ranges: Box<[(char, char)]>) -> Self {
-        let mut ascii = 0;
-        for char in (0..128u8).filter(|byte| within(&ranges, char::from(*byte))) {
-            ascii |= 1 << char;
-        }
-        Self { ascii, ranges }
+        Self { ascii: AsciiSet::of(|char| within(&ranges, char)), ranges }
     }
 
     fn contains(&self, char: char) -> bool {
-        if char.is_ascii() { self.ascii >> (char as u32) & 1 == 1 } else { within(&self.ranges, char) }
+        if char.is_ascii() { self.ascii.contains(char) } else { within(&self.ranges, char) }
     }
 
     fn weight(&self) -> u32 {
-        6u32.saturating_sub(self.ascii.count_ones().max(1).ilog2()).max(1)
+        6u32.saturating_sub(self.ascii.0.count_ones().max(1).ilog2()).max(1)
     }
 
     fn to_unicode(&self) -> ClassUnicode {

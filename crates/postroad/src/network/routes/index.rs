@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::expression::Element;
+use super::expression::{AsciiSet, Element};
 use super::texts::Text;
 
 /// Values by the texts a name must contain.
@@ -78,8 +78,9 @@ struct Node<T> {
     postings: Box<[Posting<T>]>,
     /// The nodes below that begin with one certain character, sorted by it.
     certain: Box<[(char, Arc<Node<T>>)]>,
-    /// The nodes below that begin with one of several.
-    vague: Box<[Arc<Node<T>>]>,
+    /// The nodes below that begin with one of several, with those of them that
+    /// are ASCII: most of these nodes need not be touched.
+    vague: Box<[(AsciiSet, Arc<Node<T>>)]>,
 }
 
 impl<T> Default for Node<T> {
@@ -99,23 +100,29 @@ impl<T> Node<T> {
         if let Ok(at) = self.certain.binary_search_by_key(first, |(char, _)| *char) {
             self.certain[at].1.enter(rest, found);
         }
-        for below in &self.vague {
-            below.enter(rest, found);
+        for (ascii, below) in &self.vague {
+            let begins =
+                if first.is_ascii() { ascii.contains(*first) } else { below.label[0].contains(*first) };
+            if begins {
+                below.enter(rest, found);
+            }
         }
     }
 
+    /// Goes on below the label, if `rest` has it; of its first element that is known.
     fn enter<'i>(&'i self, rest: &[char], found: &mut impl FnMut(&'i T)) {
-        if rest.len() >= self.label.len()
-            && self.label.iter().zip(rest).all(|(element, char)| element.contains(*char))
+        let len = self.label.len();
+        if rest.len() >= len
+            && self.label[1..].iter().zip(&rest[1..]).all(|(element, char)| element.contains(*char))
         {
-            self.walk(&rest[self.label.len()..], found);
+            self.walk(&rest[len..], found);
         }
     }
 
     fn all<'i>(&'i self, each: &mut impl FnMut(&'i T)) {
         self.postings.iter().for_each(|posting| each(&posting.value));
         self.certain.iter().for_each(|(_, below)| below.all(each));
-        self.vague.iter().for_each(|below| below.all(each));
+        self.vague.iter().for_each(|(_, below)| below.all(each));
     }
 }
 
@@ -155,7 +162,7 @@ impl<T: Clone> Node<T> {
                 Element::Char(first) => {
                     change(&mut self.certain, |certain| certain.retain(|(char, _)| char != first))
                 }
-                first => change(&mut self.vague, |vague| vague.retain(|below| below.label[0] != *first)),
+                first => change(&mut self.vague, |vague| vague.retain(|(_, below)| below.label[0] != *first)),
             }
         }
     }
@@ -180,15 +187,22 @@ impl<T: Clone> Node<T> {
             }
             first => {
                 let count = self.vague.len();
-                self.vague.iter_mut().find(|below| below.label[0] == *first).ok_or(count)
+                let found = self.vague.iter_mut().find(|(_, below)| below.label[0] == *first);
+                found.map(|(_, below)| below).ok_or(count)
             }
         }
     }
 
     fn put_below(&mut self, at: usize, below: Arc<Self>) {
-        match below.label[0] {
-            Element::Char(first) => change(&mut self.certain, |certain| certain.insert(at, (first, below))),
-            _ => change(&mut self.vague, |vague| vague.insert(at, below)),
+        match &below.label[0] {
+            Element::Char(first) => {
+                let first = *first;
+                change(&mut self.certain, |certain| certain.insert(at, (first, below)));
+            }
+            first => {
+                let ascii = first.ascii();
+                change(&mut self.vague, |vague| vague.insert(at, (ascii, below)));
+            }
         }
     }
 }

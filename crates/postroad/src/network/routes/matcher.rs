@@ -31,8 +31,8 @@ pub(super) enum Matcher {
 /// What matchers work in; one serves all expressions of a lookup.
 #[derive(Default)]
 pub(super) struct Workspace {
-    reached: Vec<bool>,
-    next: Vec<bool>,
+    reached: Vec<usize>,
+    next: Vec<usize>,
     cache: Option<Cache>,
 }
 
@@ -126,27 +126,26 @@ impl Sequence {
     }
 
     /// Follows all ways through the sequence at once: `reached` holds where in
-    /// the name the steps so far can end.
+    /// the name the steps so far can end, in order.
     fn matches(&self, name: &[char], workspace: &mut Workspace) -> bool {
         let Workspace { reached, next, .. } = workspace;
         reached.clear();
-        reached.resize(name.len() + 1, !self.starts);
-        reached[0] = true;
+        reached.extend(0..=if self.starts { 0 } else { name.len() });
         for step in &self.steps {
             next.clear();
-            next.resize(name.len() + 1, false);
-            for from in (0..=name.len()).filter(|&at| reached[at]) {
-                step.follow(name, from, next);
+            for from in reached.iter() {
+                step.follow(name, *from, next);
             }
             std::mem::swap(reached, next);
         }
-        if self.ends { reached[name.len()] } else { reached.contains(&true) }
+        if self.ends { reached.last() == Some(&name.len()) } else { !reached.is_empty() }
     }
 }
 
 impl Step {
-    /// Marks where the step can end that begins at `from`.
-    fn follow(&self, name: &[char], from: usize, reached: &mut [bool]) {
+    /// Adds where the step can end that begins at `from`, if it is not in
+    /// `reached` yet. What is there comes from earlier beginnings.
+    fn follow(&self, name: &[char], from: usize, reached: &mut Vec<usize>) {
         match self {
             Self::Text(text) => {
                 let mut at = from;
@@ -156,17 +155,18 @@ impl Step {
                     }
                     at += 1;
                 }
-                reached[at] = true;
+                reached.push(at);
             }
             Self::Repeat { element, min, max } => {
                 for count in 0..=max.map_or(usize::MAX, usize::from) {
                     let at = from + count;
                     if count >= usize::from(*min) {
-                        // From here on an earlier beginning has been everywhere.
-                        if max.is_none() && reached[at] {
+                        if reached.last().is_none_or(|last| *last < at) {
+                            reached.push(at);
+                        } else if max.is_none() {
+                            // An earlier beginning has been everywhere from here on.
                             return;
                         }
-                        reached[at] = true;
                     }
                     if !name.get(at).is_some_and(|char| element.contains(*char)) {
                         return;

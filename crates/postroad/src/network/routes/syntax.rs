@@ -55,7 +55,7 @@ pub enum PatternFault {
     /// `\p{Klingon}`, `[[:letter:]]`.
     #[error("there is no class of characters of that name")]
     UnknownClass,
-    /// More than [`MAX_DEPTH`] groups in one another.
+    /// More than 100 groups in one another.
     #[error("groups are nested more than {MAX_DEPTH} deep")]
     TooDeep,
 }

@@ -1,0 +1,9 @@
+use postroad_edf::Message;
+
+#[derive(Message)]
+enum Level {
+    Low,
+    High,
+}
+
+fn main() {}

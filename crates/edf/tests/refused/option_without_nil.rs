@@ -1,0 +1,8 @@
+use postroad_edf::Message;
+
+#[derive(Message)]
+struct Order {
+    discount: Option<u32>,
+}
+
+fn main() {}

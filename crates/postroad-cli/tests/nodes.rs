@@ -1,0 +1,241 @@
+//! `postroad node`, `ping` and `explain`, run as people run them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::io::{BufRead as _, BufReader, Lines, Read as _};
+use std::net::{TcpListener, UdpSocket};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+fn postroad(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_postroad"));
+    command.args(arguments).env_remove("POSTROAD_COOKIE").env_remove("RUST_LOG");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    postroad(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// A port that was free a moment ago, for TCP and UDP.
+fn free_port() -> u16 {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = udp.local_addr().unwrap().port();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A running `postroad node`; killed when dropped.
+struct Node {
+    program: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    name: String,
+    port: String,
+}
+
+impl Node {
+    fn start(name: &str, options: &[&str]) -> Self {
+        let name = format!("{name}-{}@127.0.0.1", std::process::id());
+        let mut program =
+            postroad(&["node", "--name", &name, "--cookie", "a cookie", "--listen", "127.0.0.1:0"])
+                .args(options)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+        let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+        let mut port = String::new();
+        for line in lines.by_ref() {
+            let line = line.unwrap();
+            if let Some((_, found)) = line.split_once("listens on 127.0.0.1:") {
+                found.clone_into(&mut port);
+            }
+            if line.contains("is ready") {
+                break;
+            }
+        }
+        assert!(!port.is_empty(), "the node did not start");
+        Self { program, lines, name, port }
+    }
+
+    #[cfg(unix)]
+    fn stop(mut self, signal: &str) {
+        let pid = self.program.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let rest: Vec<String> = self.lines.by_ref().map(Result::unwrap).collect();
+        let status = self.program.wait().unwrap();
+        let mut errors = String::new();
+        self.program.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        assert!(status.success(), "{status}: {errors}");
+        assert_eq!(rest, [format!("{} stops", self.name)], "{errors}");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+#[test]
+fn a_node_is_found_by_the_registrar_and_answers() {
+    let registrar = free_port().to_string();
+    let node = Node::start("found", &["--registrar-port", &registrar]);
+    let explained = run(&["explain", &node.name, "--registrar-port", &registrar]);
+    assert!(explained.status.success(), "{}", stderr(&explained));
+    assert!(
+        stdout(&explained).contains(&format!("discovery: dial 127.0.0.1:{}", node.port)),
+        "{explained:?}"
+    );
+    let output =
+        run(&["ping", &node.name, "--cookie", "a cookie", "--registrar-port", &registrar, "--count", "2"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("connected with found-"), "{output:?}");
+    assert!(stdout(&output).contains("2 of 2 calls answered; round trip min "), "{output:?}");
+    #[cfg(unix)]
+    node.stop("-TERM");
+}
+
+#[test]
+fn a_static_route_leads_to_a_node_that_registers_nowhere() {
+    let node = Node::start("hermit", &["--no-registrar"]);
+    let route = format!("^hermit-=127.0.0.1:{},weight=7,cookie=a cookie", node.port);
+    let output = run(&["ping", &node.name, "--no-registrar", "--route", &route, "--count", "5", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["node"], node.name);
+    assert_eq!((&json["calls"], &json["answered"]), (&5.into(), &5.into()));
+    assert_eq!(json["round_trips_us"].as_array().unwrap().len(), 5);
+    assert!(json["min_us"].as_f64().unwrap() <= json["max_us"].as_f64().unwrap());
+    #[cfg(unix)]
+    node.stop("-INT");
+}
+
+#[test]
+fn a_wrong_cookie_is_said_to_be_one() {
+    let node = Node::start("guarded", &["--no-registrar"]);
+    let route = format!("^guarded-=127.0.0.1:{}", node.port);
+    let output = run(&["ping", &node.name, "--no-registrar", "--route", &route, "--cookie", "another"]);
+    assert!(!output.status.success());
+    let errors = stderr(&output);
+    assert!(
+        errors.contains(&format!("1. route `^guarded-` weight 100: 127.0.0.1:{}: hello: ", node.port)),
+        "{errors}"
+    );
+    assert!(errors.contains("cookies differ"), "{errors}");
+    assert!(stdout(&output).is_empty(), "{output:?}");
+}
+
+#[test]
+fn every_attempt_is_reported() {
+    let closed = free_port();
+    let first = format!("^nobody@=127.0.0.1:{closed},weight=200");
+    let output = run(&[
+        "ping",
+        "nobody@127.0.0.1",
+        "--cookie",
+        "c",
+        "--no-registrar",
+        "--route",
+        "nobody=127.0.0.1:1",
+        "--route",
+        &first,
+    ]);
+    assert!(!output.status.success());
+    let errors = stderr(&output);
+    assert!(errors.contains("no route to nobody@127.0.0.1"), "{errors}");
+    assert!(
+        errors.contains(&format!("1. route `^nobody@` weight 200: 127.0.0.1:{closed}: dial: ")),
+        "{errors}"
+    );
+    assert!(errors.contains("2. route `nobody` weight 100: 127.0.0.1:1: dial: "), "{errors}");
+}
+
+#[test]
+fn a_process_that_is_not_there_is_named() {
+    let node = Node::start("empty", &["--no-registrar"]);
+    let route = format!("^empty-=127.0.0.1:{}", node.port);
+    let output = run(&[
+        "ping",
+        &node.name,
+        "--no-registrar",
+        "--route",
+        &route,
+        "--cookie",
+        "a cookie",
+        "--process",
+        "nobody",
+        "--count",
+        "1",
+    ]);
+    assert!(!output.status.success());
+    assert!(stdout(&output).contains("has no process named nobody"), "{output:?}");
+    assert!(stdout(&output).contains("0 of 1 calls answered"), "{output:?}");
+}
+
+#[test]
+fn explain_shows_the_order_and_the_rule() {
+    let output = run(&[
+        "explain",
+        "db@prod",
+        "--no-registrar",
+        "--route",
+        "^db@=backup.example.com:4370",
+        "--route",
+        "prod$=[::1]:4371,weight=200,cookie=secret-word",
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let lines: Vec<&str> = stdout(&output).lines().collect();
+    assert_eq!(lines[0], "to db@prod:");
+    assert!(
+        lines[1].starts_with("  1. route `prod$` weight 200: dial [::1]:4371, the route's cookie"),
+        "{lines:?}"
+    );
+    assert!(lines[2].starts_with("  2. route `^db@` weight 100: dial backup.example.com:4370"), "{lines:?}");
+    assert!(!format!("{output:?}").contains("secret-word"));
+}
+
+#[test]
+fn what_is_wrong_with_the_arguments_is_said() {
+    for (arguments, expected) in [
+        (&["ping", "a@b"][..], "no cookie: give --cookie-file"),
+        (&["ping", "a", "--cookie", "c", "--no-registrar"], "name@host"),
+        (&["ping", "a@b", "--cookie", "c", "--count", "0"], "--count"),
+        (&["ping", "a@b", "--cookie", "", "--no-registrar"], "the cookie is empty"),
+        (&["ping", "a@b", "--cookie-file", "/nowhere/at/all"], "cannot read the cookie file"),
+        (&["explain", "a@b", "--route", "a=b"], "PATTERN=HOST:PORT"),
+        (&["explain", "a@b", "--no-registrar", "--route", "(=b:1"], "`(` is not a valid pattern"),
+        (&["explain", "a@b", "--no-registrar", "--route", "a=b:1", "--route", "a=b:2"], "taken"),
+        (&["node", "--name", "a", "--cookie", "c"], "name@host"),
+        (&["node", "--name", "a@b"], "no cookie"),
+    ] {
+        let output = run(arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_cookie_may_come_from_a_file_or_the_environment() {
+    let node = Node::start("locked", &["--no-registrar"]);
+    let route = format!("^locked-=127.0.0.1:{}", node.port);
+    let ping = ["ping", &node.name, "--no-registrar", "--route", &route, "--count", "1"];
+    let output = postroad(&ping).env("POSTROAD_COOKIE", "a cookie").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let file = std::env::temp_dir().join(format!("postroad-cookie-{}", std::process::id()));
+    std::fs::write(&file, "a cookie\n").unwrap();
+    let output =
+        postroad(&ping).env("POSTROAD_COOKIE", "another").arg("--cookie-file").arg(&file).output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
