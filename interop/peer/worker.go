@@ -81,6 +81,8 @@ func (failing) request(w *worker, _ string, from gen.PID, ref gen.Ref, value any
 		reason = types.Coded(asked)
 	case string:
 		reason = types.Coded(errors.New(asked))
+	case bool:
+		reason = nil
 	}
 	if err := w.SendResponseError(from, ref, reason); err != nil {
 		w.peer.out.event("error", fields{"error": "fail to " + from.String() + ": " + err.Error()})

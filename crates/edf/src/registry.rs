@@ -128,6 +128,12 @@ impl Registry {
         Self(Arc::new(Shared { types, writer: Mutex::new(()), conflicts }))
     }
 
+    /// A registry that knows nothing yet, not even what this program derives.
+    pub fn empty() -> Self {
+        let types = ArcSwap::from_pointee(Types::default());
+        Self(Arc::new(Shared { types, writer: Mutex::new(()), conflicts: Vec::new() }))
+    }
+
     /// The types whose names were taken when the program was linked.
     pub fn conflicts(&self) -> &[RegisterError] {
         &self.0.conflicts

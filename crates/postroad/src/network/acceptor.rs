@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::connection::Connection;
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
 use super::transport::Stream;
 use crate::error::StartError;
@@ -24,6 +25,12 @@ pub const DEFAULT_PORT: u16 = 11144;
 /// with one address. More are closed at once: the connection costs nothing yet.
 const HANDSHAKES: usize = 256;
 const HANDSHAKES_PER_ADDRESS: usize = 64;
+
+/// How long a link may wait until it can join. The peer is often a little ahead:
+/// it joins as soon as the handshake is finished for its side, and brings a new
+/// link as soon as it has noticed the end of the old one. A stock node waits one
+/// second for the answer.
+const JOIN_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where a node listens, and what it tells others about it.
 #[derive(Debug, Clone)]
@@ -241,12 +248,14 @@ impl Acceptor {
 }
 
 impl Doorkeeper for Acceptor {
-    fn admit_link(&self, request: &JoinRequest) -> bool {
-        self.node.network.connected(request.node).is_some_and(|connection| {
-            connection.id == request.connection_id
-                && connection.has_room()
-                && connection.join_salt_is_new(&request.salt)
-        })
+    async fn admit_link(&self, request: &JoinRequest) -> bool {
+        let network = &self.node.network;
+        let admitted = async {
+            let wanted = |connection: &Connection| connection.id == request.connection_id;
+            let connection = network.arrival(request.node, wanted).await;
+            connection.join_salt_is_new(&request.salt) && connection.has_room().await
+        };
+        tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(false)
     }
 
     fn admit_peer(&self, peer: &Introduction) -> bool {

@@ -231,17 +231,19 @@ impl NetworkInner {
 
     /// Waits a moment for the peer's own dial to arrive.
     async fn dialed_by(&self, peer: Atom) -> Option<Arc<Connection>> {
-        let arrival = async {
-            loop {
-                let mut connected = std::pin::pin!(self.dialing.connected.notified());
-                connected.as_mut().enable();
-                if let Some(connection) = self.connected(peer) {
-                    return connection;
-                }
-                connected.await;
+        tokio::time::timeout(ARRIVAL, self.arrival(peer, |_| true)).await.ok()
+    }
+
+    /// Waits for a connection with that peer that is as wanted.
+    pub(super) async fn arrival(&self, peer: Atom, wanted: impl Fn(&Connection) -> bool) -> Arc<Connection> {
+        loop {
+            let mut connected = std::pin::pin!(self.dialing.connected.notified());
+            connected.as_mut().enable();
+            if let Some(connection) = self.connected(peer).filter(|connection| wanted(connection)) {
+                return connection;
             }
-        };
-        tokio::time::timeout(ARRIVAL, arrival).await.ok()
+            connected.await;
+        }
     }
 }
 

@@ -60,8 +60,8 @@ pub(super) enum Accepted {
 
 /// What the accepting side decides by.
 pub(super) trait Doorkeeper: Send + Sync {
-    /// Whether that connection takes this link.
-    fn admit_link(&self, request: &JoinRequest) -> bool;
+    /// Whether that connection takes this link; may wait for a place.
+    fn admit_link(&self, request: &JoinRequest) -> impl Future<Output = bool> + Send;
     /// Whether a connection with this peer may be made now.
     fn admit_peer(&self, peer: &Introduction) -> bool;
     /// How many links the connection shall have, and where to dial them.
@@ -130,7 +130,7 @@ pub(super) async fn accept(
             bytes.clear();
             match outcome? {
                 Some(AcceptStep::JoinRequested(request)) => {
-                    if !doorkeeper.admit_link(&request) {
+                    if !doorkeeper.admit_link(&request).await {
                         return Err(HandshakeError::JoinRefused(request.node));
                     }
                     let joined = machine.accept_join()?;

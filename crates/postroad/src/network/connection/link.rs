@@ -257,9 +257,12 @@ impl Incoming {
 /// long frame is coming in: by what has arrived, not by what was announced.
 fn make_room(buffer: &mut Vec<u8>, start: &mut usize, filled: &mut usize) {
     let was_full = *filled == buffer.len();
-    buffer.copy_within(*start..*filled, 0);
-    *filled -= *start;
-    *start = 0;
+    // A long frame comes in many reads, and must not be moved for each of them.
+    if *start > 0 {
+        buffer.copy_within(*start..*filled, 0);
+        *filled -= *start;
+        *start = 0;
+    }
     let size = buffer.len();
     if *filled * 2 > size || (was_full && size < READ_MAX) {
         buffer.resize((size * 2).max(READ_MIN), 0);

@@ -19,11 +19,12 @@ use postroad_edf::{DecodeTables, EncodeError, EncodeTables, Encoder, ErrorValue,
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp::any::Generation;
 use postroad_wire::enp::{self, Code, Delivery, Head};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::link::Link;
-use self::slot::{Appended, Road, Slot};
+use self::slot::{Appended, Slot};
 use super::transport::Stream;
 use crate::actor::ExitReason;
 use crate::error::SendError;
@@ -51,6 +52,8 @@ pub(crate) struct Connection {
     node: Arc<NodeInner>,
     slots: Box<[Slot]>,
     links: Mutex<Vec<Option<Link>>>,
+    /// Notified when a link is lost.
+    vacated: Notify,
     /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
     join_salts: Mutex<HashSet<String>>,
     encode: EncodeTables,
@@ -162,6 +165,7 @@ impl Connection {
             node: node.clone(),
             slots: (0..pool_size).map(|_| Slot::new()).collect(),
             links: Mutex::new(vec![None; pool_size]),
+            vacated: Notify::new(),
             join_salts: Mutex::default(),
             encode,
             decode,
@@ -195,9 +199,20 @@ impl Connection {
         true
     }
 
-    /// Whether a further link would find a place.
-    pub(super) fn has_room(&self) -> bool {
-        !self.is_down() && self.slots.iter().any(|slot| slot.road() == Road::Awaited)
+    /// Waits until a further link would find a place; false when the connection
+    /// has ended.
+    pub(super) async fn has_room(&self) -> bool {
+        let vacancy = async {
+            loop {
+                let mut vacated = std::pin::pin!(self.vacated.notified());
+                vacated.as_mut().enable();
+                if self.slots.iter().any(|slot| slot.awaits().is_some()) {
+                    return;
+                }
+                vacated.await;
+            }
+        };
+        self.ended.run_until_cancelled(vacancy).await.is_some()
     }
 
     /// Remembers the salt of a join; false if it was used before, or if there
@@ -219,6 +234,7 @@ impl Connection {
             links[index] = None;
             self.slots[index].unlink();
         }
+        self.vacated.notify_waiters();
         if self.is_down() {
             return;
         }
@@ -236,7 +252,7 @@ impl Connection {
                 && self.slots[index].redirect(*other, &self.slots[*other])
         });
         let finished =
-            other.is_none() && links.iter().all(Option::is_none) && self.slots[index].road() == Road::Awaited;
+            other.is_none() && links.iter().all(Option::is_none) && self.slots[index].awaits().is_some();
         drop(links);
         if finished {
             self.shut_down(DownReason::Lost);
@@ -371,7 +387,8 @@ impl Connection {
         self.place_left(outgoing.from, left).await
     }
 
-    /// Answers a request of the peer.
+    /// Answers a request of the peer. An answer that cannot travel becomes an
+    /// error that says so: silence would leave the caller to its timeout.
     pub(crate) async fn respond(
         &self,
         responder: u64,
@@ -380,11 +397,15 @@ impl Connection {
         answer: Result<Payload, ErrorValue>,
         compression: Option<Compression>,
     ) -> Result<(), SendError> {
-        let left = self.place(responder, |out| {
+        let placed = self.place(responder, |out| {
             self.write_answer(out, responder, caller, reference, &answer, compression)
-        })?;
+        });
         drop(answer);
-        self.place_left(responder, left).await
+        if let Err(error @ (SendError::TooLarge { .. } | SendError::Encode(_))) = &placed {
+            let reason = ErrorValue::new(error.to_string());
+            self.respond_now(responder, caller, reference, &Err(reason));
+        }
+        self.place_left(responder, placed?).await
     }
 
     /// Answers without waiting: for what is small and sent from where one must

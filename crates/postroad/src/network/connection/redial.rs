@@ -7,7 +7,6 @@ use postroad_wire::secret::Cookie;
 use rand::Rng;
 
 use super::Connection;
-use super::slot::Road;
 use crate::network::handshake;
 use crate::network::transport::Stream;
 
@@ -46,9 +45,7 @@ impl Connection {
     /// Fills the pool after the first link has started.
     pub(in crate::network) fn fill_pool(self: &Arc<Self>) {
         for index in 0..self.slots.len() {
-            if self.slots[index].road() == Road::Awaited {
-                self.spawn_replacement(index, 0);
-            }
+            self.spawn_replacement(index, 0);
         }
     }
 
@@ -59,8 +56,8 @@ impl Connection {
     }
 
     fn spawn_replacement(self: &Arc<Self>, index: usize, first_pause: usize) {
+        let Some(awaited) = self.slots[index].awaits() else { return };
         let connection = self.clone();
-        let losses = self.slots[index].losses();
         let node = self.node();
         node.tasks.spawn_on(
             async move {
@@ -74,7 +71,8 @@ impl Connection {
                     () = connection.ended.cancelled() => return,
                     () = replace => {}
                 }
-                if connection.slots[index].is_awaited_since(losses) {
+                // A link that came and went meanwhile left somebody else waiting.
+                if connection.slots[index].awaits() == Some(awaited) {
                     connection.give_up_link(index);
                 }
             },

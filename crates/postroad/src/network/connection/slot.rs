@@ -38,12 +38,12 @@ pub(super) struct Slot {
 struct Out {
     buffer: Vec<u8>,
     road: Road,
+    /// How many links there were.
+    links: u64,
     /// The writer found nothing and sleeps.
     idle: bool,
     /// How many frames senders have appended.
     frames: u64,
-    /// How many links were lost here.
-    losses: u64,
 }
 
 /// Where the frames of a slot go.
@@ -71,7 +71,7 @@ pub(super) enum Appended {
 
 impl Slot {
     pub(super) fn new() -> Self {
-        let out = Out { buffer: Vec::new(), road: Road::Awaited, idle: false, frames: 0, losses: 0 };
+        let out = Out { buffer: Vec::new(), road: Road::Awaited, links: 0, idle: false, frames: 0 };
         Self {
             out: Mutex::new(out),
             wake: Notify::new(),
@@ -156,19 +156,10 @@ impl Slot {
         }
     }
 
-    pub(super) fn road(&self) -> Road {
-        self.out.lock().road
-    }
-
-    /// How many links were lost here so far.
-    pub(super) fn losses(&self) -> u64 {
-        self.out.lock().losses
-    }
-
-    /// Whether no link has come since that many were lost.
-    pub(super) fn is_awaited_since(&self, losses: u64) -> bool {
+    /// Which link this slot waits for, counted from 0; nothing if it waits for none.
+    pub(super) fn awaits(&self) -> Option<u64> {
         let out = self.out.lock();
-        out.road == Road::Awaited && out.losses == losses
+        (out.road == Road::Awaited).then_some(out.links)
     }
 
     /// Whether a link may take this slot; it has it then.
@@ -177,6 +168,7 @@ impl Slot {
         let free = out.road == Road::Awaited;
         if free {
             out.road = Road::Linked;
+            out.links += 1;
             out.idle = false;
         }
         free
@@ -187,7 +179,6 @@ impl Slot {
         let mut out = self.out.lock();
         if out.road == Road::Linked {
             out.road = Road::Awaited;
-            out.losses += 1;
         }
     }
 

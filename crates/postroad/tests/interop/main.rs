@@ -1,0 +1,39 @@
+//! Real Ergo (Go) nodes and postroad nodes, each at either end of the road.
+//!
+//! The environment variable `POSTROAD_ERGO_PEER` names the program that runs one
+//! Ergo node: build it from `interop/peer` as `interop/README.md` says, then
+//!
+//! ```text
+//! POSTROAD_ERGO_PEER=/path/to/ergo-peer cargo test -p postroad --features interop --test interop
+//! ```
+//!
+//! What Ergo itself breaks (`docs/wire/QUIRKS.md`) is said where a test has to
+//! mind it.
+
+mod bridge;
+mod calls;
+mod compression;
+mod connecting;
+mod discovery;
+mod important;
+mod messages;
+mod order;
+mod payloads;
+mod peer;
+mod restart;
+mod road;
+mod samples;
+#[path = "../support/mod.rs"]
+mod support;
+mod typed;
+mod types;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// Longer than anything takes on a slow machine: nothing may hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: waited for {PATIENCE:?}"))
+}
