@@ -365,7 +365,7 @@ impl NetworkInner {
         peer: Atom,
         with: impl FnOnce(&Arc<Connection>) -> T,
     ) -> Option<T> {
-        self.connections.load().get(&peer).map(|connection| with(connection))
+        self.connections.load().get(&peer).map(with)
     }
 
     /// What this node says about itself in a handshake.
