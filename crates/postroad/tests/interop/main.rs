@@ -9,6 +9,7 @@
 //!
 //! What Ergo itself breaks (`docs/wire/QUIRKS.md`) is said where a test has to
 //! mind it.
+#![allow(clippy::unwrap_used, clippy::type_complexity)]
 
 mod bridge;
 mod calls;
