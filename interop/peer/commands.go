@@ -64,6 +64,16 @@ func (p *peer) run(c command) {
 	case "kill_link":
 		open, err := p.node.Links.Kill(c.Node, c.Link)
 		p.answer(c, open, err)
+	case "remote_spawn":
+		go func() {
+			remote, err := network.GetNode(c.Node)
+			if err != nil {
+				p.out.fail(c.ID, err)
+				return
+			}
+			pid, err := remote.Spawn(c.Name, gen.ProcessOptions{})
+			p.answer(c, body(pid), err)
+		}()
 	case "resolve":
 		go func() {
 			routes, err := p.resolve(c.Name)

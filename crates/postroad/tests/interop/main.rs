@@ -9,14 +9,13 @@
 //!
 //! What Ergo itself breaks (`docs/wire/QUIRKS.md`) is said where a test has to
 //! mind it.
-#![allow(clippy::unwrap_used, clippy::type_complexity)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bridge;
 mod calls;
 mod compression;
 mod connecting;
 mod discovery;
-mod important;
 mod messages;
 mod order;
 mod payloads;
@@ -28,6 +27,7 @@ mod samples;
 mod support;
 mod typed;
 mod types;
+mod unsupported;
 
 use std::future::Future;
 use std::time::Duration;

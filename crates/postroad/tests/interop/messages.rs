@@ -1,6 +1,6 @@
 //! Messages by pid, name and alias, both ways.
 
-use postroad::{Alias, Pid, Target};
+use postroad::{Alias, ExitReason, Pid, Target};
 use serde_json::json;
 
 use crate::peer::{by_alias, by_pid, named, pid_json};
@@ -109,6 +109,21 @@ async fn messages_for_nobody_leave_the_connection_alone() {
         let event = go.event("message").await;
         assert_eq!(event["value"], json!({"type": "int64", "value": i64::MIN.to_string()}));
         assert!(is_connected(&node, go.name()));
+        end(node, go).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_to_end_cross() {
+    for dialer in Dialer::BOTH {
+        let (node, go) = pair(dialer).await;
+        let (_, pid, mut inbox) = courier(&node, |_| Box::pin(async {})).await;
+        go.ask("send_exit", json!({"to": by_pid(pid), "reason": "enough"})).await;
+        assert!(within("its end", inbox.recv()).await.is_none(), "{dialer:?} dials");
+
+        node.send_exit(go.pid("driver"), ExitReason::error("enough")).await.unwrap();
+        let exit = go.event("exit").await;
+        assert_eq!((&exit["to"], &exit["reason"]), (&json!("driver"), &json!("enough")));
         end(node, go).await;
     }
 }

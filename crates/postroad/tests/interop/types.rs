@@ -29,7 +29,7 @@ pub(crate) struct Outer {
 pub(crate) struct Shape {
     pub(crate) name: String,
     pub(crate) origin: Point,
-    pub(crate) points: Option<Vec<Point>>,
+    pub(crate) points: Points,
     pub(crate) tags: Option<HashMap<String, i8>>,
     pub(crate) extra: Payload,
     pub(crate) err: Option<ErrorValue>,
@@ -46,10 +46,13 @@ pub(crate) struct Ids {
     pub(crate) at: Atom,
 }
 
+/// A slice of Go, which may be nil.
+type Points = Option<Vec<Point>>;
+
 #[derive(Message, Debug)]
 #[message(name = "#example.org/postroad/interop/types/Deep")]
 pub(crate) struct Deep {
-    pub(crate) l: Option<Vec<Option<BTreeMap<String, Option<Vec<Point>>>>>>,
+    pub(crate) l: Option<Vec<Option<BTreeMap<String, Points>>>>,
     pub(crate) m: Option<HashMap<Atom, Payload>>,
     pub(crate) a: [Option<Vec<String>>; 2],
 }
@@ -101,7 +104,7 @@ named! {
     MyU64(u64);
     MyInt(isize);
     MyF32(f32);
-    MySlice(Option<Vec<Point>>);
+    MySlice(Points);
     MyStrSlice(Option<Vec<String>>);
     MyAnySlice(Option<Vec<Value>>);
     MyArray([u16; 3]);
@@ -193,7 +196,7 @@ rust_types! {
     "[][2]uint16" => Option<Vec<[u16; 2]>>,
     "[]map[string]bool" => Option<Vec<Option<HashMap<String, bool>>>>,
     "[]any" => Option<Vec<Payload>>,
-    "[]#example.org/postroad/interop/types/Point" => Option<Vec<Point>>,
+    "[]#example.org/postroad/interop/types/Point" => Points,
     "[]#example.org/postroad/interop/types/MySlice" => Option<Vec<MySlice>>,
     "[]#example.org/postroad/interop/types/Blob" => Option<Vec<Blob>>,
     "[0]string" => [String; 0],
