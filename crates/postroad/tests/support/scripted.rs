@@ -151,14 +151,19 @@ impl Caller {
 
     /// Says Introduce, hears Accept and Introduce, and agrees.
     pub async fn introduce(mut self) -> Link {
-        self.say().await;
-        let established = loop {
-            if let Some(established) = self.hear().await {
-                break established;
-            }
-        };
+        let established = self.hear_introduction().await;
         self.say().await;
         Link::new(self.wire, established)
+    }
+
+    /// Says Introduce, and hears Accept and Introduce; to agree is due.
+    pub async fn hear_introduction(&mut self) -> Established {
+        self.say().await;
+        loop {
+            if let Some(established) = self.hear().await {
+                return established;
+            }
+        }
     }
 
     async fn hear(&mut self) -> Option<Established> {
