@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use postroad::network::CONNECTION_LOG;
 use tokio::sync::Notify;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
@@ -60,10 +61,12 @@ impl Log {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if *event.metadata().level() > Level::DEBUG || !event.metadata().target().starts_with("postroad") {
+        let (level, target) = (*event.metadata().level(), event.metadata().target());
+        let most = if target == CONNECTION_LOG { Level::TRACE } else { Level::DEBUG };
+        if level > most || !target.starts_with("postroad") {
             return;
         }
-        let mut line = Line(event.metadata().level().to_string());
+        let mut line = Line(format!("{level} {target}:"));
         event.record(&mut line);
         self.0.0.lock().push(line.0);
         self.0.1.notify_waiters();
