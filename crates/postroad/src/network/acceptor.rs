@@ -11,12 +11,14 @@ use postroad_wire::ehs::{Introduction, JoinRequest};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
 use super::transport::Stream;
 use crate::error::StartError;
 use crate::node::NodeInner;
+use crate::tls::{Answering, TlsError, TlsOptions};
 
 /// The port acceptors try first: Ergo's default.
 pub const DEFAULT_PORT: u16 = 11144;
@@ -50,6 +52,11 @@ pub struct AcceptorOptions {
     pub advertise_port: Option<u16>,
     /// The cookie of whoever comes in here; the node's if absent.
     pub cookie: Option<Cookie>,
+    /// What holds for TLS here; what is not said holds as the node says it. The
+    /// acceptor speaks TLS if it or the node has an identity.
+    pub tls: TlsOptions,
+    /// Whether it is without TLS although there is an identity.
+    pub plain: bool,
 }
 
 impl Default for AcceptorOptions {
@@ -62,6 +69,8 @@ impl Default for AcceptorOptions {
             advertise_host: None,
             advertise_port: None,
             cookie: None,
+            tls: TlsOptions::default(),
+            plain: false,
         }
     }
 }
@@ -90,6 +99,25 @@ impl AcceptorOptions {
         self.cookie = Some(cookie.into());
         self
     }
+
+    /// What holds for TLS here; what is not said holds as the node says it.
+    pub fn tls(mut self, tls: TlsOptions) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Accepts without TLS, also if the node has an identity.
+    pub fn plain(mut self) -> Self {
+        self.plain = true;
+        self
+    }
+
+    /// How to answer with TLS, if this acceptor does.
+    fn answering(&self, node: &TlsOptions) -> Result<Option<Answering>, TlsError> {
+        let tls = self.tls.over(node);
+        let wanted = tls.identity.is_some() || tls.required == Some(true) || self.tls.client_auth.is_some();
+        if self.plain || !wanted { Ok(None) } else { Answering::new(&tls).map(Some) }
+    }
 }
 
 /// A listening acceptor, as [`Network::acceptors`](super::Network::acceptors) shows it.
@@ -104,18 +132,30 @@ pub struct AcceptorInfo {
     pub advertise_port: u16,
     /// Whether it has a cookie of its own.
     pub own_cookie: bool,
+    /// Whether it speaks TLS.
+    pub tls: bool,
 }
 
 /// A bound listener that does not accept yet.
 pub(crate) struct Bound {
     listener: TcpListener,
     cookie: Option<Cookie>,
+    tls: Option<Answering>,
     pub(crate) info: AcceptorInfo,
 }
 
 /// Binds the first free port of the range.
-pub(crate) async fn bind(node_host: &str, options: &AcceptorOptions) -> Result<Bound, StartError> {
+pub(crate) async fn bind(
+    node_host: &str,
+    node_tls: &TlsOptions,
+    options: &AcceptorOptions,
+) -> Result<Bound, StartError> {
     let host = options.bind_host.as_deref().unwrap_or(node_host);
+    let tls = options.answering(node_tls).map_err(|source| StartError::Tls {
+        host: host.to_owned(),
+        port: options.port,
+        source,
+    })?;
     let last = options.port.saturating_add(options.port_count.saturating_sub(1));
     let failed = |source| StartError::Listen { host: host.to_owned(), first: options.port, last, source };
     let addresses: Vec<SocketAddr> =
@@ -131,8 +171,9 @@ pub(crate) async fn bind(node_host: &str, options: &AcceptorOptions) -> Result<B
                         advertise_host: options.advertise_host.clone(),
                         advertise_port: options.advertise_port.unwrap_or(address.port()),
                         own_cookie: options.cookie.is_some(),
+                        tls: tls.is_some(),
                     };
-                    return Ok(Bound { listener, cookie: options.cookie.clone(), info });
+                    return Ok(Bound { listener, cookie: options.cookie.clone(), tls, info });
                 }
                 Err(busy) => error = busy,
             }
@@ -157,6 +198,7 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
     let acceptor = Arc::new(Acceptor {
         node: node.clone(),
         cookie: bound.cookie,
+        tls: bound.tls,
         info: bound.info,
         places: Arc::new(Semaphore::new(HANDSHAKES)),
         per_address: Mutex::default(),
@@ -176,6 +218,7 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
 struct Acceptor {
     node: Arc<NodeInner>,
     cookie: Option<Cookie>,
+    tls: Option<Answering>,
     info: AcceptorInfo,
     places: Arc<Semaphore>,
     per_address: Mutex<HashMap<IpAddr, usize>>,
@@ -205,11 +248,13 @@ impl Acceptor {
     async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
         let node = self.node.clone();
         let handshake = async {
-            let mut stream = Stream::tcp(socket)?;
+            let begun = Instant::now();
+            let timeout = node.network.options.handshake_timeout;
+            let mut stream = Stream::accept(socket, self.tls.as_ref(), timeout).await?;
             let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
             let local = node.network.introduction(&node);
-            let timeout = node.network.options.handshake_timeout;
-            let accepted = handshake::accept(&mut stream, local, cookie, timeout, &*self).await?;
+            let left = timeout.saturating_sub(begun.elapsed());
+            let accepted = handshake::accept(&mut stream, local, cookie, left, &*self).await?;
             Ok::<_, HandshakeError>((stream, accepted))
         };
         let outcome = tokio::select! {

@@ -11,8 +11,9 @@ use postroad_wire::ehs::{
 use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::transport::Stream;
+use super::transport::{DialError, Stream};
 use crate::Atom;
+use crate::tls::TlsHandshakeError;
 
 /// Why the two nodes did not agree.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -22,6 +23,9 @@ pub enum HandshakeError {
     /// connection instead of answering.
     #[error(transparent)]
     Protocol(#[from] ehs::HandshakeError),
+    /// There is no secure connection, or the certificate does not fit the name.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsHandshakeError),
     /// The stream broke.
     #[error("the connection broke during the handshake: {0}")]
     Io(Arc<std::io::Error>),
@@ -43,14 +47,26 @@ impl From<std::io::Error> for HandshakeError {
     }
 }
 
+impl From<DialError> for HandshakeError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Tcp(error) => error.into(),
+            DialError::Tls(error) => error.into(),
+        }
+    }
+}
+
 /// Why a further link did not join.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JoinError {
     #[error("dial: {0}")]
-    Dial(#[from] std::io::Error),
+    Dial(#[from] DialError),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
 }
+
+/// How a stream begins that speaks TLS: the content type of its first record.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What an accepted stream turned out to be.
 pub(super) enum Accepted {
@@ -76,7 +92,7 @@ pub(super) async fn dial(
     cookie: Cookie,
     timeout: Duration,
 ) -> Result<Established, HandshakeError> {
-    let mut machine = Dial::new(local, Some(expected), cookie, salt(), None);
+    let mut machine = Dial::new(local, Some(expected), cookie, salt(), stream.fingerprint());
     within(timeout, async {
         loop {
             send_all(stream, machine.poll_transmit()).await?;
@@ -100,7 +116,7 @@ pub(super) async fn join(
     cookie: &Cookie,
     timeout: Duration,
 ) -> Result<(Stream, Vec<u8>), HandshakeError> {
-    let mut machine = Join::new(node, connection, cookie.clone(), salt(), None);
+    let mut machine = Join::new(node, connection, cookie.clone(), salt(), stream.fingerprint());
     let tail = within(timeout, async {
         loop {
             send_all(&mut stream, machine.poll_transmit()).await?;
@@ -122,14 +138,18 @@ pub(super) async fn accept(
     timeout: Duration,
     doorkeeper: &impl Doorkeeper,
 ) -> Result<Accepted, HandshakeError> {
-    let mut machine = Accept::new(local, cookie, salt(), None);
+    let mut machine = Accept::new(local, cookie, salt(), stream.fingerprint());
     within(timeout, async {
-        let mut bytes = Vec::new();
+        let mut bytes = receive(stream).await?.ok_or_else(|| HandshakeError::from(machine.closed()))?;
+        if bytes.first() == Some(&TLS_HANDSHAKE) && !stream.has_tls() {
+            return Err(TlsHandshakeError::PeerSpeaksTls.into());
+        }
         loop {
             let outcome = machine.receive(&bytes);
             bytes.clear();
             match outcome? {
                 Some(AcceptStep::JoinRequested(request)) => {
+                    stream.check_node_name(request.node).map_err(TlsHandshakeError::from)?;
                     if !doorkeeper.admit_link(&request).await {
                         return Err(HandshakeError::JoinRefused(request.node));
                     }
@@ -138,6 +158,7 @@ pub(super) async fn accept(
                     return Ok(Accepted::Link(request, joined));
                 }
                 Some(AcceptStep::Introduced(peer)) => {
+                    stream.check_node_name(peer.node).map_err(TlsHandshakeError::from)?;
                     if !doorkeeper.admit_peer(&peer) {
                         return Err(HandshakeError::Duplicate(peer.node));
                     }
@@ -166,7 +187,10 @@ async fn within<T>(
 
 async fn send_all(stream: &mut Stream, bytes: Option<Vec<u8>>) -> Result<(), HandshakeError> {
     match bytes {
-        Some(bytes) => Ok(stream.write_all(&bytes).await?),
+        Some(bytes) => {
+            stream.write_all(&bytes).await?;
+            Ok(stream.flush().await?)
+        }
         None => Ok(()),
     }
 }
@@ -179,6 +203,10 @@ async fn receive(stream: &mut Stream) -> Result<Option<Vec<u8>>, HandshakeError>
         Ok(_) => Ok(Some(bytes)),
         // How a peer that closed with unread bytes of ours looks.
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(None),
+        // A program that was killed says no goodbye.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        // Whether a certificate of ours is accepted, TLS 1.3 tells behind its handshake.
+        Err(error) if stream.has_tls() => Err(TlsHandshakeError::of_io(error).into()),
         Err(error) => Err(error.into()),
     }
 }
