@@ -12,6 +12,7 @@ use postroad::network::{
     OwnName, Plan, PlanOptions, Reason, Stage, Step,
 };
 use postroad::registrar::{BoxFuture, Endpoint, ResolveError, Resolver};
+use postroad::tls::TlsOptions;
 use postroad::{Atom, Cookie};
 use postroad_wire::Version;
 use postroad_wire::ehs::{self, HandshakeError as EhsError, Proof};

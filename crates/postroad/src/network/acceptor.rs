@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postroad_wire::Cookie;
+use postroad_edf::AtomMapping;
 use postroad_wire::ehs::{Introduction, JoinRequest};
+use postroad_wire::{Cookie, NetworkFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
 
-use super::connection::Connection;
+use super::connection::{Connection, Terms};
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
+use super::log::{Log, log};
 use super::transport::Stream;
 use crate::error::StartError;
 use crate::node::NodeInner;
@@ -57,6 +60,13 @@ pub struct AcceptorOptions {
     pub tls: TlsOptions,
     /// Whether it is without TLS although there is an identity.
     pub plain: bool,
+    /// What whoever comes in here may do at most; what the node allows if absent.
+    pub flags: Option<NetworkFlags>,
+    /// Which atoms are said otherwise to whoever comes in here.
+    pub mapping: Option<AtomMapping>,
+    /// How much is logged about who comes in here, under the target
+    /// [`CONNECTION_LOG`](super::CONNECTION_LOG).
+    pub log_level: Option<LevelFilter>,
 }
 
 impl Default for AcceptorOptions {
@@ -71,6 +81,9 @@ impl Default for AcceptorOptions {
             cookie: None,
             tls: TlsOptions::default(),
             plain: false,
+            flags: None,
+            mapping: None,
+            log_level: None,
         }
     }
 }
@@ -118,6 +131,27 @@ impl AcceptorOptions {
         let wanted = tls.identity.is_some() || tls.required == Some(true) || self.tls.client_auth.is_some();
         if self.plain || !wanted { Ok(None) } else { Answering::new(&tls).map(Some) }
     }
+
+    /// Allows whoever comes in here at most this. What is asked for in spite
+    /// of it is refused.
+    pub fn network_flags(mut self, flags: NetworkFlags) -> Self {
+        self.flags = Some(flags);
+        self
+    }
+
+    /// Says other names to whoever comes in here, as
+    /// [`NetworkRoute::atom_mapping`](super::NetworkRoute::atom_mapping) does.
+    pub fn atom_mapping(mut self, mapping: AtomMapping) -> Self {
+        self.mapping = Some(mapping).filter(|mapping| !mapping.is_empty());
+        self
+    }
+
+    /// Logs about the connections that come in here up to this level, as
+    /// [`NetworkRoute::log_level`](super::NetworkRoute::log_level) does.
+    pub fn log_level(mut self, level: LevelFilter) -> Self {
+        self.log_level = Some(level);
+        self
+    }
 }
 
 /// A listening acceptor, as [`Network::acceptors`](super::Network::acceptors) shows it.
@@ -141,6 +175,8 @@ pub(crate) struct Bound {
     listener: TcpListener,
     cookie: Option<Cookie>,
     tls: Option<Answering>,
+    flags: Option<NetworkFlags>,
+    terms: Terms,
     pub(crate) info: AcceptorInfo,
 }
 
@@ -173,7 +209,15 @@ pub(crate) async fn bind(
                         own_cookie: options.cookie.is_some(),
                         tls: tls.is_some(),
                     };
-                    return Ok(Bound { listener, cookie: options.cookie.clone(), tls, info });
+                    let log = Log::new(options.log_level);
+                    return Ok(Bound {
+                        listener,
+                        cookie: options.cookie.clone(),
+                        flags: options.flags,
+                        terms: Terms { mapping: options.mapping.clone(), log },
+                        tls,
+                        info,
+                    });
                 }
                 Err(busy) => error = busy,
             }
@@ -199,6 +243,8 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
         node: node.clone(),
         cookie: bound.cookie,
         tls: bound.tls,
+        flags: bound.flags,
+        terms: bound.terms,
         info: bound.info,
         places: Arc::new(Semaphore::new(HANDSHAKES)),
         per_address: Mutex::default(),
@@ -219,6 +265,8 @@ struct Acceptor {
     node: Arc<NodeInner>,
     cookie: Option<Cookie>,
     tls: Option<Answering>,
+    flags: Option<NetworkFlags>,
+    terms: Terms,
     info: AcceptorInfo,
     places: Arc<Semaphore>,
     per_address: Mutex<HashMap<IpAddr, usize>>,
@@ -252,7 +300,7 @@ impl Acceptor {
             let timeout = node.network.options.handshake_timeout;
             let mut stream = Stream::accept(socket, self.tls.as_ref(), timeout).await?;
             let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
-            let local = node.network.introduction(&node);
+            let local = node.network.introduction(&node, self.flags);
             let left = timeout.saturating_sub(begun.elapsed());
             let accepted = handshake::accept(&mut stream, local, cookie, left, &*self).await?;
             Ok::<_, HandshakeError>((stream, accepted))
@@ -264,7 +312,7 @@ impl Acceptor {
         drop(place);
         match outcome {
             Ok((stream, Accepted::Connection(established))) => {
-                node.network.accepted(&node, stream, established);
+                node.network.accepted(&node, stream, established, self.terms.clone());
             }
             Ok((stream, Accepted::Link(request, joined))) => {
                 if let Some(connection) = node.network.connected(request.node) {
@@ -272,9 +320,9 @@ impl Acceptor {
                 }
             }
             Err(HandshakeError::Duplicate(peer)) => {
-                tracing::debug!(%from, %peer, "second connection refused")
+                log!(self.terms.log, DEBUG, %from, %peer, "second connection refused")
             }
-            Err(error) => tracing::warn!(%from, %error, "handshake failed"),
+            Err(error) => log!(self.terms.log, WARN, %from, %error, "handshake failed"),
         }
     }
 

@@ -20,8 +20,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postroad_edf::AtomMapping;
 use postroad_wire::ehs::{self, Proof};
 use postroad_wire::{Cookie, NetworkFlags, Version};
+use tracing::level_filters::LevelFilter;
 
 use super::handshake::HandshakeError;
 use super::route::{NetworkRoute, OnFailure, Pins, write_address};
@@ -85,6 +87,11 @@ pub struct Attempt {
     pub flags: Option<NetworkFlags>,
     /// What holds for TLS, if the endpoint is dialed with it.
     pub tls: TlsOptions,
+    /// Which atoms are said otherwise to the peer.
+    pub mapping: Option<AtomMapping>,
+    /// How much is logged about it; if there is nothing, what the subscriber
+    /// lets through.
+    pub log_level: Option<LevelFilter>,
     /// How long making the TCP connection may take, TLS included.
     pub dial_timeout: Duration,
     /// How long the handshake may take.
@@ -414,6 +421,8 @@ impl Attempt {
             cookie: pins.cookie.clone(),
             flags: pins.flags,
             tls: pins.tls.over(&options.tls),
+            mapping: pins.mapping.clone(),
+            log_level: pins.log_level,
             dial_timeout: pins.timeout.unwrap_or(options.dial_timeout),
             handshake_timeout: pins.timeout.unwrap_or(options.handshake_timeout),
             reason,

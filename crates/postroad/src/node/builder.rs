@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Calls, FIRST_PROCESS, Node, NodeInner, node_name};
-use crate::Cookie;
 use crate::error::StartError;
 use crate::network::{AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure};
 use crate::process::ProcessTable;
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
 use crate::tls::{TlsOptions, Watched};
+use crate::{Cookie, NetworkFlags};
 
 /// What a node is started with; from [`Node::builder`].
 #[derive(Debug)]
@@ -144,6 +144,13 @@ impl NodeBuilder {
     /// is not proved, and may have been made to lead the node astray.
     pub fn require_tls(self, required: bool) -> Self {
         self.tls(TlsOptions::new().required(required))
+    }
+
+    /// What peers may do at most; acceptors and routes may allow less. What
+    /// this version does not do stays off. Default: all it does.
+    pub fn network_flags(mut self, flags: NetworkFlags) -> Self {
+        self.options.flags = flags;
+        self
     }
 
     /// What the node says it runs. Default: postroad itself.
