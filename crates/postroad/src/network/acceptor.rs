@@ -12,7 +12,6 @@ use postroad_wire::{Cookie, NetworkFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
 use super::connection::{Connection, Terms};
@@ -296,14 +295,10 @@ impl Acceptor {
     async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
         let node = self.node.clone();
         let handshake = async {
-            let begun = Instant::now();
-            let timeout = node.network.options.handshake_timeout;
-            let mut stream = Stream::accept(socket, self.tls.as_ref(), timeout).await?;
             let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
             let local = node.network.introduction(&node, self.flags);
-            let left = timeout.saturating_sub(begun.elapsed());
-            let accepted = handshake::accept(&mut stream, local, cookie, left, &*self).await?;
-            Ok::<_, HandshakeError>((stream, accepted))
+            let timeout = node.network.options.handshake_timeout;
+            handshake::accept(socket, self.tls.as_ref(), local, cookie, timeout, &*self).await
         };
         let outcome = tokio::select! {
             () = node.network.doors.cancelled() => return,

@@ -10,10 +10,11 @@ use postroad_wire::ehs::{
 };
 use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::transport::{DialError, Stream};
 use crate::Atom;
-use crate::tls::TlsHandshakeError;
+use crate::tls::{Answering, TlsHandshakeError};
 
 /// Why the two nodes did not agree.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -130,52 +131,64 @@ pub(super) async fn join(
     Ok((stream, tail))
 }
 
-/// Answers whoever dialed.
+/// Answers whoever dialed; the stream, and what it is for.
 pub(super) async fn accept(
-    stream: &mut Stream,
+    socket: TcpStream,
+    tls: Option<&Answering>,
     local: Arc<Introduction>,
     cookie: Cookie,
     timeout: Duration,
     doorkeeper: &impl Doorkeeper,
-) -> Result<Accepted, HandshakeError> {
-    let mut machine = Accept::new(local, cookie, salt(), stream.fingerprint());
+) -> Result<(Stream, Accepted), HandshakeError> {
     within(timeout, async {
-        let mut bytes = receive(stream).await?.ok_or_else(|| HandshakeError::from(machine.closed()))?;
-        if bytes.first() == Some(&TLS_HANDSHAKE) && !stream.has_tls() {
-            return Err(TlsHandshakeError::PeerSpeaksTls.into());
-        }
-        loop {
-            let outcome = machine.receive(&bytes);
-            bytes.clear();
-            match outcome? {
-                Some(AcceptStep::JoinRequested(request)) => {
-                    stream.check_node_name(request.node).map_err(TlsHandshakeError::from)?;
-                    if !doorkeeper.admit_link(&request).await {
-                        return Err(HandshakeError::JoinRefused(request.node));
-                    }
-                    let joined = machine.accept_join()?;
-                    send_all(stream, machine.poll_transmit()).await?;
-                    return Ok(Accepted::Link(request, joined));
-                }
-                Some(AcceptStep::Introduced(peer)) => {
-                    stream.check_node_name(peer.node).map_err(TlsHandshakeError::from)?;
-                    if !doorkeeper.admit_peer(&peer) {
-                        return Err(HandshakeError::Duplicate(peer.node));
-                    }
-                    let (pool_size, addresses) = doorkeeper.pool(stream);
-                    let random: [u8; 16] = rand::rng().random();
-                    machine.accept(ehs::connection_id(random), pool_size, addresses)?;
-                    // The peer may have sent ahead.
-                    continue;
-                }
-                Some(AcceptStep::Established(established)) => return Ok(Accepted::Connection(established)),
-                Some(_) | None => {}
-            }
-            send_all(stream, machine.poll_transmit()).await?;
-            bytes = receive(stream).await?.ok_or_else(|| HandshakeError::from(machine.closed()))?;
-        }
+        let mut stream = Stream::accept(socket, tls).await?;
+        let accepted = converse(&mut stream, local, cookie, doorkeeper).await?;
+        Ok((stream, accepted))
     })
     .await
+}
+
+async fn converse(
+    stream: &mut Stream,
+    local: Arc<Introduction>,
+    cookie: Cookie,
+    doorkeeper: &impl Doorkeeper,
+) -> Result<Accepted, HandshakeError> {
+    let mut machine = Accept::new(local, cookie, salt(), stream.fingerprint());
+    let mut bytes = receive(stream).await?.ok_or_else(|| HandshakeError::from(machine.closed()))?;
+    if bytes.first() == Some(&TLS_HANDSHAKE) && !stream.has_tls() {
+        return Err(TlsHandshakeError::PeerSpeaksTls.into());
+    }
+    loop {
+        let outcome = machine.receive(&bytes);
+        bytes.clear();
+        match outcome? {
+            Some(AcceptStep::JoinRequested(request)) => {
+                stream.check_node_name(request.node).map_err(TlsHandshakeError::from)?;
+                if !doorkeeper.admit_link(&request).await {
+                    return Err(HandshakeError::JoinRefused(request.node));
+                }
+                let joined = machine.accept_join()?;
+                send_all(stream, machine.poll_transmit()).await?;
+                return Ok(Accepted::Link(request, joined));
+            }
+            Some(AcceptStep::Introduced(peer)) => {
+                stream.check_node_name(peer.node).map_err(TlsHandshakeError::from)?;
+                if !doorkeeper.admit_peer(&peer) {
+                    return Err(HandshakeError::Duplicate(peer.node));
+                }
+                let (pool_size, addresses) = doorkeeper.pool(stream);
+                let random: [u8; 16] = rand::rng().random();
+                machine.accept(ehs::connection_id(random), pool_size, addresses)?;
+                // The peer may have sent ahead.
+                continue;
+            }
+            Some(AcceptStep::Established(established)) => return Ok(Accepted::Connection(established)),
+            Some(_) | None => {}
+        }
+        send_all(stream, machine.poll_transmit()).await?;
+        bytes = receive(stream).await?.ok_or_else(|| HandshakeError::from(machine.closed()))?;
+    }
 }
 
 async fn within<T>(

@@ -66,23 +66,22 @@ impl Stream {
         match tls {
             None => Ok(Self::Tcp(socket)),
             Some(asking) => {
-                let left = timeout.saturating_sub(begun.elapsed());
-                let secured = asking.secure(socket, host, node, left).await?;
+                let securing = asking.secure(socket, host, node);
+                let secured = tokio::time::timeout_at(begun + timeout, securing)
+                    .await
+                    .unwrap_or(Err(TlsHandshakeError::Timeout(timeout)))?;
                 Ok(Self::Tls(Box::new(secured)))
             }
         }
     }
 
-    /// Takes a socket that somebody dialed; with TLS, within `timeout`.
-    pub(crate) async fn accept(
-        socket: TcpStream,
-        tls: Option<&Answering>,
-        timeout: Duration,
-    ) -> Result<Self, DialError> {
+    /// Takes a socket that somebody dialed, and makes it secure. Waits for the
+    /// peer as long as it likes.
+    pub(crate) async fn accept(socket: TcpStream, tls: Option<&Answering>) -> Result<Self, DialError> {
         prepare(&socket)?;
         Ok(match tls {
             None => Self::Tcp(socket),
-            Some(answering) => Self::Tls(Box::new(answering.secure(socket, timeout).await?)),
+            Some(answering) => Self::Tls(Box::new(answering.secure(socket).await?)),
         })
     }
 

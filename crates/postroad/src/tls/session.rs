@@ -1,7 +1,6 @@
 //! TLS handshakes, on either side.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use postroad_wire::ehs::{Fingerprint, fingerprint};
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -83,12 +82,11 @@ impl Asking {
         socket: TcpStream,
         host: &str,
         node: Atom,
-        timeout: Duration,
     ) -> Result<Secured, TlsHandshakeError> {
         let server_name = ServerName::try_from(host.to_owned())
             .map_err(|_| TlsHandshakeError::ServerName { host: host.to_owned() })?;
         let connecting = TlsConnector::from(self.config(node)?).connect(server_name, socket);
-        let stream = within(timeout, connecting).await?;
+        let stream = connecting.await.map_err(TlsHandshakeError::of_io)?;
         let (_, session) = stream.get_ref();
         let served = session.peer_certificates().and_then(<[_]>::first);
         let fingerprint = served.filter(|_| self.digest).map(|served| fingerprint(served));
@@ -130,15 +128,11 @@ impl Answering {
     }
 
     /// Makes an accepted stream secure.
-    pub(crate) async fn secure(
-        &self,
-        socket: TcpStream,
-        timeout: Duration,
-    ) -> Result<Secured, TlsHandshakeError> {
+    pub(crate) async fn secure(&self, socket: TcpStream) -> Result<Secured, TlsHandshakeError> {
         let key = self.identity.key();
         let fingerprint = key.cert.first().map(|served| fingerprint(served));
         let accepting = TlsAcceptor::from(self.config(key)?).accept(socket);
-        let stream = within(timeout, accepting).await?;
+        let stream = accepting.await.map_err(TlsHandshakeError::of_io)?;
         let (_, session) = stream.get_ref();
         let shown = session.peer_certificates().and_then(<[_]>::first);
         let named_by =
@@ -192,15 +186,5 @@ impl ResolvesClientCert for Shows {
 
     fn has_certs(&self) -> bool {
         self.0.is_some()
-    }
-}
-
-async fn within<T>(
-    timeout: Duration,
-    handshake: impl Future<Output = std::io::Result<T>>,
-) -> Result<T, TlsHandshakeError> {
-    match tokio::time::timeout(timeout, handshake).await {
-        Ok(outcome) => outcome.map_err(TlsHandshakeError::of_io),
-        Err(_) => Err(TlsHandshakeError::Timeout(timeout)),
     }
 }
