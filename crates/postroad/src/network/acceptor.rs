@@ -20,7 +20,7 @@ use super::log::{Log, log};
 use super::transport::Stream;
 use crate::error::StartError;
 use crate::node::NodeInner;
-use crate::tls::{Answering, TlsError, TlsOptions};
+use crate::tls::{Answering, ClientAuth, TlsError, TlsOptions};
 
 /// The port acceptors try first: Ergo's default.
 pub const DEFAULT_PORT: u16 = 11144;
@@ -127,7 +127,8 @@ impl AcceptorOptions {
     /// How to answer with TLS, if this acceptor does.
     fn answering(&self, node: &TlsOptions) -> Result<Option<Answering>, TlsError> {
         let tls = self.tls.over(node);
-        let wanted = tls.identity.is_some() || tls.required == Some(true) || self.tls.client_auth.is_some();
+        let asks = tls.client_auth.unwrap_or_default() != ClientAuth::None;
+        let wanted = tls.identity.is_some() || tls.required == Some(true) || asks;
         if self.plain || !wanted { Ok(None) } else { Answering::new(&tls).map(Some) }
     }
 

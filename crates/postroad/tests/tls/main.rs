@@ -1,7 +1,6 @@
 //! TLS between nodes: real sockets, certificates made for each test.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod authority;
 mod digest;
 mod mutual;
 mod refusals;

@@ -4,7 +4,7 @@ use postroad::Node;
 use postroad::network::{AcceptorOptions, NetworkRoute};
 use postroad::tls::{ClientAuth, TlsHandshakeError, TlsOptions, Verify};
 
-use crate::authority::{Authority, Issued, Leaf};
+use crate::support::authority::{Authority, Issued, Leaf};
 use crate::support::log::Log;
 use crate::support::{COOKIE, unique};
 use crate::{answers, dial, node, refused, tls_error, to};

@@ -9,7 +9,7 @@ use postroad::{Node, StartError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::authority::{Authority, Leaf};
+use crate::support::authority::{Authority, Leaf};
 use crate::support::log::Log;
 use crate::support::{builder, port};
 use crate::{answers, dial, node, refused, tls_error, to};

@@ -10,7 +10,7 @@ use postroad::Node;
 use postroad::tls::{CertificateFault, Identity, Source, TlsError, TlsOptions, Trust};
 use tokio::sync::watch;
 
-use crate::authority::{Authority, Issued, Leaf};
+use crate::support::authority::{Authority, Issued, Leaf};
 use crate::support::log::Log;
 use crate::{answers, dial, fault, node, refused, to};
 

@@ -7,7 +7,7 @@ use postroad::registrar::{BoxFuture, Endpoint, ResolveError, Resolver};
 use postroad::tls::{CertificateFault, ClientAuth, TlsHandshakeError, TlsOptions, Verify};
 use postroad::{Atom, Node};
 
-use crate::authority::{Authority, Leaf};
+use crate::support::authority::{Authority, Leaf};
 use crate::support::{builder, port, registrar_options};
 use crate::{answers, dial, fault, node, refused, tls_error, to};
 

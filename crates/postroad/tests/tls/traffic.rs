@@ -6,7 +6,7 @@ use postroad::network::NetworkRoute;
 use postroad::tls::TlsOptions;
 use postroad::{Message, Node, Pid};
 
-use crate::authority::Authority;
+use crate::support::authority::Authority;
 use crate::support::forwarder::Forwarder;
 use crate::support::{Inbox, next, port, probe};
 use crate::{dial, node, to};

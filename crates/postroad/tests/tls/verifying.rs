@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use postroad::network::NetworkRoute;
 use postroad::tls::{CertificateFault, TlsOptions, Verify};
 
-use crate::authority::{Authority, DAY, Issued, Leaf};
+use crate::support::authority::{Authority, DAY, Issued, Leaf};
 use crate::support::{port, unique};
 use crate::{answers, dial, fault, node, refused, to};
 
