@@ -17,6 +17,7 @@ use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
 use super::transport::Stream;
 use crate::error::StartError;
 use crate::node::NodeInner;
+use crate::registrar::Registrar;
 
 /// The port acceptors try first: Ergo's default.
 pub const DEFAULT_PORT: u16 = 11144;
@@ -50,6 +51,8 @@ pub struct AcceptorOptions {
     pub advertise_port: Option<u16>,
     /// The cookie of whoever comes in here; the node's if absent.
     pub cookie: Option<Cookie>,
+    /// The registrar that is told about this acceptor; the node's if absent.
+    pub registrar: Option<Arc<dyn Registrar>>,
 }
 
 impl Default for AcceptorOptions {
@@ -62,6 +65,7 @@ impl Default for AcceptorOptions {
             advertise_host: None,
             advertise_port: None,
             cookie: None,
+            registrar: None,
         }
     }
 }
@@ -90,6 +94,13 @@ impl AcceptorOptions {
         self.cookie = Some(cookie.into());
         self
     }
+
+    /// Tells this registrar about the acceptor, and the node's does not hear of
+    /// it. It is not asked for other nodes; routes that it hands out are dropped.
+    pub fn registrar(mut self, registrar: Arc<dyn Registrar>) -> Self {
+        self.registrar = Some(registrar);
+        self
+    }
 }
 
 /// A listening acceptor, as [`Network::acceptors`](super::Network::acceptors) shows it.
@@ -110,6 +121,7 @@ pub struct AcceptorInfo {
 pub(crate) struct Bound {
     listener: TcpListener,
     cookie: Option<Cookie>,
+    pub(super) registrar: Option<Arc<dyn Registrar>>,
     pub(crate) info: AcceptorInfo,
 }
 
@@ -132,7 +144,8 @@ pub(crate) async fn bind(node_host: &str, options: &AcceptorOptions) -> Result<B
                         advertise_port: options.advertise_port.unwrap_or(address.port()),
                         own_cookie: options.cookie.is_some(),
                     };
-                    return Ok(Bound { listener, cookie: options.cookie.clone(), info });
+                    let (cookie, registrar) = (options.cookie.clone(), options.registrar.clone());
+                    return Ok(Bound { listener, cookie, registrar, info });
                 }
                 Err(busy) => error = busy,
             }

@@ -16,7 +16,7 @@ use super::{NetworkInner, NetworkMode, NetworkOptions, handshake};
 use crate::Atom;
 use crate::error::InvalidName;
 use crate::node::NodeInner;
-use crate::registrar::{Endpoint, ResolveError, Resolver};
+use crate::registrar::{Broken, Endpoint, ResolveError, Resolver, guarded};
 
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -248,9 +248,11 @@ impl NetworkInner {
 }
 
 async fn ask(resolve: &Resolve, peer: Atom, timeout: Duration) -> Result<Vec<Endpoint>, ResolveError> {
-    tokio::time::timeout(timeout, resolve.resolver.resolve(peer))
-        .await
-        .unwrap_or(Err(ResolveError::Timeout(timeout)))
+    match guarded(timeout, || resolve.resolver.resolve(peer)).await {
+        Ok(answer) => answer,
+        Err(Broken::TimedOut) => Err(ResolveError::Timeout(timeout)),
+        Err(Broken::Panicked) => Err(ResolveError::Panicked),
+    }
 }
 
 impl From<OwnName> for ConnectError {

@@ -26,7 +26,10 @@ use tokio_util::sync::CancellationToken;
 use crate::Atom;
 use crate::error::InvalidName;
 use crate::node::NodeInner;
-use crate::registrar::{Endpoint, RegisterError, Registrar, Registration};
+use crate::registrar::{
+    Broken, Endpoint, LEAVE_PATIENCE, REGISTER_PATIENCE, RegisterError, Registered, Registrar, Registration,
+    StaticRoute, guarded,
+};
 
 use self::connection::{Agreement, Keepalive, Limits, Peer, Redial};
 use self::routes::{Entry, Matches, RoutingTable};
@@ -222,6 +225,11 @@ impl Network {
         self.inner().acceptors.read().clone()
     }
 
+    /// The node's registrar: who else is there, configuration, what changes.
+    pub fn registrar(&self) -> Option<Arc<dyn Registrar>> {
+        self.inner().registrar.clone()
+    }
+
     /// What happens to connections from now on. A receiver that lags by more
     /// than 1024 events misses the oldest.
     pub fn subscribe(&self) -> broadcast::Receiver<NetworkEvent> {
@@ -273,6 +281,8 @@ pub(crate) struct NetworkInner {
     cookie: RwLock<Cookie>,
     routes: RoutingTable<NetworkRoute>,
     registrar: Option<Arc<dyn Registrar>>,
+    /// The registrars to leave: the node's, and those of acceptors.
+    entered: Mutex<Vec<Arc<dyn Registrar>>>,
     /// Read by every send to another node, changed under `changing`.
     connections: ArcSwap<Connections>,
     changing: Mutex<()>,
@@ -295,6 +305,7 @@ impl NetworkInner {
             cookie: RwLock::new(cookie),
             routes: RoutingTable::new(),
             registrar,
+            entered: Mutex::default(),
             connections: ArcSwap::default(),
             changing: Mutex::default(),
             dialing: connect::Dialing::default(),
@@ -307,34 +318,92 @@ impl NetworkInner {
         self.cookie.read().clone()
     }
 
-    /// Registers what the acceptors listen on, and lets callers in.
+    /// Lets callers in, and registers what the acceptors listen on: with the
+    /// node's registrar, or with the acceptor's own.
     pub(crate) async fn open(&self, node: &Arc<NodeInner>, bound: Vec<Bound>) -> Result<(), RegisterError> {
-        let endpoints = bound
-            .iter()
-            .map(|bound| Endpoint {
+        let mut endpoints = Vec::new();
+        let mut apart: Vec<(Arc<dyn Registrar>, Vec<Endpoint>)> = Vec::new();
+        for bound in &bound {
+            let endpoint = Endpoint {
                 host: bound.info.advertise_host.clone().unwrap_or_default(),
                 port: bound.info.advertise_port,
                 tls: false,
                 handshake_version: Version::ehs(),
                 proto_version: Version::enp(),
-            })
-            .collect();
+            };
+            let Some(own) = &bound.registrar else {
+                endpoints.push(endpoint);
+                continue;
+            };
+            match apart.iter_mut().find(|(registrar, _)| Arc::ptr_eq(registrar, own)) {
+                Some((_, endpoints)) => endpoints.push(endpoint),
+                None => apart.push((own.clone(), vec![endpoint])),
+            }
+        }
         *self.acceptors.write() = bound.iter().map(|bound| bound.info.clone()).collect();
         for acceptor in bound {
             acceptor::run(node, acceptor);
         }
         if let Some(registrar) = &self.registrar {
-            let runtime = node.runtime.clone();
-            registrar.register(Registration { node: node.name, endpoints, runtime }).await?;
+            let registered = self.register(node, registrar, endpoints).await?;
+            self.add_handed_out(node, registered);
+        }
+        for (registrar, endpoints) in apart {
+            self.register(node, &registrar, endpoints).await?;
         }
         Ok(())
     }
 
-    /// Leaves the registrar and lets nobody in any more.
+    async fn register(
+        &self,
+        node: &NodeInner,
+        registrar: &Arc<dyn Registrar>,
+        endpoints: Vec<Endpoint>,
+    ) -> Result<Registered, RegisterError> {
+        // To be left also if registering fails half way.
+        self.entered.lock().push(registrar.clone());
+        let registration = Registration { node: node.name, endpoints, runtime: node.runtime.clone() };
+        match guarded(REGISTER_PATIENCE, || registrar.register(registration)).await {
+            Ok(outcome) => outcome,
+            Err(Broken::TimedOut) => {
+                Err(RegisterError::Timeout { registrar: registrar.describe(), limit: REGISTER_PATIENCE })
+            }
+            Err(Broken::Panicked) => Err(RegisterError::Panicked { registrar: registrar.describe() }),
+        }
+    }
+
+    /// Adds what the registrar hands out. What the node has already goes before.
+    fn add_handed_out(&self, node: &NodeInner, registered: Registered) {
+        for StaticRoute { pattern, route, weight } in registered.routes {
+            let added = route.check().map_err(AddRouteError::from);
+            match added.and_then(|()| self.routes.add(&pattern, route, weight)) {
+                Ok(warnings) => {
+                    tracing::info!(node = %node.name, pattern, weight, "route from the registrar");
+                    for warning in warnings {
+                        tracing::warn!(node = %node.name, pattern, %warning, "check this route of the registrar");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(node = %node.name, pattern, %error, "route from the registrar skipped");
+                }
+            }
+        }
+    }
+
+    /// Leaves the registrars and lets nobody in any more.
     pub(crate) async fn close_doors(&self) {
         self.doors.cancel();
-        if let Some(registrar) = &self.registrar {
-            registrar.leave().await;
+        let entered = std::mem::take(&mut *self.entered.lock());
+        let patience = tokio::time::Instant::now() + LEAVE_PATIENCE;
+        for registrar in entered {
+            let left = patience.saturating_duration_since(tokio::time::Instant::now());
+            if let Err(broken) = guarded(left, || registrar.leave()).await {
+                tracing::warn!(
+                    registrar = registrar.describe(),
+                    ?broken,
+                    "did not leave the registrar in order"
+                );
+            }
         }
     }
 
