@@ -271,8 +271,8 @@ impl Doorkeeper for Acceptor {
         tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(false)
     }
 
-    fn admit_peer(&self, peer: &Introduction) -> bool {
-        self.node.network.admits(&self.node, peer.node, peer.creation)
+    async fn admit_peer(&self, peer: &Introduction) -> bool {
+        self.node.network.admits(&self.node, peer.node, peer.creation).await
     }
 
     fn pool(&self, stream: &Stream) -> (u16, Vec<String>) {

@@ -3,12 +3,16 @@
 mod acceptor;
 mod connect;
 mod connection;
+mod event;
 mod handshake;
 mod info;
 mod plan;
+mod proxy_route;
 mod route;
 pub mod routes;
+mod routing;
 mod transport;
+mod unreachable;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +36,7 @@ use crate::registrar::{
 };
 
 use self::connection::{Agreement, Keepalive, Limits, Peer, Redial};
-use self::routes::{Entry, Matches, RoutingTable};
+use self::routes::RoutingTable;
 use self::transport::Stream;
 
 pub use self::acceptor::{AcceptorInfo, AcceptorOptions, DEFAULT_PORT};
@@ -40,14 +44,16 @@ pub(crate) use self::acceptor::{Bound, bind};
 pub use self::connect::ConnectError;
 pub use self::connection::DownReason;
 pub(crate) use self::connection::{Connection, Outgoing};
+pub use self::event::{NetworkEvent, Road};
 pub use self::handshake::HandshakeError;
-pub use self::info::PeerInfo;
+pub use self::info::{NetworkInfo, PeerInfo, ProxyRouteInfo, RecentFailure, RouteInfo};
 pub use self::plan::{
-    Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, Reason, Resolve,
-    Stage, Step,
+    Answer, Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, ProxyOrder,
+    Reason, Resolve, Stage, Step, Tunnel,
 };
+pub use self::proxy_route::{DEFAULT_MAX_HOP, InvalidProxyRoute, NetworkProxyRoute, ProxyFlags};
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
-pub use self::routes::{AddRouteError, PatternWarning, exact};
+pub use self::routes::{AddRouteError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact};
 
 /// Whether a node uses the network, and how openly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,6 +90,15 @@ pub struct NetworkOptions {
     /// What happens when all static routes to a node have failed. Default
     /// [`OnFailure::Fail`]: the registrar is not asked.
     pub on_failure: OnFailure,
+    /// Whether static proxy routes come before or after discovery. Default
+    /// [`ProxyOrder::BeforeDiscovery`].
+    pub proxy_order: ProxyOrder,
+    /// For how long senders to a node that could not be reached are told so at
+    /// once, instead of trying everything again: a node that is down would else
+    /// be dialed for each message to it. Changing routes or the cookie, and the
+    /// node's own call, end the pause; [`Network::connect`] takes no notice of
+    /// it. Zero for no pause. Default 500 ms.
+    pub retry_pause: Duration,
 }
 
 impl Default for NetworkOptions {
@@ -96,28 +111,10 @@ impl Default for NetworkOptions {
             connect_timeout: Duration::from_secs(15),
             keepalive: Some(Duration::from_secs(15)),
             on_failure: OnFailure::Fail,
+            proxy_order: ProxyOrder::BeforeDiscovery,
+            retry_pause: Duration::from_millis(500),
         }
     }
-}
-
-/// A change in who is connected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NetworkEvent {
-    /// A connection was made.
-    Connected {
-        /// The peer.
-        peer: Atom,
-        /// Whether this node dialed.
-        dialed: bool,
-    },
-    /// A connection ended: sent exactly once for each.
-    Disconnected {
-        /// The peer.
-        peer: Atom,
-        /// Why.
-        reason: DownReason,
-    },
 }
 
 /// The network of a node: a handle, cheap to clone.
@@ -133,68 +130,36 @@ impl Network {
         &self.0.network
     }
 
-    /// Adds a static route: nodes whose name contains a match of the regular
-    /// expression `pattern` are reached by `route`. Of several routes that
-    /// match, the one with the highest weight is tried first; ties in the order
-    /// they were added. The pattern is the key: see [`AddRouteError::Taken`].
-    ///
-    /// A pattern that is not anchored matches anywhere in a name; [`exact`]
-    /// makes one that matches one name only. What looks like a mistake is
-    /// accepted as it is, logged and returned.
-    ///
-    /// Live connections are not touched.
-    pub fn add_route(
-        &self,
-        pattern: &str,
-        route: NetworkRoute,
-        weight: i64,
-    ) -> Result<Vec<PatternWarning>, AddRouteError> {
-        route.check()?;
-        let warnings = self.inner().routes.add(pattern, route, weight)?;
-        for warning in &warnings {
-            tracing::warn!(node = %self.0.name, pattern, %warning, "check this route");
-        }
-        Ok(warnings)
-    }
-
-    /// Removes the route that was added with exactly this pattern. Live
-    /// connections are not touched.
-    pub fn remove_route(&self, pattern: &str) -> Result<(), routes::RemoveRouteError> {
-        self.inner().routes.remove(pattern).map(drop)
-    }
-
-    /// The static routes that match a node's name, in the order they would be
-    /// tried. Nobody is asked and nothing is dialed.
-    pub fn route(&self, name: &str) -> Result<Matches<NetworkRoute>, ConnectError> {
-        let name = crate::node::node_name(name)?;
-        let matches = self.inner().routes.lookup(name.as_str());
-        if matches.is_empty() {
-            return Err(ConnectError::NoRoute(Arc::new(NoRoute::unmatched(name))));
-        }
-        Ok(matches)
-    }
-
-    /// All static routes, in the order they were added.
-    pub fn routes(&self) -> Vec<Arc<Entry<NetworkRoute>>> {
-        self.inner().routes.list()
-    }
-
-    /// What [`connect`](Self::connect) would do to reach a node, and why.
-    /// Resolvers are asked, nothing is dialed.
-    ///
-    /// Cancel safe.
-    pub async fn explain(&self, name: &str) -> Result<Plan, ConnectError> {
-        let name = crate::node::node_name(name)?;
-        self.inner().explain(&self.0, name).await
+    fn node(&self) -> &Arc<NodeInner> {
+        &self.0
     }
 
     /// Connects with a node, if there is no connection yet. Sending does this
-    /// by itself.
+    /// by itself; unlike that, this tries again also right after it failed.
     ///
     /// Cancel safe: the attempt goes on for others.
     pub async fn connect(&self, name: &str) -> Result<PeerInfo, ConnectError> {
         let name = crate::node::node_name(name)?;
-        let connection = self.inner().connection(&self.0, name).await?;
+        let connection = self.inner().connect(&self.0, name).await?;
+        Ok(PeerInfo::of(&connection))
+    }
+
+    /// Connects with a node by this route, whatever the node's routes and
+    /// registrar say; the route is not added. If there is a connection already
+    /// that one is returned and nothing is dialed. A route with a resolver is
+    /// tried with all addresses that it gives, in their order.
+    ///
+    /// Only one dial is made to a node at a time: one that is under way is
+    /// waited for, and this route is tried if that one fails.
+    ///
+    /// # Errors
+    /// [`ConnectError::Route`] if the route cannot be used at all;
+    /// [`ConnectError::NoRoute`] says how each attempt ended.
+    ///
+    /// Cancel safe: the attempt goes on for others.
+    pub async fn connect_with(&self, name: &str, route: NetworkRoute) -> Result<PeerInfo, ConnectError> {
+        let name = crate::node::node_name(name)?;
+        let connection = self.inner().connect_with(&self.0, name, route).await?;
         Ok(PeerInfo::of(&connection))
     }
 
@@ -220,6 +185,11 @@ impl Network {
         Some(PeerInfo::of(&connection))
     }
 
+    /// Everything about the network at this moment, without secrets.
+    pub fn info(&self) -> NetworkInfo {
+        NetworkInfo::of(&self.0)
+    }
+
     /// Where this node listens.
     pub fn acceptors(&self) -> Vec<AcceptorInfo> {
         self.inner().acceptors.read().clone()
@@ -239,8 +209,17 @@ impl Network {
     /// Changes the node's cookie for connections made from now on.
     pub fn set_cookie(&self, cookie: impl Into<Cookie>) {
         *self.inner().cookie.write() = cookie.into();
+        self.inner().try_again();
     }
 }
+
+/// A handshake that ends so soon after another one with the same peer began
+/// about when that one did: a stock node takes five seconds for it at most.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// How long after a peer's end of a connection its last link may be noticed to
+/// have ended.
+const NOTICE: Duration = Duration::from_millis(500);
 
 /// How long a connection that is closed on purpose may take to hand over what
 /// was sent.
@@ -280,6 +259,7 @@ pub(crate) struct NetworkInner {
     mode: NetworkMode,
     cookie: RwLock<Cookie>,
     routes: RoutingTable<NetworkRoute>,
+    proxy_routes: RoutingTable<NetworkProxyRoute>,
     registrar: Option<Arc<dyn Registrar>>,
     /// The registrars to leave: the node's, and those of acceptors.
     entered: Mutex<Vec<Arc<dyn Registrar>>>,
@@ -304,6 +284,7 @@ impl NetworkInner {
             mode,
             cookie: RwLock::new(cookie),
             routes: RoutingTable::new(),
+            proxy_routes: RoutingTable::new(),
             registrar,
             entered: Mutex::default(),
             connections: ArcSwap::default(),
@@ -428,6 +409,16 @@ impl NetworkInner {
         self.connections.load().get(&peer).cloned()
     }
 
+    /// The connection with a node, if there is one that has not ended.
+    fn live(&self, peer: Atom) -> Option<Arc<Connection>> {
+        self.connected(peer).filter(|connection| !connection.is_down())
+    }
+
+    /// What could not be reached a moment ago is to be tried again.
+    fn try_again(&self) {
+        self.dialing.unreachable.clear();
+    }
+
     /// Calls `with` with the live connection, without keeping it.
     pub(crate) fn with_connected<T>(
         &self,
@@ -512,66 +503,92 @@ impl NetworkInner {
         let peer = new.peer.name;
         let replaced = {
             let _changing = self.changing.lock();
-            let old = self.connected(peer).filter(|old| !old.is_down());
             if node.is_stopping() {
                 new.discard();
                 return (new, false);
             }
+            let old = self.connected(peer);
             if let Some(old) = &old
-                && self.prefers(node, old, new.peer.creation, new.was_dialed())
+                && self.stays(node, old, new.peer.creation, new.was_dialed())
             {
                 return (old.clone(), false);
             }
             self.change(|connections| {
                 connections.insert(peer, new.clone());
             });
-            old
+            let replaced = old.filter(|old| {
+                let first = old.claim_end(DownReason::Replaced);
+                self.announce_end(old);
+                first
+            });
+            let (dialed, road) = (new.was_dialed(), new.road().cloned());
+            tracing::info!(node = %node.name, %peer, dialed, "connected");
+            let _ = self.events.send(NetworkEvent::Connected { peer, dialed, road });
+            replaced
         };
         if let Some(old) = replaced {
-            old.shut_down(DownReason::Replaced);
+            old.end();
         }
-        tracing::info!(node = %node.name, %peer, dialed = new.was_dialed(), "connected");
-        let _ = self.events.send(NetworkEvent::Connected { peer, dialed: new.was_dialed() });
-        self.dialing.connected();
+        self.dialing.connected(peer);
         (new, true)
     }
 
     /// Whether a connection with that peer may be made by a handshake it began.
-    fn admits(&self, node: &NodeInner, peer: Atom, creation: i64) -> bool {
+    async fn admits(&self, node: &NodeInner, peer: Atom, creation: i64) -> bool {
+        let admits = || match self.connected(peer) {
+            Some(old) if self.stays(node, &old, creation, false) => Err(old),
+            Some(old) if !old.is_down() => Ok(true),
+            // Both dial at once: the dial of the smaller name wins.
+            _ => Ok(!(self.dialing.is_knocking(peer) && node.name < peer)),
+        };
         if node.is_stopping() {
             return false;
         }
-        match self.connected(peer).filter(|old| !old.is_down()) {
-            Some(old) => !self.prefers(node, &old, creation, false),
-            // Both dial at once: the dial of the smaller name wins.
-            None => !(self.dialing.is_knocking(peer) && node.name < peer),
+        match admits() {
+            Ok(admitted) => admitted,
+            Err(old) => {
+                // The peer may have closed it, and that is just being noticed.
+                let deserted = tokio::time::timeout(NOTICE, old.deserted()).await.is_ok();
+                deserted && !node.is_stopping() && admits().is_ok_and(|admitted| admitted)
+            }
         }
     }
 
     /// Whether `old` stays although a handshake with the same peer succeeded.
     ///
-    /// A peer of another creation was restarted; one that dials although it is
-    /// connected has lost that connection. Both make a new one right. What is
-    /// left is that both nodes dialed at once: the dial of the smaller name wins.
-    fn prefers(&self, node: &NodeInner, old: &Connection, creation: i64, new_is_dialed: bool) -> bool {
-        let at_once = old.since.elapsed() < self.options.handshake_timeout;
-        if old.peer.creation != creation || !at_once || old.was_dialed() == new_is_dialed {
+    /// A younger creation is that of a peer that was restarted. One that dials
+    /// although it has long been connected, or whose links have all ended, has
+    /// lost the connection. Those make a new one right.
+    ///
+    /// What is left is two dials at once. If the peer dialed twice, as Ergo's
+    /// senders do, it uses the first. If both nodes dialed, the dial of the
+    /// smaller name wins.
+    fn stays(&self, node: &NodeInner, old: &Connection, creation: i64, new_is_dialed: bool) -> bool {
+        if old.is_down() || old.peer.creation != creation {
+            return !old.is_down() && creation < old.peer.creation;
+        }
+        if old.since.elapsed() >= AT_ONCE || old.is_deserted() {
             return false;
         }
-        old.was_dialed() == (node.name < old.peer.name)
+        old.was_dialed() == new_is_dialed || old.was_dialed() == (node.name < old.peer.name)
     }
 
     /// Forgets a connection that has ended.
-    fn forget(&self, connection: &Connection, reason: DownReason) {
+    fn forget(&self, connection: &Connection) {
         let peer = connection.peer.name;
-        {
-            let _changing = self.changing.lock();
-            if self.connected(peer).is_some_and(|known| std::ptr::eq(&*known, connection)) {
-                self.change(|connections| {
-                    connections.remove(&peer);
-                });
-            }
+        let _changing = self.changing.lock();
+        if self.connected(peer).is_some_and(|known| std::ptr::eq(&*known, connection)) {
+            self.change(|connections| {
+                connections.remove(&peer);
+            });
+            self.announce_end(connection);
         }
+    }
+
+    /// Tells that a connection has ended that was known until now; the caller
+    /// holds `changing`. So what is announced of a peer alternates.
+    fn announce_end(&self, connection: &Connection) {
+        let (peer, reason) = (connection.peer.name, connection.end_reason());
         tracing::info!(%peer, %reason, "disconnected");
         let _ = self.events.send(NetworkEvent::Disconnected { peer, reason });
     }

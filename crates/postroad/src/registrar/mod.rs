@@ -58,6 +58,15 @@ pub struct Endpoint {
     pub proto_version: Version,
 }
 
+/// A node through which another one may be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProxyEndpoint {
+    /// The node that is reached.
+    pub to: Atom,
+    /// The node to go through.
+    pub proxy: Atom,
+}
+
 /// Finds the addresses of nodes. Enough to back a static route.
 ///
 /// The node limits how long it waits; implementations still should bound
@@ -68,6 +77,15 @@ pub trait Resolver: Send + Sync + std::fmt::Debug {
     ///
     /// Cancel safe.
     fn resolve(&self, name: Atom) -> BoxFuture<'_, Result<Vec<Endpoint>, ResolveError>>;
+
+    /// Nodes through which a node can be reached, the best one first. What it
+    /// says is a hint, as with [`resolve`](Self::resolve).
+    ///
+    /// Cancel safe.
+    fn resolve_proxies(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
+        let _ = name;
+        Box::pin(async { Err(ResolveError::NotSupported) })
+    }
 
     /// Where an application is loaded or runs: running ones first, then by
     /// weight, the heaviest first. The own node is not among them.
