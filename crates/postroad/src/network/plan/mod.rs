@@ -214,7 +214,7 @@ impl Plan {
                     Err(error) => self.failed(attempt, error),
                 },
                 Step::Resolve(resolve) if resolve.is_discovery() && self.is_distrusted() => {
-                    if matches!(resolve.wanted, Wanted::Addresses { .. }) {
+                    if !resolve.asks_for_proxies() {
                         self.discovery = Discovery::Distrusted;
                     }
                 }
@@ -276,8 +276,8 @@ impl Plan {
                 }
                 return;
             }
-            Ok(_) if resolve.wants_addresses() => AttemptError::NoAddress { resolver: resolver() },
-            Ok(_) => AttemptError::NoProxy { resolver: resolver() },
+            Ok(_) if resolve.asks_for_proxies() => AttemptError::NoProxy { resolver: resolver() },
+            Ok(_) => AttemptError::NoAddress { resolver: resolver() },
             Err(error) => AttemptError::Resolve { resolver: resolver(), error },
         };
         self.fail(resolve.reason, None, None, error);

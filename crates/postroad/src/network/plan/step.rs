@@ -216,8 +216,9 @@ impl Resolve {
         matches!(self.reason, Reason::Fallback { .. })
     }
 
-    pub(super) fn wants_addresses(&self) -> bool {
-        matches!(self.wanted, Wanted::Addresses { .. })
+    /// Whether proxies are wanted, rather than addresses.
+    pub fn asks_for_proxies(&self) -> bool {
+        matches!(self.wanted, Wanted::Proxies(_))
     }
 
     /// An address it was told, under what the route says.
