@@ -210,7 +210,11 @@ impl NetworkInner {
                 let network = &dialer.network;
                 let underway = Underway { dialing: &network.dialing, peer };
                 let result = tokio::select! {
+                    biased;
                     () = dialer.stopping.cancelled() => Err(ConnectError::Stopped),
+                    // A dial that ended since the caller looked may have made the connection
+                    // already, and the peer may come by itself while an attempt leads nowhere.
+                    connection = network.arrival(peer, |connection| !connection.is_down()) => Ok(connection),
                     result = network.execute(&dialer, peer, &course) => result,
                 };
                 drop(underway);
@@ -242,10 +246,6 @@ impl NetworkInner {
     }
 
     async fn execute(&self, node: &Arc<NodeInner>, peer: Atom, course: &Course) -> Outcome {
-        // A dial that ended since the caller looked has made the connection already.
-        if let Some(connection) = self.live(peer) {
-            return Ok(connection);
-        }
         let epoch = self.dialing.unreachable.epoch();
         let mut plan = match course {
             Course::Sending | Course::Routes => self.plan(node, peer)?,
@@ -263,9 +263,10 @@ impl NetworkInner {
                 Step::Attempt(attempt) => match self.attempt(node, peer, &attempt, left()).await {
                     Ok(connection) => return Ok(connection),
                     Err(error) => {
-                        // Both nodes dial at once and the other's dial wins: it is on its way.
+                        // Both nodes dial at once and the other's dial wins: it is on its way,
+                        // and ends this when it arrives.
                         if error.is_refused_introduction() {
-                            self.await_dial_of(peer, left()).await;
+                            tokio::time::sleep(ARRIVAL.min(left())).await;
                         }
                         if let Some(connection) = self.live(peer) {
                             return Ok(connection);
@@ -280,10 +281,6 @@ impl NetworkInner {
                 }
             }
             told = self.tell(peer, &plan, told);
-            // The peer may have dialed meanwhile.
-            if let Some(connection) = self.live(peer) {
-                return Ok(connection);
-            }
         }
         self.tell(peer, &plan, told);
         let no_route = Arc::new(plan.give_up());
@@ -338,12 +335,6 @@ impl NetworkInner {
             road: Arc::new(Road { reason: attempt.reason.clone(), endpoint: endpoint.clone() }),
         };
         Ok(self.dialed(node, stream, established, redial))
-    }
-
-    /// Waits a moment for the peer's own dial to arrive.
-    async fn await_dial_of(&self, peer: Atom, left: Duration) {
-        let arrival = self.arrival(peer, |connection| !connection.is_down());
-        let _ = tokio::time::timeout(ARRIVAL.min(left), arrival).await;
     }
 
     /// Waits for a connection with that peer that is as wanted.
