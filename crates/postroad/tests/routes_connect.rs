@@ -249,18 +249,19 @@ async fn a_change_of_routes_or_cookie_ends_the_pause() {
     let (a, registrar) = patient(LONG).await;
     let network = a.network();
     let name = "gone@127.0.0.1";
-    let changes: [(&str, &dyn Fn(&Network)); 7] = [
-        ("add_route", &|network| drop(network.add_route("other", to(1), 1).unwrap())),
-        ("replace_route", &|network| network.replace_route("other", to(2), 1).unwrap()),
-        ("remove_route", &|network| network.remove_route("other").unwrap()),
-        ("add_proxy_route", &|network| {
+    type Change = fn(&Network);
+    let changes: [(&str, Change); 7] = [
+        ("add_route", |network| drop(network.add_route("other", to(1), 1).unwrap())),
+        ("replace_route", |network| network.replace_route("other", to(2), 1).unwrap()),
+        ("remove_route", |network| network.remove_route("other").unwrap()),
+        ("add_proxy_route", |network| {
             drop(network.add_proxy_route("other", NetworkProxyRoute::via("x@y"), 1).unwrap());
         }),
-        ("replace_proxy_route", &|network| {
+        ("replace_proxy_route", |network| {
             network.replace_proxy_route("other", NetworkProxyRoute::via("y@y"), 1).unwrap();
         }),
-        ("remove_proxy_route", &|network| network.remove_proxy_route("other").unwrap()),
-        ("set_cookie", &|network| network.set_cookie(COOKIE)),
+        ("remove_proxy_route", |network| network.remove_proxy_route("other").unwrap()),
+        ("set_cookie", |network| network.set_cookie(COOKIE)),
     ];
     failures(send(&a, name).await);
     for (what, change) in changes {

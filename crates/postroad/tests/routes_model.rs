@@ -426,12 +426,12 @@ impl<'a> Stage<'a> {
         for (index, direct) in self.world.directs.iter().enumerate() {
             let route = self.direct(index, direct);
             assert_eq!(route.check(), Ok(()));
-            directs.add(&pattern(direct.matches, index), route, direct.weight).unwrap();
+            directs.add(&pattern(direct.matches, index), route, direct.weight).expect("a valid pattern");
         }
         for (index, through) in self.world.throughs.iter().enumerate() {
             let route = self.through(index, through);
             assert_eq!(route.check(), Ok(()));
-            throughs.add(&pattern(through.matches, index), route, through.weight).unwrap();
+            throughs.add(&pattern(through.matches, index), route, through.weight).expect("a valid pattern");
         }
         let registrar =
             self.world.registrar.as_ref().map(|_| Arc::new(Named("registrar".into())) as Arc<dyn Resolver>);
