@@ -17,6 +17,12 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 /// How often the system asks a silent peer whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// How long the system tries to deliver what was sent. Probes are for silent
+/// roads only; without this one that breaks while we write is given up after a
+/// quarter of an hour.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNTAKEN: Duration = Duration::from_secs(45);
+
 /// A connected stream of bytes.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -33,12 +39,15 @@ impl Stream {
         })
     }
 
-    /// Takes a connected socket: without delay for small writes, and with
-    /// keepalive probes.
+    /// Takes a connected socket: without delay for small writes, with
+    /// keepalive probes, and with a limit to how long what is sent may not be
+    /// taken.
     pub(crate) fn tcp(socket: TcpStream) -> io::Result<Self> {
         socket.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-        SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
+        let options = SockRef::from(&socket);
+        options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        options.set_tcp_user_timeout(Some(UNTAKEN))?;
         Ok(Self { socket })
     }
 
