@@ -11,8 +11,9 @@ use postroad_wire::ehs::{Introduction, JoinRequest};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::{Connection, Reservation};
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
 use super::transport::Stream;
 use crate::error::StartError;
@@ -204,6 +205,7 @@ impl Acceptor {
 
     async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
         let node = self.node.clone();
+        let begun = Instant::now();
         let handshake = async {
             let mut stream = Stream::tcp(socket)?;
             let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
@@ -219,13 +221,9 @@ impl Acceptor {
         drop(place);
         match outcome {
             Ok((stream, Accepted::Connection(established))) => {
-                node.network.accepted(&node, stream, established);
+                node.network.accepted(&node, stream, established, begun.elapsed());
             }
-            Ok((stream, Accepted::Link(request, joined))) => {
-                if let Some(connection) = node.network.connected(request.node) {
-                    connection.add_link(stream, joined.tail);
-                }
-            }
+            Ok((stream, Accepted::Link(place, joined))) => place.fill(stream, joined.tail),
             Err(HandshakeError::Duplicate(peer)) => {
                 tracing::debug!(%from, %peer, "second connection refused")
             }
@@ -248,14 +246,14 @@ impl Acceptor {
 }
 
 impl Doorkeeper for Acceptor {
-    async fn admit_link(&self, request: &JoinRequest) -> bool {
+    async fn admit_link(&self, request: &JoinRequest) -> Option<Reservation> {
         let network = &self.node.network;
         let admitted = async {
             let wanted = |connection: &Connection| connection.id == request.connection_id;
             let connection = network.arrival(request.node, wanted).await;
-            connection.join_salt_is_new(&request.salt) && connection.has_room().await
+            if connection.join_salt_is_new(&request.salt) { connection.reserve().await } else { None }
         };
-        tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(false)
+        tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(None)
     }
 
     fn admit_peer(&self, peer: &Introduction) -> bool {

@@ -11,6 +11,7 @@ use postroad_wire::ehs::{
 use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::connection::Reservation;
 use super::transport::Stream;
 use crate::Atom;
 
@@ -55,13 +56,13 @@ pub(super) enum JoinError {
 /// What an accepted stream turned out to be.
 pub(super) enum Accepted {
     Connection(Established),
-    Link(JoinRequest, Joined),
+    Link(Reservation, Joined),
 }
 
 /// What the accepting side decides by.
 pub(super) trait Doorkeeper: Send + Sync {
-    /// Whether that connection takes this link; may wait for a place.
-    fn admit_link(&self, request: &JoinRequest) -> impl Future<Output = bool> + Send;
+    /// The place of this link in that connection, if it takes it; may wait for one.
+    fn admit_link(&self, request: &JoinRequest) -> impl Future<Output = Option<Reservation>> + Send;
     /// Whether a connection with this peer may be made now.
     fn admit_peer(&self, peer: &Introduction) -> bool;
     /// How many links the connection shall have, and where to dial them.
@@ -130,12 +131,12 @@ pub(super) async fn accept(
             bytes.clear();
             match outcome? {
                 Some(AcceptStep::JoinRequested(request)) => {
-                    if !doorkeeper.admit_link(&request).await {
+                    let Some(place) = doorkeeper.admit_link(&request).await else {
                         return Err(HandshakeError::JoinRefused(request.node));
-                    }
+                    };
                     let joined = machine.accept_join()?;
                     send_all(stream, machine.poll_transmit()).await?;
-                    return Ok(Accepted::Link(request, joined));
+                    return Ok(Accepted::Link(place, joined));
                 }
                 Some(AcceptStep::Introduced(peer)) => {
                     if !doorkeeper.admit_peer(&peer) {

@@ -28,7 +28,7 @@ use crate::error::InvalidName;
 use crate::node::NodeInner;
 use crate::registrar::{Endpoint, RegisterError, Registrar, Registration};
 
-use self::connection::{Agreement, Keepalive, Limits, Peer, Redial};
+use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, patience};
 use self::routes::{Entry, Matches, RoutingTable};
 use self::transport::Stream;
 
@@ -78,6 +78,10 @@ pub struct NetworkOptions {
     /// three of the peer's periods is dead. Without it only the system's own
     /// probes notice a peer that is gone without a word. Default 15 s.
     pub keepalive: Option<Duration>,
+    /// Whether large frames go out and are taken in fragments, with peers that
+    /// do the same: others that use the same link do not wait for them
+    /// (`docs/wire/ENP.md` section 15, type 202). Default true.
+    pub fragmentation: bool,
     /// What happens when all static routes to a node have failed. Default
     /// [`OnFailure::Fail`]: the registrar is not asked.
     pub on_failure: OnFailure,
@@ -92,6 +96,7 @@ impl Default for NetworkOptions {
             handshake_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(15),
             keepalive: Some(Duration::from_secs(15)),
+            fragmentation: true,
             on_failure: OnFailure::Fail,
         }
     }
@@ -374,6 +379,9 @@ impl NetworkInner {
         introduction.version = node.version.clone();
         let period = self.options.keepalive.map_or(0, |period| period.as_secs().clamp(1, 255) as u8);
         introduction.flags = NetworkFlags::ENABLE.with_keepalive(period);
+        if self.options.fragmentation {
+            introduction.flags = introduction.flags.with(NetworkFlags::FRAGMENTATION);
+        }
         introduction.max_message_size = self.options.max_message_size as u64;
         introduction.atoms = vec![(FIRST_ATOM, node.name)];
         introduction.types =
@@ -392,29 +400,29 @@ impl NetworkInner {
         redial: Redial,
     ) -> Arc<Connection> {
         let tail = established.tail.clone();
-        let connection = Connection::new(node, self.agreement(established, Some(redial)));
+        let connection = Connection::new(node, self.agreement(established, Some(redial), Duration::ZERO));
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
-            connection.add_link(stream, tail);
-            connection.fill_pool();
+            connection.start(stream, tail);
         }
         connection
     }
 
-    /// Makes a connection of a handshake that the peer began.
-    fn accepted(&self, node: &Arc<NodeInner>, stream: Stream, established: Established) {
+    /// Makes a connection of a handshake that the peer began and that took so long.
+    fn accepted(&self, node: &Arc<NodeInner>, stream: Stream, established: Established, took: Duration) {
         let tail = established.tail.clone();
-        let connection = Connection::new(node, self.agreement(established, None));
+        let patience = patience(took, self.options.handshake_timeout);
+        let connection = Connection::new(node, self.agreement(established, None, patience));
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
-            connection.add_link(stream, tail);
-            connection.fill_pool();
+            connection.start(stream, tail);
         }
     }
 
-    fn agreement(&self, established: Established, redial: Option<Redial>) -> Agreement {
+    fn agreement(&self, established: Established, redial: Option<Redial>, patience: Duration) -> Agreement {
         let (encode, decode) = established.tables(None);
         let keepalive = Keepalive::agreed(&established);
+        let flags = established.local.flags & established.peer.flags;
         let peer = &established.peer;
         let peer_max_frame = match peer.max_message_size {
             0 => usize::MAX,
@@ -433,8 +441,10 @@ impl NetworkInner {
             encode,
             decode,
             keepalive,
+            fragmentation: flags.allows(NetworkFlags::FRAGMENTATION),
             id: established.connection_id,
             redial,
+            patience,
         }
     }
 

@@ -123,6 +123,15 @@ impl NodeBuilder {
         self
     }
 
+    /// Whether large frames go out and are taken in fragments, with peers that
+    /// do the same, so that nobody else waits for them. Default true. For a
+    /// single route, leave the flag out of
+    /// [`network_flags`](crate::network::NetworkRoute::network_flags).
+    pub fn fragmentation(mut self, on: bool) -> Self {
+        self.options.fragmentation = on;
+        self
+    }
+
     /// What happens when all static routes to a node have failed, for routes
     /// that do not say. Default [`OnFailure::Fail`]: the registrar is not asked.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {

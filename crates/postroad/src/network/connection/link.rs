@@ -21,6 +21,15 @@ const READ_MAX: usize = 256 << 10;
 /// How long a reader of a new link waits at most for the older links to be read.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// How long the input of a link whose connection has ended is still read: if it
+/// were closed with unread input, the system would reset it, and the peer lose
+/// the end of what was sent.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// How long what has arrived on a link that cannot be written to any more may
+/// take to be handled.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What others know of a running link.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
@@ -60,7 +69,7 @@ pub(super) fn start(
         async move {
             let _guard = guard;
             dead.run_until_cancelled(settle_all(elders)).await;
-            let incoming = Incoming {
+            let mut incoming = Incoming {
                 connection: reader,
                 half: read,
                 asked,
@@ -74,6 +83,9 @@ pub(super) fn start(
                 loss = incoming.run(tail) => loss,
             };
             end(&dead, peer, index, &loss);
+            if incoming.connection.is_down() {
+                incoming.drain().await;
+            }
         },
         &node.runtime,
     );
@@ -91,6 +103,10 @@ pub(super) fn start(
     node.tasks.spawn_on(
         async move {
             let loss = write_all(&writer, index, write, &dead).await;
+            if let LinkLoss::Io(_) = loss {
+                // What the peer said before may not have been read yet.
+                let _ = tokio::time::timeout(LAST_WORDS, dead.cancelled()).await;
+            }
             dead.cancel();
             // The successor must not be handled while this link's frames still are.
             while read_to_the_end.changed().await.is_ok() {}
@@ -134,36 +150,51 @@ async fn write_all(
 ) -> LinkLoss {
     let slot = &connection.slots[index];
     let mut batch = Vec::new();
-    loop {
+    let loss = loop {
         batch.clear();
-        if !slot.take(&mut batch) {
+        let Some(whole) = slot.take(&mut batch) else {
             tokio::select! {
                 biased;
                 () = dead.cancelled() => break LinkLoss::Closed,
                 () = slot.filled() => continue,
             }
+        };
+        if let Err((written, loss)) = write_batch(&mut half, &batch, dead).await {
+            slot.give_back(&batch, whole, written);
+            break loss;
         }
-        let mut written = 0;
-        while written < batch.len() {
-            let outcome = tokio::select! {
-                biased;
-                () = dead.cancelled() => Ok(0),
-                outcome = half.write(&batch[written..]) => outcome,
-            };
-            match outcome {
-                Ok(0) => {
-                    slot.give_back(&batch, written);
-                    return LinkLoss::Closed;
-                }
-                Ok(n) => written += n,
-                Err(error) => {
-                    slot.give_back(&batch, written);
-                    return LinkLoss::Io(error);
-                }
-            }
+        if whole < batch.len() {
+            slot.fragments_written();
         }
         connection.counters.bytes_out.fetch_add(batch.len() as u64, Ordering::Relaxed);
+    };
+    if let LinkLoss::Closed = loss {
+        let _ = tokio::time::timeout(LINGER, half.shutdown()).await;
     }
+    loss
+}
+
+/// Hands a batch over to the system; if that cannot be done, how many bytes of
+/// it were taken.
+async fn write_batch(
+    half: &mut WriteHalf,
+    batch: &[u8],
+    dead: &CancellationToken,
+) -> Result<(), (usize, LinkLoss)> {
+    let mut written = 0;
+    while written < batch.len() {
+        let outcome = tokio::select! {
+            biased;
+            () = dead.cancelled() => Ok(0),
+            outcome = half.write(&batch[written..]) => outcome,
+        };
+        match outcome {
+            Ok(0) => return Err((written, LinkLoss::Closed)),
+            Ok(n) => written += n,
+            Err(error) => return Err((written, LinkLoss::Io(error))),
+        }
+    }
+    Ok(())
 }
 
 struct Incoming {
@@ -187,7 +218,7 @@ struct Settling {
 impl Incoming {
     /// Reads and handles frames until the link ends. `tail` is what came in
     /// behind the handshake.
-    async fn run(mut self, tail: Vec<u8>) -> LinkLoss {
+    async fn run(&mut self, tail: Vec<u8>) -> LinkLoss {
         let mut buffer = tail;
         let mut filled = buffer.len();
         let mut start = 0;
@@ -213,6 +244,13 @@ impl Incoming {
                 Err(error) => return LinkLoss::Io(error),
             }
         }
+    }
+
+    /// Reads what still comes, until the peer has closed as well.
+    async fn drain(mut self) {
+        let mut dropped = vec![0; READ_MIN];
+        let closed = async { while !matches!(self.half.read(&mut dropped).await, Ok(0) | Err(_)) {} };
+        let _ = tokio::time::timeout(LINGER, closed).await;
     }
 
     /// Handles the complete frames at the front; how many bytes they have.

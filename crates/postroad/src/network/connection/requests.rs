@@ -5,8 +5,8 @@
 //! instead of waiting for an answer until it loses patience.
 
 use postroad_edf::{ErrorValue, Opaque, Payload, Pid};
+use postroad_wire::enp;
 use postroad_wire::enp::any::{Answer, AnyMessage, LastEvents, Request, Verb, Watch, WatchTarget};
-use postroad_wire::enp::{self, Head};
 
 use super::Connection;
 use super::dispatch::Dropped;
@@ -36,10 +36,7 @@ impl Connection {
         let reference = request.reference();
         tracing::debug!(peer = %self.peer.name, %reference, why, "request refused");
         let answer = Answer { error: Some(ErrorValue::new(why)), result: nothing, reference };
-        let write = |out: &mut Vec<u8>| {
-            self.write_ordered(out, order, &Head::Any, None, |out| self.encoder(out).top(&answer))
-        };
-        self.log_unsent(self.append(link, false, write));
+        self.respond_any(order, link, &answer);
     }
 }
 
