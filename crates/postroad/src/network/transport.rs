@@ -126,3 +126,16 @@ impl AsyncWrite for WriteHalf {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_gives_up_what_it_cannot_deliver() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stream = Stream::dial("127.0.0.1", port, Duration::from_secs(10)).await.unwrap();
+        assert_eq!(SockRef::from(&stream.socket).tcp_user_timeout().unwrap(), Some(UNTAKEN));
+    }
+}

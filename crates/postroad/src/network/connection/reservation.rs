@@ -55,3 +55,73 @@ impl Drop for Reservation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use postroad_edf::{DecodeTables, EncodeTables};
+    use postroad_wire::NetworkFlags;
+    use postroad_wire::enp::any::Generation;
+
+    use super::*;
+    use crate::network::NetworkMode;
+    use crate::network::connection::{Agreement, FIRST, Limits, Peer};
+    use crate::{Atom, Node};
+
+    /// A connection with a pool of two, as the accepting side has it.
+    async fn connection(name: &str) -> (Node, Arc<Connection>) {
+        let node = Node::builder(name).network(NetworkMode::Disabled).start().await.unwrap();
+        let peer = Peer {
+            name: Atom::new("peer@reservation").unwrap(),
+            creation: 1,
+            flags: NetworkFlags::NONE,
+            generation: Generation::V320,
+            version: String::new(),
+        };
+        let agreement = Agreement {
+            peer,
+            id: String::new(),
+            limits: Limits { max_frame: 1 << 20, peer_max_frame: 1 << 20 },
+            pool_size: 2,
+            encode: EncodeTables::default(),
+            decode: DecodeTables::default(),
+            keepalive: None,
+            fragmentation: false,
+            redial: None,
+            patience: Duration::ZERO,
+        };
+        let connection = Connection::new(&node.network().0, agreement);
+        (node, connection)
+    }
+
+    #[tokio::test]
+    async fn one_place_is_given_once() {
+        let (node, connection) = connection("one@reservation").await;
+        let mut context = Context::from_waker(Waker::noop());
+        let mut first = pin!(connection.clone().reserve());
+        let mut second = pin!(connection.clone().reserve());
+        let Poll::Ready(Some(place)) = first.as_mut().poll(&mut context) else { panic!("a place is free") };
+        assert_eq!(place.index, 1, "the first one belongs to the link that the connection was made on");
+        assert!(second.as_mut().poll(&mut context).is_pending(), "and there is only one");
+        drop(place);
+        assert!(matches!(second.as_mut().poll(&mut context), Poll::Ready(Some(_))), "it was not taken");
+        node.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_kept_gives_hope() {
+        let (node, connection) = connection("hope@reservation").await;
+        let place = connection.clone().reserve().await.unwrap();
+        connection.slots[FIRST].release();
+        connection.give_up_link(FIRST);
+        connection.give_up_link(1);
+        assert!(!connection.is_down(), "a link is shaking hands");
+        drop(place);
+        assert!(connection.is_down());
+        node.stop().await;
+    }
+}

@@ -443,3 +443,48 @@ fn taken_whole(batch: &[u8], written: usize) -> usize {
     }
     taken
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn bytes(bytes: &[u8]) -> impl FnOnce(&mut Vec<u8>) -> Result<(), Infallible> {
+        move |out| {
+            out.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_leaves_no_half_frame() {
+        let slot = Slot::new(Parts::never());
+        slot.append(1, true, bytes(b"whole")).unwrap();
+        let half = |out: &mut Vec<u8>| -> Result<(), Infallible> {
+            out.extend_from_slice(b"half");
+            panic!("encode")
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| slot.append(1, true, half)));
+        assert!(outcome.is_err());
+        slot.append(1, true, bytes(b"again")).unwrap();
+        let mut batch = Vec::new();
+        slot.take(&mut batch);
+        assert_eq!(batch, b"wholeagain");
+    }
+
+    #[test]
+    fn what_is_lost_is_counted() {
+        let slot = Slot::new(Parts::of_slot(0, 1, usize::MAX));
+        let frame = |len: usize| {
+            let len_bytes = (len as u32).to_be_bytes();
+            [&[0x4e, 1], &len_bytes[..], &[0, 101], &vec![0; len - 8]].concat()
+        };
+        for len in [10, 70_000, 20] {
+            slot.append(1, true, bytes(&frame(len))).unwrap();
+        }
+        assert_eq!(slot.close(), Unsent { frames: 3, bytes: 70_030 });
+        assert_eq!(slot.close(), Unsent::default());
+    }
+}
