@@ -10,7 +10,7 @@ use postroad::{CallError, Node, Pid, SendError};
 use postroad_wire::enp::{Frame, Head};
 use support::log::Log;
 use support::scripted::{Caller, Desk, Link, frame, introduction, message_to};
-use support::{Echo, builder, next, probe};
+use support::{builder, next, probe};
 use tokio::task::yield_now;
 
 async fn link(node: &Node, caller: Caller) -> Link {
@@ -146,9 +146,10 @@ async fn a_lost_connection_ends_its_own_calls_only() {
     node.stop().await;
 }
 
-/// How many steps others are given between the last word of a handshake and
-/// the end of the node, at most.
-const ROUNDS: usize = 30;
+/// A handshake ends a step or two after its last word, and which of two things
+/// at once comes first is left to chance.
+const ROUNDS: usize = 48;
+const STEPS: usize = 4;
 
 async fn stops(node: &Node) {
     tokio::time::timeout(Duration::from_secs(10), node.stop()).await.expect("the node stops");
@@ -163,7 +164,7 @@ async fn a_node_stops_beside_a_handshake_that_just_ends() {
         caller.hello().await;
         caller.hear_introduction().await;
         caller.say().await;
-        for _ in 0..round {
+        for _ in 0..round % STEPS {
             yield_now().await;
         }
         tokio::join!(stops(&node), async {
@@ -177,7 +178,6 @@ async fn a_node_stops_beside_a_handshake_that_just_ends() {
 async fn a_node_stops_beside_its_own_handshake_that_just_ends() {
     for round in 0..ROUNDS {
         let node = builder("node").start().await.unwrap();
-        let echo = node.spawn::<Echo>(()).await.unwrap();
         let desk = Desk::open().await;
         let local = introduction("peer");
         let name = local.node;
@@ -189,7 +189,7 @@ async fn a_node_stops_beside_its_own_handshake_that_just_ends() {
         let mut callee = desk.called(local).await;
         callee.hello().await;
         callee.introduce().await;
-        for _ in 0..round {
+        for _ in 0..round % STEPS {
             yield_now().await;
         }
         tokio::join!(stops(&node), async {
@@ -198,6 +198,5 @@ async fn a_node_stops_beside_its_own_handshake_that_just_ends() {
         });
         let _ = dialing.await.unwrap();
         assert!(node.network().peers().is_empty());
-        assert!(node.mailbox_len(echo).is_none());
     }
 }

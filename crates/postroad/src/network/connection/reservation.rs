@@ -66,6 +66,8 @@ mod tests {
     use postroad_edf::{DecodeTables, EncodeTables};
     use postroad_wire::NetworkFlags;
     use postroad_wire::enp::any::Generation;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
 
     use super::*;
     use crate::network::NetworkMode;
@@ -122,6 +124,29 @@ mod tests {
         assert!(!connection.is_down(), "a link is shaking hands");
         drop(place);
         assert!(connection.is_down());
+        node.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_slot_without_hope_shares_the_next_link() {
+        let (node, connection) = connection("next@reservation").await;
+        let written = connection.slots[FIRST].append(2, true, |out| {
+            out.extend_from_slice(b"waits");
+            Ok::<_, std::convert::Infallible>(())
+        });
+        assert!(written.is_ok());
+        connection.slots[FIRST].release();
+        connection.give_up_link(FIRST);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stream = Stream::dial("127.0.0.1", port, Duration::from_secs(10)).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        connection.add_link(1, stream, Vec::new());
+        let mut heard = [0; 5];
+        let read = tokio::time::timeout(Duration::from_secs(10), peer.read_exact(&mut heard));
+        read.await.expect("it goes out").unwrap();
+        assert_eq!(&heard, b"waits");
+        connection.discard();
         node.stop().await;
     }
 }
