@@ -64,20 +64,19 @@ async fn hear(link: &mut Link) -> Heard {
 
 #[tokio::test]
 async fn between_two_nodes_unless_one_does_not_want_them() {
-    for (wanted, by_route) in [(true, true), (false, true), (true, false)] {
+    let plain = NetworkFlags::ENABLE;
+    let both = plain | NetworkFlags::FRAGMENTATION;
+    for (by_node, by_route) in [(both, both), (plain, both), (both, plain)] {
         let a = builder("a").pool_size(1).start().await.unwrap();
-        let b = builder("b").pool_size(1).fragmentation(wanted).start().await.unwrap();
-        let mut route = NetworkRoute::to("127.0.0.1", port(&b));
-        if !by_route {
-            route = route.network_flags(NetworkFlags::ENABLE);
-        }
+        let b = builder("b").pool_size(1).network_flags(by_node).start().await.unwrap();
+        let route = NetworkRoute::to("127.0.0.1", port(&b)).network_flags(by_route);
         a.network().add_route(&exact(b.name().as_str()), route, 1).unwrap();
         let echo = b.spawn::<Echo>(()).await.unwrap();
         let sent = pattern(MIB);
         let back: Vec<u8> = a.call(echo, sent.clone()).await.unwrap();
         assert!(back == sent);
         let frames = b.network().peers()[0].frames_in;
-        assert_eq!(frames > 1, wanted && by_route, "{frames} frames");
+        assert_eq!(frames > 1, by_node & by_route == both, "{frames} frames");
         a.stop().await;
         b.stop().await;
     }

@@ -5,6 +5,7 @@ mod connect;
 mod connection;
 mod handshake;
 mod info;
+mod log;
 mod plan;
 mod route;
 pub mod routes;
@@ -28,7 +29,8 @@ use crate::error::InvalidName;
 use crate::node::NodeInner;
 use crate::registrar::{Endpoint, RegisterError, Registrar, Registration};
 
-use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, patience};
+use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, Terms, patience};
+use self::log::log;
 use self::routes::{Entry, Matches, RoutingTable};
 use self::transport::Stream;
 
@@ -39,6 +41,7 @@ pub use self::connection::DownReason;
 pub(crate) use self::connection::{Connection, Outgoing};
 pub use self::handshake::HandshakeError;
 pub use self::info::PeerInfo;
+pub use self::log::CONNECTION_LOG;
 pub use self::plan::{
     Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, Reason, Resolve,
     Stage, Step,
@@ -78,14 +81,16 @@ pub struct NetworkOptions {
     /// three of the peer's periods is dead. Without it only the system's own
     /// probes notice a peer that is gone without a word. Default 15 s.
     pub keepalive: Option<Duration>,
-    /// Whether large frames go out and are taken in fragments, with peers that
-    /// do the same: others that use the same link do not wait for them
-    /// (`docs/wire/ENP.md` section 15, type 202). Default true.
-    pub fragmentation: bool,
     /// What happens when all static routes to a node have failed. Default
     /// [`OnFailure::Fail`]: the registrar is not asked.
     pub on_failure: OnFailure,
+    /// What peers may do at most. What this version does not do stays off.
+    /// Default: all of it.
+    pub flags: NetworkFlags,
 }
+
+/// What this version does for peers.
+const OFFERED: NetworkFlags = NetworkFlags::ENABLE.with(NetworkFlags::FRAGMENTATION);
 
 impl Default for NetworkOptions {
     fn default() -> Self {
@@ -96,8 +101,8 @@ impl Default for NetworkOptions {
             handshake_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(15),
             keepalive: Some(Duration::from_secs(15)),
-            fragmentation: true,
             on_failure: OnFailure::Fail,
+            flags: OFFERED,
         }
     }
 }
@@ -373,15 +378,14 @@ impl NetworkInner {
         self.connections.load().get(&peer).map(with)
     }
 
-    /// What this node says about itself in a handshake.
-    pub(crate) fn introduction(&self, node: &NodeInner) -> Arc<Introduction> {
+    /// What this node says about itself in a handshake, to a peer that may do
+    /// at most this.
+    pub(crate) fn introduction(&self, node: &NodeInner, most: Option<NetworkFlags>) -> Arc<Introduction> {
         let mut introduction = Introduction::new(node.name, node.creation);
         introduction.version = node.version.clone();
         let period = self.options.keepalive.map_or(0, |period| period.as_secs().clamp(1, 255) as u8);
-        introduction.flags = NetworkFlags::ENABLE.with_keepalive(period);
-        if self.options.fragmentation {
-            introduction.flags = introduction.flags.with(NetworkFlags::FRAGMENTATION);
-        }
+        let flags = OFFERED.with_keepalive(period).at_most(self.options.flags);
+        introduction.flags = most.map_or(flags, |most| flags.at_most(most));
         introduction.max_message_size = self.options.max_message_size as u64;
         introduction.atoms = vec![(FIRST_ATOM, node.name)];
         introduction.types =
@@ -398,9 +402,11 @@ impl NetworkInner {
         stream: Stream,
         established: Established,
         redial: Redial,
+        terms: Terms,
     ) -> Arc<Connection> {
         let tail = established.tail.clone();
-        let connection = Connection::new(node, self.agreement(established, Some(redial), Duration::ZERO));
+        let agreement = self.agreement(established, Some(redial), terms, Duration::ZERO);
+        let connection = Connection::new(node, agreement);
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
             connection.start(stream, tail);
@@ -409,18 +415,30 @@ impl NetworkInner {
     }
 
     /// Makes a connection of a handshake that the peer began and that took so long.
-    fn accepted(&self, node: &Arc<NodeInner>, stream: Stream, established: Established, took: Duration) {
+    fn accepted(
+        &self,
+        node: &Arc<NodeInner>,
+        stream: Stream,
+        established: Established,
+        terms: Terms,
+        took: Duration,
+    ) {
         let tail = established.tail.clone();
-        let patience = patience(took, self.options.handshake_timeout);
-        let connection = Connection::new(node, self.agreement(established, None, patience));
+        let connection = Connection::new(node, self.agreement(established, None, terms, took));
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
             connection.start(stream, tail);
         }
     }
 
-    fn agreement(&self, established: Established, redial: Option<Redial>, patience: Duration) -> Agreement {
-        let (encode, decode) = established.tables(None);
+    fn agreement(
+        &self,
+        established: Established,
+        redial: Option<Redial>,
+        terms: Terms,
+        took: Duration,
+    ) -> Agreement {
+        let (encode, decode) = established.tables(terms.mapping);
         let keepalive = Keepalive::agreed(&established);
         let flags = established.local.flags & established.peer.flags;
         let peer = &established.peer;
@@ -444,7 +462,9 @@ impl NetworkInner {
             fragmentation: flags.allows(NetworkFlags::FRAGMENTATION),
             id: established.connection_id,
             redial,
-            patience,
+            patience: patience(took, self.options.handshake_timeout),
+            allowed: established.local.flags,
+            log: terms.log,
         }
     }
 
@@ -471,7 +491,7 @@ impl NetworkInner {
         if let Some(old) = replaced {
             old.shut_down(DownReason::Replaced);
         }
-        tracing::info!(node = %node.name, %peer, dialed = new.was_dialed(), "connected");
+        log!(new.log, INFO, node = %node.name, %peer, dialed = new.was_dialed(), "connected");
         let _ = self.events.send(NetworkEvent::Connected { peer, dialed: new.was_dialed() });
         self.dialing.connected();
         (new, true)
@@ -513,7 +533,7 @@ impl NetworkInner {
                 });
             }
         }
-        tracing::info!(%peer, %reason, "disconnected");
+        log!(connection.log, INFO, %peer, %reason, "disconnected");
         let _ = self.events.send(NetworkEvent::Disconnected { peer, reason });
     }
 

@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use postroad_wire::enp::fragment::{Assembler, AssemblyLimits};
 use tokio::time::Instant;
 
-use super::Connection;
 use super::dispatch::Dropped;
+use super::{Connection, log};
 
 /// The frames of a connection of which not everything has come yet.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Connection {
             tokio::time::sleep_until(next.into()).await;
             let given_up = assembly.0.lock().assembler.expire(Instant::now().into_std());
             if given_up > 0 {
-                tracing::warn!(peer = %self.peer.name, frames = given_up, "frames given up whose fragments did not all come");
+                log!(self.log, WARN, peer = %self.peer.name, frames = given_up, "frames given up whose fragments did not all come");
             }
         }
     }

@@ -6,7 +6,7 @@ use postroad_edf::{DecodeError, Decoder, ErrorValue, Payload};
 use postroad_wire::enp::fragment::AssemblyError;
 use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
 
-use super::Connection;
+use super::{Connection, log};
 use crate::actor::{Answered, ExitReason, ReplyTo};
 use crate::error::{CallError, SendError};
 use crate::node::{Target, router};
@@ -49,12 +49,13 @@ impl Connection {
     /// Handles one complete frame.
     pub(super) fn handle_frame(self: &Arc<Self>, frame: &[u8]) {
         if let Err(dropped) = self.dispatch(frame, Layer::Link) {
-            tracing::warn!(peer = %self.peer.name, reason = %dropped, "frame dropped");
+            log!(self.log, WARN, peer = %self.peer.name, reason = %dropped, "frame dropped");
         }
     }
 
     fn dispatch(self: &Arc<Self>, frame: &[u8], layer: Layer) -> Result<(), Dropped> {
         let Frame { head, payload, .. } = Frame::parse(frame)?;
+        log!(self.log, TRACE, peer = %self.peer.name, bytes = frame.len(), ?head, "frame in");
         match head {
             Head::Message { from, delivery, message_id, to } => {
                 self.message(from, delivery, message_id, to, payload)
@@ -114,7 +115,7 @@ impl Connection {
             self.respond_code(addressed(to), from, [message_id, 0, 0], code);
         }
         if let Err(error) = delivered {
-            tracing::debug!(peer = %self.peer.name, ?to, %error, "message for nobody");
+            log!(self.log, DEBUG, peer = %self.peer.name, ?to, %error, "message for nobody");
         }
         Ok(())
     }
@@ -144,7 +145,7 @@ impl Connection {
             None => Err(SendError::ProcessUnknown),
         };
         if let Err(error) = delivered {
-            tracing::debug!(peer = %self.peer.name, ?to, %error, "request for nobody");
+            log!(self.log, DEBUG, peer = %self.peer.name, ?to, %error, "request for nobody");
         }
         Ok(())
     }
@@ -162,7 +163,7 @@ impl Connection {
 
     fn answered(&self, reference: [u64; 3], answer: impl FnOnce() -> Answered) {
         if !self.node().calls.answer(reference, answer) {
-            tracing::debug!(peer = %self.peer.name, "answer that nobody waits for");
+            log!(self.log, DEBUG, peer = %self.peer.name, "answer that nobody waits for");
         }
     }
 

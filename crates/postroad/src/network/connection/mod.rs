@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use postroad_edf::{DecodeTables, EncodeTables};
+use postroad_edf::{AtomMapping, DecodeTables, EncodeTables};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp;
 use postroad_wire::enp::any::Generation;
@@ -30,6 +30,7 @@ use self::assembly::Assembly;
 use self::link::Link;
 use self::parts::Parts;
 use self::slot::{Slot, Unsent};
+use super::log::{Log, log};
 use super::transport::Stream;
 use crate::Atom;
 use crate::node::NodeInner;
@@ -65,6 +66,9 @@ pub(crate) struct Connection {
     encode: EncodeTables,
     decode: DecodeTables,
     keepalive: Option<Keepalive>,
+    /// What the peer may do here.
+    allowed: NetworkFlags,
+    pub(super) log: Log,
     counters: Counters,
     /// How to get further links, if we are the side that dialed.
     redial: Option<Redial>,
@@ -144,6 +148,13 @@ impl fmt::Display for DownReason {
     }
 }
 
+/// What the route or the acceptor says of a connection, on this side of it.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) mapping: Option<AtomMapping>,
+    pub(super) log: Log,
+}
+
 /// What is needed to make a connection out of a finished handshake.
 pub(super) struct Agreement {
     pub(super) peer: Peer,
@@ -158,6 +169,9 @@ pub(super) struct Agreement {
     pub(super) redial: Option<Redial>,
     /// How long the dialing side may take to bring a link, if we are the other one.
     pub(super) patience: Duration,
+    /// What we said that the peer may do.
+    pub(super) allowed: NetworkFlags,
+    pub(super) log: Log,
 }
 
 impl Connection {
@@ -173,6 +187,8 @@ impl Connection {
             fragmentation,
             redial,
             patience,
+            allowed,
+            log,
         } = agreement;
         let parts = |index| match fragmentation {
             true => Parts::of_slot(index, pool_size, limits.peer_max_frame),
@@ -193,6 +209,8 @@ impl Connection {
             encode,
             decode,
             keepalive,
+            allowed,
+            log,
             counters: Counters::default(),
             redial,
             patience,
@@ -251,7 +269,7 @@ impl Connection {
         if self.is_down() {
             return;
         }
-        tracing::debug!(peer = %self.peer.name, link = index, %loss, "link lost");
+        log!(self.log, DEBUG, peer = %self.peer.name, link = index, %loss, "link lost");
         self.replace_link(index, since.elapsed());
     }
 
@@ -289,7 +307,7 @@ impl Connection {
         }
         let Unsent { frames, bytes } = self.close();
         if frames > 0 {
-            tracing::warn!(peer = %self.peer.name, %reason, frames, bytes, "frames lost that were not sent");
+            log!(self.log, WARN, peer = %self.peer.name, %reason, frames, bytes, "frames lost that were not sent");
         }
         self.node.network.forget(self, reason);
         self.node.calls.connection_lost(self.number);
@@ -319,7 +337,7 @@ impl Connection {
         };
         if tokio::time::timeout(patience, written).await.is_err() {
             let bytes: usize = self.slots.iter().map(Slot::waiting).sum();
-            tracing::warn!(peer = %self.peer.name, bytes, "the peer did not take everything that was sent");
+            log!(self.log, WARN, peer = %self.peer.name, bytes, "the peer did not take everything that was sent");
         }
     }
 

@@ -216,3 +216,194 @@ impl Parts {
         (self.begun, self.waiting) = (0, 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use postroad_wire::enp::fragment::{Assembler, AssemblyLimits};
+    use postroad_wire::enp::{Delivery, Frame, Head, Target};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::network::connection::slot::{Appended, Slot};
+
+    /// A message of a sender, numbered.
+    fn frame(sender: u64, number: u32, len: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        let (delivery, to) = (Delivery::default(), Target::Pid(7));
+        let head = Head::Message { from: sender, delivery, message_id: 0, to };
+        enp::write::<Infallible>(&mut out, head.order(), &head, |out| {
+            out.extend(number.to_be_bytes());
+            out.resize(out.len() + len, number as u8);
+            Ok(())
+        })
+        .unwrap();
+        out
+    }
+
+    /// Understands whatever has come whole.
+    struct Peer {
+        assembler: Assembler,
+        heard: Vec<(u64, u32)>,
+        /// The order in which fragments came: their frame's number, and whether it was the last.
+        fragments: Vec<(u32, bool)>,
+    }
+
+    impl Peer {
+        fn new() -> Self {
+            let limits = AssemblyLimits { frame: 0, open: u64::MAX };
+            Self { assembler: Assembler::new(limits), heard: Vec::new(), fragments: Vec::new() }
+        }
+
+        fn hear(&mut self, bytes: &[u8]) {
+            for bytes in enp::frames(bytes) {
+                let Frame { head, payload, order } = Frame::parse(bytes).unwrap();
+                match head {
+                    Head::Fragment { sequence, index, total } => {
+                        self.fragments.push((sequence, index + 1 == total));
+                        let now = Instant::now();
+                        if let Some(whole) =
+                            self.assembler.insert(now, sequence, index, total, payload).unwrap()
+                        {
+                            assert_eq!(enp::order_byte(&whole), order);
+                            self.hear(&whole);
+                        }
+                    }
+                    Head::Message { from, .. } => {
+                        let (number, rest) = payload.split_first_chunk().unwrap();
+                        let number = u32::from_be_bytes(*number);
+                        assert!(rest.iter().all(|byte| *byte == number as u8));
+                        self.heard.push((from, number));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    /// Writes what waits; false if nothing does.
+    fn write(slot: &Slot, peer: &mut Peer) -> bool {
+        let mut batch = Vec::new();
+        let Some(whole) = slot.take(&mut batch) else { return false };
+        peer.hear(&batch);
+        if whole < batch.len() {
+            slot.fragments_written();
+        }
+        true
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Send {
+            sender: u64,
+            len: usize,
+            late: bool,
+        },
+        Write,
+        /// The link dies when so many thousandths of a batch have gone out.
+        Cut(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let len = prop_oneof![3 => 0..200usize, 1 => 64_000..66_000usize, 2 => 70_000..300_000usize];
+        prop_oneof![
+            4 => (1..4u64, len, any::<bool>()).prop_map(|(sender, len, late)| Step::Send { sender, len, late }),
+            3 => Just(Step::Write),
+            1 => (0..=1000usize).prop_map(Step::Cut),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_frame_arrives_once_and_in_the_order_of_its_sender(
+            steps in prop::collection::vec(step(), 1..80),
+        ) {
+            let slot = Slot::new(Parts::of_slot(1, 3, 400_000));
+            let mut peer = Peer::new();
+            let mut sent = Vec::new();
+            prop_assert!(slot.link());
+            for (number, step) in (0..).zip(steps) {
+                match step {
+                    Step::Send { sender, len, late } => {
+                        let mut frame = frame(sender, number, len);
+                        let appended = if late {
+                            slot.append_late(sender, &mut frame)
+                        } else {
+                            let write = |out: &mut Vec<u8>| {
+                                out.extend_from_slice(&frame);
+                                Ok::<_, Infallible>(())
+                            };
+                            slot.append(sender, true, write).unwrap()
+                        };
+                        match appended {
+                            Appended::Done => sent.push((sender, number)),
+                            Appended::Full => {}
+                            Appended::Elsewhere(_) | Appended::Closed => prop_assert!(false, "it is open"),
+                        }
+                    }
+                    Step::Write => {
+                        write(&slot, &mut peer);
+                    }
+                    Step::Cut(at) => {
+                        let mut batch = Vec::new();
+                        if let Some(whole) = slot.take(&mut batch) {
+                            let written = batch.len() * at / 1000;
+                            peer.hear(&batch[..written]);
+                            slot.give_back(&batch, whole, written);
+                        }
+                        slot.unlink();
+                        prop_assert!(slot.link());
+                    }
+                }
+            }
+            while write(&slot, &mut peer) {}
+            prop_assert_eq!(slot.waiting(), 0);
+            for sender in 1..4 {
+                let of = |all: &[(u64, u32)]| -> Vec<u32> {
+                    all.iter().filter(|(from, _)| *from == sender).map(|(_, number)| *number).collect()
+                };
+                prop_assert_eq!(of(&peer.heard), of(&sent), "of sender {}", sender);
+            }
+        }
+    }
+
+    fn sends(slot: &Slot, sender: u64, len: usize) {
+        let mut frame = frame(sender, 0, len);
+        assert!(matches!(slot.append_late(sender, &mut frame), Appended::Done));
+    }
+
+    /// Numbers of frames in the order in which they were complete.
+    fn completed(budget: usize) -> Vec<u32> {
+        let slot = Slot::new(Parts::of_slot(1, 3, budget));
+        let mut peer = Peer::new();
+        assert!(slot.link());
+        sends(&slot, 1, 300_000);
+        sends(&slot, 2, 100_000);
+        while write(&slot, &mut peer) {}
+        peer.fragments.iter().filter(|(_, last)| *last).map(|(sequence, _)| *sequence).collect()
+    }
+
+    #[test]
+    fn large_frames_take_turns_as_far_as_the_peer_has_room() {
+        assert_eq!(completed(500_000), [4, 1]);
+        assert_eq!(completed(350_000), [1, 4]);
+    }
+
+    #[test]
+    fn frames_of_a_slot_without_link_go_out_by_another_one() {
+        let (lost, other) =
+            (Slot::new(Parts::of_slot(0, 2, 1 << 20)), Slot::new(Parts::of_slot(1, 2, 1 << 20)));
+        let mut peer = Peer::new();
+        assert!(lost.link() && other.link());
+        sends(&lost, 2, 200_000);
+        sends(&lost, 2, 10);
+        assert!(write(&lost, &mut peer));
+        lost.unlink();
+        lost.give_up();
+        assert!(lost.redirect(1, &other));
+        while write(&other, &mut peer) {}
+        assert_eq!(peer.heard.len(), 2);
+        assert_eq!((peer.fragments[0].0, peer.fragments[1].0), (0, 1), "under a number of the other slot");
+    }
+}

@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::network::NetworkMode;
-    use crate::network::connection::{Agreement, FIRST, Limits, Peer};
+    use crate::network::connection::{Agreement, FIRST, Limits, Log, Peer};
     use crate::{Atom, Node};
 
     /// A connection with a pool of two, as the accepting side has it.
@@ -95,6 +95,8 @@ mod tests {
             fragmentation: false,
             redial: None,
             patience: Duration::ZERO,
+            allowed: NetworkFlags::NONE,
+            log: Log::default(),
         };
         let connection = Connection::new(&node.network().0, agreement);
         (node, connection)

@@ -6,8 +6,8 @@ use postroad_edf::{EncodeError, Encoder, ErrorValue, Message, Payload};
 use postroad_wire::enp::any::Answer;
 use postroad_wire::enp::{self, Code, Delivery, Head};
 
-use super::Connection;
 use super::slot::Appended;
+use super::{Connection, log};
 use crate::actor::ExitReason;
 use crate::error::SendError;
 use crate::node::Target;
@@ -142,9 +142,9 @@ impl Connection {
         match outcome {
             Ok(Placed::Done) => {}
             Ok(Placed::Full) => {
-                tracing::warn!(peer = %self.peer.name, "answer dropped: the peer does not read")
+                log!(self.log, WARN, peer = %self.peer.name, "answer dropped: the peer does not read")
             }
-            Err(error) => tracing::debug!(peer = %self.peer.name, %error, "answer not sent"),
+            Err(error) => log!(self.log, DEBUG, peer = %self.peer.name, %error, "answer not sent"),
         }
     }
 
@@ -232,6 +232,7 @@ impl Connection {
             size = enp::compress::pack(&frame, compression.method, compression.level, out)
                 .map_err(|_| self.too_large(frame.len()))?;
         }
+        log!(self.log, TRACE, peer = %self.peer.name, bytes = size, ?head, "frame out");
         if size > self.limits.peer_max_frame { Err(self.too_large(size)) } else { Ok(()) }
     }
 

@@ -266,7 +266,11 @@ impl Slot {
         }
         out.buffer.splice(0..0, frames[taken..].iter().copied());
         let fragments = &fragments[..taken_whole(fragments, written.saturating_sub(whole))];
-        out.parts.written(enp::frames(fragments).count(), &mut out.buffer);
+        let any_complete = out.parts.written(enp::frames(fragments).count(), &mut out.buffer);
+        drop(guard);
+        if any_complete {
+            self.room.notify_waiters();
+        }
     }
 
     /// Which link this slot waits for, counted from 0; nothing if it waits for none.
