@@ -219,6 +219,8 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
     use std::time::Instant;
 
     use postroad_wire::enp::fragment::{Assembler, AssemblyLimits};
@@ -315,6 +317,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn every_frame_arrives_once_and_in_the_order_of_its_sender(
             steps in prop::collection::vec(step(), 1..80),
@@ -388,6 +391,21 @@ mod tests {
     fn large_frames_take_turns_as_far_as_the_peer_has_room() {
         assert_eq!(completed(500_000), [4, 1]);
         assert_eq!(completed(350_000), [1, 4]);
+    }
+
+    /// The last fragment is handed over, but the link dies before anything else is.
+    #[test]
+    fn who_waits_for_room_is_told_by_a_dying_link_too() {
+        let slot = Slot::new(Parts::of_slot(0, 1, 1 << 20));
+        assert!(slot.link());
+        sends(&slot, 1, 70_000);
+        assert!(write(&slot, &mut Peer::new()));
+        let mut room = pin!(slot.room());
+        room.as_mut().enable();
+        let mut batch = Vec::new();
+        let whole = slot.take(&mut batch).unwrap();
+        slot.give_back(&batch, whole, batch.len());
+        assert!(room.poll(&mut Context::from_waker(Waker::noop())).is_ready());
     }
 
     #[test]
