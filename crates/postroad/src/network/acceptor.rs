@@ -12,9 +12,10 @@ use postroad_wire::{Cookie, NetworkFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
-use super::connection::{Connection, Terms};
+use super::connection::{Connection, Reservation, Terms};
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
 use super::log::{Log, log};
 use super::transport::Stream;
@@ -308,6 +309,7 @@ impl Acceptor {
 
     async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
         let node = self.node.clone();
+        let begun = Instant::now();
         let handshake = async {
             let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
             let local = node.network.introduction(&node, self.flags);
@@ -321,13 +323,9 @@ impl Acceptor {
         drop(place);
         match outcome {
             Ok((stream, Accepted::Connection(established))) => {
-                node.network.accepted(&node, stream, established, self.terms.clone());
+                node.network.accepted(&node, stream, established, self.terms.clone(), begun.elapsed());
             }
-            Ok((stream, Accepted::Link(request, joined))) => {
-                if let Some(connection) = node.network.connected(request.node) {
-                    connection.add_link(stream, joined.tail);
-                }
-            }
+            Ok((stream, Accepted::Link(place, joined))) => place.fill(stream, joined.tail),
             Err(HandshakeError::Duplicate(peer)) => {
                 log!(self.terms.log, DEBUG, %from, %peer, "second connection refused")
             }
@@ -350,14 +348,14 @@ impl Acceptor {
 }
 
 impl Doorkeeper for Acceptor {
-    async fn admit_link(&self, request: &JoinRequest) -> bool {
+    async fn admit_link(&self, request: &JoinRequest) -> Option<Reservation> {
         let network = &self.node.network;
         let admitted = async {
             let wanted = |connection: &Connection| connection.id == request.connection_id;
             let connection = network.arrival(request.node, wanted).await;
-            connection.join_salt_is_new(&request.salt) && connection.has_room().await
+            if connection.join_salt_is_new(&request.salt) { connection.reserve().await } else { None }
         };
-        tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(false)
+        tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(None)
     }
 
     async fn admit_peer(&self, peer: &Introduction) -> bool {

@@ -37,7 +37,7 @@ use crate::registrar::{
 };
 use crate::tls::{TlsOptions, Trust, Watched};
 
-use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, Terms};
+use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, Terms, patience};
 use self::log::log;
 use self::routes::RoutingTable;
 use self::transport::Stream;
@@ -112,7 +112,7 @@ pub struct NetworkOptions {
 }
 
 /// What this version does for peers.
-const OFFERED: NetworkFlags = NetworkFlags::ENABLE;
+const OFFERED: NetworkFlags = NetworkFlags::ENABLE.with(NetworkFlags::FRAGMENTATION);
 
 impl Default for NetworkOptions {
     fn default() -> Self {
@@ -482,29 +482,42 @@ impl NetworkInner {
         terms: Terms,
     ) -> Arc<Connection> {
         let tail = established.tail.clone();
-        let connection = Connection::new(node, self.agreement(established, Some(redial), terms));
+        let agreement = self.agreement(established, Some(redial), terms, Duration::ZERO);
+        let connection = Connection::new(node, agreement);
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
-            connection.add_link(stream, tail);
-            connection.fill_pool();
+            connection.start(stream, tail);
         }
         connection
     }
 
-    /// Makes a connection of a handshake that the peer began.
-    fn accepted(&self, node: &Arc<NodeInner>, stream: Stream, established: Established, terms: Terms) {
+    /// Makes a connection of a handshake that the peer began and that took so long.
+    fn accepted(
+        &self,
+        node: &Arc<NodeInner>,
+        stream: Stream,
+        established: Established,
+        terms: Terms,
+        took: Duration,
+    ) {
         let tail = established.tail.clone();
-        let connection = Connection::new(node, self.agreement(established, None, terms));
+        let connection = Connection::new(node, self.agreement(established, None, terms, took));
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
-            connection.add_link(stream, tail);
-            connection.fill_pool();
+            connection.start(stream, tail);
         }
     }
 
-    fn agreement(&self, established: Established, redial: Option<Redial>, terms: Terms) -> Agreement {
+    fn agreement(
+        &self,
+        established: Established,
+        redial: Option<Redial>,
+        terms: Terms,
+        took: Duration,
+    ) -> Agreement {
         let (encode, decode) = established.tables(terms.mapping);
         let keepalive = Keepalive::agreed(&established);
+        let flags = established.local.flags & established.peer.flags;
         let peer = &established.peer;
         let peer_max_frame = match peer.max_message_size {
             0 => usize::MAX,
@@ -523,8 +536,10 @@ impl NetworkInner {
             encode,
             decode,
             keepalive,
+            fragmentation: flags.allows(NetworkFlags::FRAGMENTATION),
             id: established.connection_id,
             redial,
+            patience: patience(took, self.options.handshake_timeout),
             allowed: established.local.flags,
             log: terms.log,
         }
