@@ -162,6 +162,12 @@ impl Slot {
         (out.road == Road::Awaited).then_some(out.links)
     }
 
+    /// Whether it had a link that it has no more.
+    pub(super) fn has_lost_a_link(&self) -> bool {
+        let out = self.out.lock();
+        out.links > u64::from(out.road == Road::Linked)
+    }
+
     /// Whether a link may take this slot; it has it then.
     pub(super) fn link(&self) -> bool {
         let mut out = self.out.lock();
