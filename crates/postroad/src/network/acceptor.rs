@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use super::connection::{Connection, Reservation, Terms};
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
 use super::log::{Log, log};
 use super::transport::Stream;
+use crate::Atom;
 use crate::error::StartError;
 use crate::node::NodeInner;
 use crate::registrar::Registrar;
@@ -310,11 +311,12 @@ impl Acceptor {
     async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
         let node = self.node.clone();
         let begun = Instant::now();
+        let visit = Visit { acceptor: &self, admitted: OnceLock::new() };
         let handshake = async {
             let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
             let local = node.network.introduction(&node, self.flags);
             let timeout = node.network.options.handshake_timeout;
-            handshake::accept(socket, self.tls.as_ref(), local, cookie, timeout, &*self).await
+            handshake::accept(socket, self.tls.as_ref(), local, cookie, timeout, &visit).await
         };
         let outcome = tokio::select! {
             () = node.network.doors.cancelled() => return,
@@ -323,7 +325,8 @@ impl Acceptor {
         drop(place);
         match outcome {
             Ok((stream, Accepted::Connection(established))) => {
-                node.network.accepted(&node, stream, established, self.terms.clone(), begun.elapsed());
+                let took = begun.elapsed();
+                node.network.accepted(&node, stream, established, self.terms.clone(), took).await;
             }
             Ok((stream, Accepted::Link(place, joined))) => place.fill(stream, joined.tail),
             Err(HandshakeError::Duplicate(peer)) => {
@@ -347,9 +350,24 @@ impl Acceptor {
     }
 }
 
-impl Doorkeeper for Acceptor {
+/// A stream that was accepted, until it is known what it is.
+struct Visit<'a> {
+    acceptor: &'a Acceptor,
+    /// The peer, once it was let in to make a connection.
+    admitted: OnceLock<Atom>,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if let Some(peer) = self.admitted.get() {
+            self.acceptor.node.network.has_met(*peer);
+        }
+    }
+}
+
+impl Doorkeeper for Visit<'_> {
     async fn admit_link(&self, request: &JoinRequest) -> Option<Reservation> {
-        let network = &self.node.network;
+        let network = &self.acceptor.node.network;
         let admitted = async {
             let wanted = |connection: &Connection| connection.id == request.connection_id;
             let connection = network.arrival(request.node, wanted).await;
@@ -359,16 +377,19 @@ impl Doorkeeper for Acceptor {
     }
 
     async fn admit_peer(&self, peer: &Introduction) -> bool {
-        self.node.network.admits(&self.node, peer.node, peer.creation).await
+        let node = &self.acceptor.node;
+        let admitted = node.network.admits(node, peer.node, peer.creation).await;
+        admitted && self.admitted.set(peer.node).is_ok()
     }
 
     fn pool(&self, stream: &Stream) -> (u16, Vec<String>) {
-        let address = match (&self.info.advertise_host, stream.local_addr()) {
-            (Some(host), _) => format!("{host}:{}", self.info.advertise_port),
+        let info = &self.acceptor.info;
+        let address = match (&info.advertise_host, stream.local_addr()) {
+            (Some(host), _) => format!("{host}:{}", info.advertise_port),
             (None, Ok(address)) => address.to_string(),
-            (None, Err(_)) => self.info.address.to_string(),
+            (None, Err(_)) => info.address.to_string(),
         };
-        (self.node.network.options.pool_size, vec![address])
+        (self.acceptor.node.network.options.pool_size, vec![address])
     }
 }
 

@@ -261,26 +261,24 @@ impl Connection {
         self.links.lock().iter().flatten().count()
     }
 
-    /// Whether it has no link any more, at this moment.
-    pub(super) fn is_deserted(&self) -> bool {
-        let links = self.links.lock();
-        let had_one = || self.slots.iter().any(|slot| slot.awaits().is_some_and(|links| links > 0));
-        links.iter().all(Option::is_none) && had_one()
+    /// Whether a link of it has ended, be it replaced or not.
+    pub(super) fn has_lost_a_link(&self) -> bool {
+        self.slots.iter().any(Slot::has_lost_a_link)
     }
 
-    /// Waits until it has no link any more, or has ended.
-    pub(super) async fn deserted(&self) {
-        let deserted = async {
+    /// Waits until a link of it has ended, or the connection has.
+    pub(super) async fn forsaken(&self) {
+        let forsaken = async {
             loop {
                 let mut vacated = std::pin::pin!(self.vacated.notified());
                 vacated.as_mut().enable();
-                if self.is_deserted() {
+                if self.has_lost_a_link() {
                     return;
                 }
                 vacated.await;
             }
         };
-        self.ended.run_until_cancelled(deserted).await;
+        self.ended.run_until_cancelled(forsaken).await;
     }
 
     /// A link has ended: waits for its successor, or does without.

@@ -293,6 +293,12 @@ impl Slot {
         self.out.lock().reserved = false;
     }
 
+    /// Whether it had a link that it has no more.
+    pub(super) fn has_lost_a_link(&self) -> bool {
+        let out = self.out.lock();
+        out.links > u64::from(out.road == Road::Linked)
+    }
+
     /// Whether a link may take this slot; it has it then.
     pub(super) fn link(&self) -> bool {
         let mut out = self.out.lock();
