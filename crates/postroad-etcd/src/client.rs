@@ -25,9 +25,10 @@ use crate::{EtcdError, EtcdOptions, EtcdTls};
 /// what a watch tells.
 const MAX_ANSWER: usize = 8 << 20;
 
-/// How many keys a page has, and how many are read in all.
+/// How many keys a page has, and how many are read in all, and how many bytes.
 const PAGE: i64 = 500;
 const MAX_KEYS: usize = 400_000;
+const MAX_BYTES: usize = 256 << 20;
 
 /// How often a connection that is idle is probed, and how long that may take.
 /// etcd refuses clients that probe more often than every five seconds.
@@ -113,21 +114,29 @@ impl Client {
     /// All keys below these prefixes as they are at one moment, and which
     /// revision that is.
     pub(crate) async fn read(&self, prefixes: &[&str]) -> Result<(Vec<KeyValue>, i64), EtcdError> {
-        let mut all = Vec::new();
-        let mut revision = 0;
+        let (mut all, mut bytes, mut revision) = (Vec::new(), 0, 0);
         for prefix in prefixes {
-            let mut key = prefix.as_bytes().to_vec();
+            let (mut key, mut limit) = (prefix.as_bytes().to_vec(), PAGE);
             loop {
-                let range = api::RangeRequest { key, range_end: end_of(prefix), limit: PAGE, revision };
-                let page: api::RangeResponse = self.ask(api::RANGE, &range).await?;
+                let range =
+                    api::RangeRequest { key: key.clone(), range_end: end_of(prefix), limit, revision };
+                let page: api::RangeResponse = match self.ask(api::RANGE, &range).await {
+                    // Long values: fewer of them at once.
+                    Err(error) if error.is_too_long() && limit > 1 => {
+                        limit /= 2;
+                        continue;
+                    }
+                    page => page?,
+                };
                 if revision == 0 {
                     revision = page.header.unwrap_or_default().revision;
                 }
                 // The next page begins behind the last key of this one.
                 let last = page.kvs.last().map(|kv| [kv.key.as_slice(), &[0]].concat());
+                bytes += page.kvs.iter().map(|kv| kv.key.len() + kv.value.len()).sum::<usize>();
                 all.extend(page.kvs);
-                if all.len() > MAX_KEYS {
-                    return Err(EtcdError::TooMany { prefix: (*prefix).to_owned(), limit: MAX_KEYS });
+                if all.len() > MAX_KEYS || bytes > MAX_BYTES {
+                    return Err(EtcdError::TooMuch { keys: MAX_KEYS, mebibytes: MAX_BYTES >> 20 });
                 }
                 match last {
                     Some(next) if page.more => key = next,
@@ -368,6 +377,9 @@ fn refused(status: &Status) -> EtcdError {
     let denied = ["authentication failed", "user name is empty", "invalid auth token", "permission denied"];
     if denied.iter().any(|text| message.contains(text)) {
         return EtcdError::Denied { message };
+    }
+    if message.contains("has been compacted") {
+        return EtcdError::Compacted;
     }
     EtcdError::Refused { code: status.code(), message }
 }

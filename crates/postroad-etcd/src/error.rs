@@ -64,13 +64,16 @@ pub enum EtcdError {
         key: String,
     },
     /// The cluster holds more than is read.
-    #[error("more than {limit} keys below {prefix}: clean up, or use another cluster name")]
-    TooMany {
-        /// Where.
-        prefix: String,
-        /// How many are read.
-        limit: usize,
+    #[error("more than {keys} keys or {mebibytes} MiB in etcd: clean up, or use another cluster name")]
+    TooMuch {
+        /// How many keys are read.
+        keys: usize,
+        /// How much they and their values may be in all.
+        mebibytes: usize,
     },
+    /// The past that was asked for is not there any more.
+    #[error("etcd has compacted what was asked for")]
+    Compacted,
     /// Others changed the node's keys again and again while it registered.
     #[error("the keys of this node change all the time; do two nodes have one name?")]
     Contended,
@@ -87,6 +90,13 @@ impl fmt::Display for Tried {
             write!(f, "{separator}{endpoint}: {failure}")?;
         }
         Ok(())
+    }
+}
+
+impl EtcdError {
+    /// Whether the answer was longer than one that is taken.
+    pub(crate) fn is_too_long(&self) -> bool {
+        matches!(self, Self::Refused { message, .. } if message.contains("message length too large"))
     }
 }
 

@@ -158,14 +158,14 @@ impl Registrar for EtcdRegistrar {
                 let name = route.node.as_str().to_owned();
                 return Err(RegistrarError::Name { name, why: "it is not the node that has registered" });
             }
-            Ok(session.publish(route).await?)
+            self.0.in_time(session.publish(route)).await
         })
     }
 
     fn unregister_application(&self, name: Atom) -> BoxFuture<'_, Result<(), RegistrarError>> {
         Box::pin(async move {
             let session = self.0.session().map_err(|Ended| RegistrarError::Terminated)?;
-            if session.withdraw(name).await? { Ok(()) } else { Err(RegistrarError::Unknown) }
+            if self.0.in_time(session.withdraw(name)).await? { Ok(()) } else { Err(RegistrarError::Unknown) }
         })
     }
 
@@ -270,6 +270,18 @@ struct Ended;
 impl Inner {
     fn client(&self) -> Arc<Client> {
         self.client.get_or_init(|| Arc::new(Client::new(&self.endpoints, &self.options))).clone()
+    }
+
+    /// What waits for others as well has the time of one request.
+    async fn in_time<T>(
+        &self,
+        request: impl Future<Output = Result<T, EtcdError>>,
+    ) -> Result<T, RegistrarError> {
+        let limit = self.options.request_timeout;
+        match tokio::time::timeout(limit, request).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(RegistrarError::Timeout(limit)),
+        }
     }
 
     fn session(&self) -> Result<&Session, Ended> {

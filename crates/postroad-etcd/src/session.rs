@@ -10,7 +10,7 @@
 //! already: so others see neither end nor beginning of a node that only lost
 //! its connection with etcd.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,6 +35,10 @@ const OPERATIONS: usize = 100;
 /// How often entering begins again because somebody changed the node's keys.
 const ROUNDS: usize = 5;
 
+/// How many leases are remembered. A new one is only asked for when the former
+/// one has ended, so that those before it are long gone.
+const MAX_LEASES: usize = 8;
+
 /// Pauses between attempts to enter again, each up to twice as long by chance.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -57,8 +61,10 @@ pub(crate) struct Session {
     pub(crate) connected: AtomicBool,
     routes: Vec<u8>,
     lease_ttl: Duration,
-    /// What this node publishes. Locked while etcd is brought in line with it.
-    applications: tokio::sync::Mutex<BTreeMap<Atom, ApplicationRoute>>,
+    /// What this node publishes.
+    applications: Mutex<BTreeMap<Atom, ApplicationRoute>>,
+    /// Locked while etcd is brought in line with that.
+    publishing: tokio::sync::Mutex<()>,
     leases: Mutex<Leases>,
     events: broadcast::Sender<RegistrarEvent>,
 }
@@ -66,8 +72,8 @@ pub(crate) struct Session {
 #[derive(Default)]
 struct Leases {
     current: Option<i64>,
-    /// All that may still exist, the current one included.
-    granted: HashSet<i64>,
+    /// Those that may still exist, the current one last.
+    granted: Vec<i64>,
 }
 
 /// Why a node is not in the cluster.
@@ -102,7 +108,8 @@ impl Session {
             connected: AtomicBool::new(false),
             routes,
             lease_ttl,
-            applications: tokio::sync::Mutex::default(),
+            applications: Mutex::default(),
+            publishing: tokio::sync::Mutex::default(),
             leases: Mutex::default(),
             events,
         }
@@ -143,7 +150,7 @@ impl Session {
                     Err(EnterError::Taken { .. }) => EtcdError::Taken { key: self.keys.own_node() },
                 };
                 if !std::mem::replace(&mut is_lost, true) {
-                    tracing::warn!(node = %self.node, %error, end, "lost etcd; trying again, known addresses stay");
+                    tracing::warn!(node = %self.node, %error, end, "not registered with etcd any more; trying again, what is known stays");
                     self.connected.store(false, Ordering::Release);
                     let _ =
                         self.events.send(RegistrarEvent::Disconnected { reason: error.to_string().into() });
@@ -160,7 +167,7 @@ impl Session {
 
     /// Gives up all leases, and with them all keys of this node.
     pub(crate) async fn revoke_all(&self) -> Result<(), EtcdError> {
-        let granted: Vec<i64> = self.leases.lock().granted.drain().collect();
+        let granted = std::mem::take(&mut self.leases.lock().granted);
         for lease in granted {
             self.client.revoke(lease).await?;
         }
@@ -169,21 +176,25 @@ impl Session {
 
     /// Publishes an application, now and with every lease to come.
     pub(crate) async fn publish(&self, route: ApplicationRoute) -> Result<(), EtcdError> {
-        let mut applications = self.applications.lock().await;
-        let key = self.keys.own_application(route.name.as_str());
-        let value = value::encode_application(&route);
-        applications.insert(route.name, route);
+        let name = route.name;
+        self.applications.lock().insert(name, route);
+        let _publishing = self.publishing.lock().await;
+        // Somebody may have been faster with something newer.
+        let Some(route) = self.applications.lock().get(&name).cloned() else { return Ok(()) };
+        let key = self.keys.own_application(name.as_str());
         let lease = self.leases.lock().current;
-        self.client.put(key, value, lease.unwrap_or_default()).await
+        self.client.put(key, value::encode_application(&route), lease.unwrap_or_default()).await
     }
 
     /// Withdraws an application; false if there is none.
     pub(crate) async fn withdraw(&self, name: Atom) -> Result<bool, EtcdError> {
-        let mut applications = self.applications.lock().await;
-        if applications.remove(&name).is_none() {
+        if self.applications.lock().remove(&name).is_none() {
             return Ok(false);
         }
-        self.client.delete(self.keys.own_application(name.as_str())).await?;
+        let _publishing = self.publishing.lock().await;
+        if !self.applications.lock().contains_key(&name) {
+            self.client.delete(self.keys.own_application(name.as_str())).await?;
+        }
         Ok(true)
     }
 
@@ -193,13 +204,16 @@ impl Session {
     }
 
     async fn enter(&self) -> Result<(Vec<KeyValue>, i64), EnterError> {
-        let applications = self.applications.lock().await;
+        let _publishing = self.publishing.lock().await;
         for _ in 0..ROUNDS {
             let lease = self.living_lease().await?;
-            let (all, revision) =
-                self.client.read(&[&self.keys.cluster_prefix, &self.keys.config_prefix]).await?;
+            let read = self.client.read(&[&self.keys.cluster_prefix, &self.keys.config_prefix]).await;
+            let (all, revision) = match read {
+                Err(EtcdError::Compacted) => continue,
+                read => read?,
+            };
             let compare = self.claim(&all)?;
-            if !self.bring_in_line(&all, &applications, lease, compare).await? {
+            if !self.bring_in_line(&all, lease, compare).await? {
                 continue;
             }
             self.drop_old_leases().await;
@@ -222,7 +236,9 @@ impl Session {
         let lease = self.client.grant(self.lease_ttl).await?;
         let mut leases = self.leases.lock();
         leases.current = Some(lease);
-        leases.granted.insert(lease);
+        leases.granted.push(lease);
+        let excess = leases.granted.len().saturating_sub(MAX_LEASES);
+        leases.granted.drain(..excess);
         Ok(lease)
     }
 
@@ -241,14 +257,13 @@ impl Session {
     async fn bring_in_line(
         &self,
         all: &[KeyValue],
-        applications: &BTreeMap<Atom, ApplicationRoute>,
         lease: i64,
         mut compare: Compare,
     ) -> Result<bool, EtcdError> {
         let node_key = self.keys.own_node();
         let mut wanted = vec![(node_key.clone(), self.routes.clone())];
         wanted.extend(
-            applications.values().map(|route| {
+            self.applications.lock().values().map(|route| {
                 (self.keys.own_application(route.name.as_str()), value::encode_application(route))
             }),
         );
@@ -289,7 +304,7 @@ impl Session {
         for lease in old {
             match self.client.revoke(lease).await {
                 Ok(()) => {
-                    self.leases.lock().granted.remove(&lease);
+                    self.leases.lock().granted.retain(|granted| *granted != lease);
                 }
                 Err(error) => tracing::debug!(node = %self.node, %error, "a former lease was not revoked"),
             }

@@ -22,13 +22,14 @@ use support::{COOKIE, registrar_options, unique};
 async fn start(name: &str, options: &EmbeddedOptions) -> (Node, Embedded) {
     let embedded = Embedded::new(options.clone());
     let builder = Node::builder(name).cookie(COOKIE).registrar(Arc::new(embedded.clone()));
-    let node = builder.acceptor(AcceptorOptions::bind("127.0.0.1", 0)).start().await.unwrap();
+    let node =
+        builder.acceptor(AcceptorOptions::bind("127.0.0.1", 0)).start().await.expect("the node starts");
     (node, embedded)
 }
 
 fn encode(packet: &Packet) -> Vec<u8> {
     let mut bytes = Vec::new();
-    packet.encode(&mut bytes).unwrap();
+    packet.encode(&mut bytes).expect("it is short");
     bytes
 }
 
@@ -43,8 +44,8 @@ fn resolve(name: &str) -> Vec<u8> {
 /// Sends bytes to the server; gives back the link and what came until it was
 /// quiet, or the link's end.
 fn send(port: u16, bytes: &[u8]) -> (TcpStream, Option<Packet>) {
-    let mut link = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    link.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut link = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the server listens");
+    link.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
     // The server may close before everything is written.
     let _ = link.write_all(bytes);
     let mut reply = [0; 256];

@@ -1,5 +1,6 @@
 //! A real etcd for one test.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -101,22 +102,38 @@ impl Etcd {
     }
 
     pub(crate) fn try_ctl(&self, arguments: &[&str]) -> Result<String, String> {
-        let running = self.members.iter().filter(|member| member.running.is_some());
-        let endpoints: Vec<_> =
-            running.map(|member| format!("{}://127.0.0.1:{}", self.scheme, member.client)).collect();
-        let output = Command::new("etcdctl")
-            .env("ETCDCTL_API", "3")
-            .args(["--endpoints", &endpoints.join(",")])
-            .args(&self.client_flags)
-            .args(arguments)
-            .output()
-            .expect("etcdctl; install etcd-client");
+        let output = self.command(arguments).output().expect("etcdctl; install etcd-client");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_owned();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
+    fn command(&self, arguments: &[&str]) -> Command {
+        let running = self.members.iter().filter(|member| member.running.is_some());
+        let endpoints: Vec<_> =
+            running.map(|member| format!("{}://127.0.0.1:{}", self.scheme, member.client)).collect();
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").args(["--endpoints", &endpoints.join(",")]);
+        command.args(&self.client_flags).args(arguments);
+        command
+    }
+
     pub(crate) fn put(&self, key: &str, value: &str) {
         self.ctl(&["put", "--", key, value]);
+    }
+
+    /// Puts a value that is too long for a command line.
+    pub(crate) fn put_long(&self, key: &str, value: &[u8]) {
+        let mut put = self.command(&["put", "--", key]).stdin(Stdio::piped()).spawn().unwrap();
+        put.stdin.take().unwrap().write_all(value).unwrap();
+        assert!(put.wait().unwrap().success());
+    }
+
+    /// Does all that, at once: a command in each line.
+    pub(crate) fn transact(&self, commands: &str) {
+        let mut txn = self.command(&["txn"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        // No conditions, the commands, and none for the other case.
+        write!(txn.stdin.take().unwrap(), "\n{commands}\n\n").unwrap();
+        assert!(txn.wait().unwrap().success());
     }
 
     /// A value; nothing if the key is not there.

@@ -158,3 +158,22 @@ async fn static_routes_are_handed_out() {
     let c = Member::start(&unique("c"), etcd.options()).await;
     c.node.network().connect(b.name().as_str()).await.unwrap();
 }
+
+/// 12 MiB of values and 1500 nodes: more than one answer takes.
+#[tokio::test]
+async fn large_clusters_and_long_values_come_in_pages() {
+    let etcd = Etcd::start();
+    for number in 0..12 {
+        etcd.put_long(&format!("services/ergo/config/global/long{number}"), &vec![b'x'; 1 << 20]);
+    }
+    let put = |number: usize| format!("put {NODES}node{number}@h {ONE_ROUTE}\n");
+    for start in (0..1500).step_by(100) {
+        let puts: String = (start..start + 100).map(put).collect();
+        etcd.transact(&puts);
+    }
+    etcd.put("services/ergo/config/global/short", "x");
+    let a = Member::start(&unique("a"), etcd.options()).await;
+    assert_eq!(a.nodes().await.len(), 1500);
+    assert!(a.registrar.config_item("short").await.is_ok());
+    assert!(matches!(a.registrar.config_item("long1").await, Err(RegistrarError::Unknown)), "too long");
+}
