@@ -123,7 +123,8 @@ impl Etcd {
 
     /// Puts a value that is too long for a command line.
     pub(crate) fn put_long(&self, key: &str, value: &[u8]) {
-        let mut put = self.command(&["put", "--", key]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut put = self.command(&["put", "--", key]);
+        let mut put = put.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         put.stdin.take().unwrap().write_all(value).unwrap();
         assert!(put.wait().unwrap().success());
     }
