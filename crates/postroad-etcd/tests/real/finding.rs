@@ -85,7 +85,9 @@ async fn a_name_that_is_taken_is_refused_and_its_owner_is_not_disturbed() {
     let mut watcher = Member::start(&unique("watcher"), etcd.options()).await;
     let first = Member::start(&unique("a"), etcd.options().lease_ttl(ttl)).await;
     watcher.event(&RegistrarEvent::NodeJoined { node: first.name() }).await;
+    let began = Instant::now();
     let second = Member::try_start(first.name().as_str(), etcd.options()).await.err().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(20), "its owner is seen to live: {:?}", began.elapsed());
     assert!(matches!(second, StartError::Register(RegisterError::Taken { node }) if node == first.name()));
     assert_eq!(etcd.leases().len(), 2, "the second one leaves nothing behind");
     watcher.node.network().connect(first.name().as_str()).await.unwrap();
