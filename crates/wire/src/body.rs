@@ -81,9 +81,14 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// Begins at the front.
+    pub(crate) fn new(body: &'a [u8]) -> Self {
+        Self { rest: body }
+    }
+
     /// Begins with the name of the registered type that the body consists of.
     pub(crate) fn of_registered(body: &'a [u8]) -> Result<(&'a [u8], Self), BodyError> {
-        let mut fields = Self { rest: body };
+        let mut fields = Self::new(body);
         fields.tag(REGISTERED)?;
         let len = fields.u16()?;
         if len > MAX_TYPE_NAME {
@@ -91,6 +96,11 @@ impl<'a> Fields<'a> {
         }
         let name = fields.take(usize::from(len))?;
         Ok((name, fields))
+    }
+
+    /// What has not been read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     /// Nothing may follow.
@@ -130,6 +140,10 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn u64(&mut self) -> Result<u64, BodyError> {
         self.array().map(u64::from_be_bytes)
+    }
+
+    pub(crate) fn i32(&mut self) -> Result<i32, BodyError> {
+        self.array().map(i32::from_be_bytes)
     }
 
     pub(crate) fn i64(&mut self) -> Result<i64, BodyError> {
@@ -205,9 +219,14 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    /// Begins at the end of `out`.
+    pub(crate) fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
     /// Begins with the name of the registered type that the body consists of.
     pub(crate) fn of_registered(out: &'a mut Vec<u8>, name: &str) -> Self {
-        let mut writer = Self { out };
+        let mut writer = Self::new(out);
         writer.u8(REGISTERED);
         writer.text(name);
         writer
@@ -230,6 +249,10 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn u64(&mut self, value: u64) {
+        self.bytes(&value.to_be_bytes());
+    }
+
+    pub(crate) fn i32(&mut self, value: i32) {
         self.bytes(&value.to_be_bytes());
     }
 

@@ -6,6 +6,7 @@
 //! | [`ehs`] | the handshake on a fresh link | `docs/wire/EHS.md` |
 //! | [`enp`] | the frames that follow it | `docs/wire/ENP.md` |
 //! | [`esrd`] | the packets of the embedded registrar | `docs/wire/ESRD.md` |
+//! | [`stored`] | what registrars with a store keep there | `docs/discovery.md` |
 //!
 //! Whatever a peer sends ends in a value or in a named error: it never panics,
 //! and it never costs more memory than the peer has sent or a stated limit
@@ -17,6 +18,7 @@ pub mod enp;
 pub mod esrd;
 pub mod flags;
 pub mod secret;
+pub mod stored;
 mod version;
 
 pub use body::BodyError;

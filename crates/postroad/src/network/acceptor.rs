@@ -227,10 +227,10 @@ pub(crate) async fn bind(
                     return Ok(Bound {
                         listener,
                         cookie: options.cookie.clone(),
+                        registrar: options.registrar.clone(),
                         flags: options.flags,
                         terms: Terms { mapping: options.mapping.clone(), log },
                         tls,
-                        registrar: options.registrar.clone(),
                         info,
                     });
                 }

@@ -20,7 +20,7 @@ pub struct Route {
 
 impl Route {
     /// The fewest bytes a route takes: with all its nine texts empty.
-    pub(super) const MIN_LEN: usize = 2 + 2 + 1 + 8 + 8;
+    pub(crate) const MIN_LEN: usize = 2 + 2 + 1 + 8 + 8;
 
     /// A route to a stock node on the host of its name.
     pub fn to_port(port: u16) -> Self {
@@ -33,7 +33,7 @@ impl Route {
         }
     }
 
-    pub(super) fn read(fields: &mut Fields<'_>) -> Result<Self, BodyError> {
+    pub(crate) fn read(fields: &mut Fields<'_>) -> Result<Self, BodyError> {
         Ok(Self {
             host: fields.text()?.into_owned(),
             port: fields.u16()?,
@@ -43,7 +43,7 @@ impl Route {
         })
     }
 
-    pub(super) fn write(&self, out: &mut Writer<'_>) {
+    pub(crate) fn write(&self, out: &mut Writer<'_>) {
         out.text(&self.host);
         out.u16(self.port);
         out.bool(self.tls);

@@ -1,0 +1,188 @@
+//! Registrars that others have written: what they hand out is taken, and
+//! whatever they do, the node lives.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use postroad::network::{AcceptorOptions, ConnectError, NetworkRoute, Stage};
+use postroad::registrar::{
+    BoxFuture, Endpoint, RegisterError, Registered, Registrar, RegistrarError, Registration, ResolveError,
+    Resolver, StaticRoute,
+};
+use postroad::{Atom, StartError};
+
+use support::{builder, node, port};
+
+type Register = dyn Fn(Registration) -> BoxFuture<'static, Result<Registered, RegisterError>> + Send + Sync;
+type Resolve = dyn Fn(Atom) -> BoxFuture<'static, Result<Vec<Endpoint>, ResolveError>> + Send + Sync;
+type Leave = dyn Fn() -> BoxFuture<'static, ()> + Send + Sync;
+
+/// A registrar that does what the test says, and remembers what it was told.
+struct Scripted {
+    register: Box<Register>,
+    resolve: Box<Resolve>,
+    leave: Box<Leave>,
+    registered: Mutex<Vec<Registration>>,
+    left: Mutex<usize>,
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        Self {
+            register: Box::new(|_| Box::pin(async { Ok(Registered::default()) })),
+            resolve: Box::new(|_| Box::pin(async { Err(ResolveError::Unknown) })),
+            leave: Box::new(|| Box::pin(async {})),
+            registered: Mutex::default(),
+            left: Mutex::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Scripted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scripted")
+    }
+}
+
+impl Resolver for Scripted {
+    fn resolve(&self, name: Atom) -> BoxFuture<'_, Result<Vec<Endpoint>, ResolveError>> {
+        (self.resolve)(name)
+    }
+
+    fn describe(&self) -> String {
+        "scripted".to_owned()
+    }
+}
+
+impl Registrar for Scripted {
+    fn register(&self, registration: Registration) -> BoxFuture<'_, Result<Registered, RegisterError>> {
+        self.registered.lock().push(registration.clone());
+        (self.register)(registration)
+    }
+
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        *self.left.lock() += 1;
+        (self.leave)()
+    }
+}
+
+#[tokio::test]
+async fn what_a_registrar_does_not_do_it_says() {
+    let a = builder("a").registrar(Arc::new(Scripted::default())).start().await.unwrap();
+    let registrar = a.network().registrar().unwrap();
+    assert!(matches!(registrar.nodes().await, Err(RegistrarError::NotSupported)));
+    assert!(matches!(registrar.config(&["x"]).await, Err(RegistrarError::NotSupported)));
+    assert!(matches!(registrar.config_item("x").await, Err(RegistrarError::NotSupported)));
+    assert!(matches!(registrar.unregister_application(a.name()).await, Err(RegistrarError::NotSupported)));
+    assert!(matches!(registrar.subscribe(), Err(RegistrarError::NotSupported)));
+    assert!(matches!(registrar.resolve_application(a.name()).await, Err(ResolveError::NotSupported)));
+    assert_eq!(registrar.info().server, "scripted");
+    assert!(node("b").await.network().registrar().is_none());
+}
+
+#[tokio::test]
+async fn routes_that_are_handed_out_are_added_unless_their_pattern_is_taken() {
+    let b = node("b").await;
+    let route = |pattern: &str, port, weight| StaticRoute {
+        pattern: pattern.to_owned(),
+        route: NetworkRoute::to("127.0.0.1", port),
+        weight,
+    };
+    let routes = vec![
+        route("^b-", port(&b), 0),
+        route("^b-", 1, 5),
+        route("(", 1, 0),
+        route("x", 0, 0),
+        route("^c-", 2, 7),
+    ];
+    let register = move |_| -> BoxFuture<'static, _> {
+        let routes = routes.clone();
+        Box::pin(async { Ok(Registered::with_routes(routes)) })
+    };
+    let registrar = Scripted { register: Box::new(register), ..Scripted::default() };
+    let a = builder("a").registrar(Arc::new(registrar)).start().await.unwrap();
+    let routes: Vec<_> =
+        a.network().routes().iter().map(|entry| (entry.pattern().to_owned(), entry.weight())).collect();
+    assert_eq!(routes, [("^b-".to_owned(), 0), ("^c-".to_owned(), 7)]);
+    a.network().connect(b.name().as_str()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_acceptor_with_a_registrar_of_its_own_is_told_to_that_one_only() {
+    let (ours, partners) = (Arc::new(Scripted::default()), Arc::new(Scripted::default()));
+    let inside = AcceptorOptions::bind("127.0.0.1", 0);
+    let outside = AcceptorOptions::bind("127.0.0.1", 0).registrar(partners.clone());
+    let a = builder("a").acceptor(outside.clone()).acceptor(inside).acceptor(outside);
+    let a = a.registrar(ours.clone()).start().await.unwrap();
+    let ports: Vec<_> = a.network().acceptors().iter().map(|info| info.address.port()).collect();
+    let told = |registrar: &Scripted| -> Vec<Vec<u16>> {
+        let ports = |registration: &Registration| registration.endpoints.iter().map(|end| end.port).collect();
+        registrar.registered.lock().iter().map(ports).collect()
+    };
+    // The builder of the tests brings one of its own.
+    assert_eq!(told(&ours), [vec![ports[0], ports[2]]]);
+    assert_eq!(told(&partners), [vec![ports[1], ports[3]]]);
+    a.stop().await;
+    assert_eq!((*ours.left.lock(), *partners.left.lock()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registrar_that_hangs_or_panics_ends_the_start_with_its_name() {
+    let hangs = Scripted { register: Box::new(|_| Box::pin(std::future::pending())), ..Scripted::default() };
+    let panics =
+        Scripted { register: Box::new(|_| Box::pin(async { panic!("register") })), ..Scripted::default() };
+    let refuses = Scripted {
+        register: Box::new(|_| Box::pin(async { Err(RegisterError::Refused("no reason".into())) })),
+        ..Scripted::default()
+    };
+    for (registrar, text) in [
+        (hangs, "the registrar (scripted) did not answer within 60s"),
+        (panics, "the registrar (scripted) panicked"),
+        (refuses, "the registrar refused: no reason"),
+    ] {
+        let registrar = Arc::new(registrar);
+        let error = builder("a").registrar(registrar.clone()).start().await.unwrap_err();
+        assert!(matches!(error, StartError::Register(_)));
+        assert!(error.to_string().contains(text), "{error}");
+        assert_eq!(*registrar.left.lock(), 1, "a registration may have been made half way");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_takes_six_seconds_at_most() {
+    let hangs = || Scripted { leave: Box::new(|| Box::pin(std::future::pending())), ..Scripted::default() };
+    let panics = Scripted { leave: Box::new(|| Box::pin(async { panic!("leave") })), ..Scripted::default() };
+    // Another one of an acceptor does not make it longer.
+    let acceptor = AcceptorOptions::bind("127.0.0.1", 0).registrar(Arc::new(hangs()));
+    for registrar in [hangs(), panics] {
+        let a = builder("a").acceptor(acceptor.clone()).registrar(Arc::new(registrar)).start().await.unwrap();
+        let began = tokio::time::Instant::now();
+        a.stop().await;
+        assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_resolver_that_panics_costs_one_attempt() {
+    let b = node("b").await;
+    let panics = || Scripted {
+        resolve: Box::new(|_| Box::pin(async { panic!("resolve, later") })),
+        ..Scripted::default()
+    };
+    let at_once = Scripted { resolve: Box::new(|_| panic!("resolve, at once")), ..Scripted::default() };
+    let a = builder("a").registrar(Arc::new(panics())).start().await.unwrap();
+    match a.network().connect(b.name().as_str()).await {
+        Err(ConnectError::NoRoute(no_route)) => {
+            assert_eq!(no_route.attempts[0].stage, Stage::Resolve);
+            assert!(no_route.to_string().contains("panicked"), "{no_route}");
+        }
+        other => panic!("{other:?}"),
+    }
+    a.network().add_route("^b-", NetworkRoute::resolve_with(Arc::new(panics())), 3).unwrap();
+    a.network().add_route("b-", NetworkRoute::resolve_with(Arc::new(at_once)), 2).unwrap();
+    a.network().add_route("b", NetworkRoute::to("127.0.0.1", port(&b)), 1).unwrap();
+    a.network().connect(b.name().as_str()).await.unwrap();
+}

@@ -1,0 +1,16 @@
+//! What anybody who may write to a registrar's store has written there.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use postroad_wire::stored::{ApplicationRoute, decode_routes, encode_routes};
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(routes) = decode_routes(data) {
+        // Text that is not UTF-8 grows as it is replaced, and is cut where its length ends.
+        let again = decode_routes(&encode_routes(&routes)).expect("what we wrote");
+        assert_eq!(again.len(), routes.len());
+    }
+    if let Ok(route) = ApplicationRoute::decode(data) {
+        assert_eq!(ApplicationRoute::decode(&route.encode()), Ok(route));
+    }
+});
