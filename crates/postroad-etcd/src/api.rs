@@ -202,7 +202,7 @@ pub(crate) struct LeaseRequest {
 /// Also the answer of how long a lease lives.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct LeaseTtlResponse {
-    /// In seconds; not above 0 if there is no such lease.
+    /// In seconds; if there is no such lease, 0 to who keeps it alive and -1 to who asks.
     #[prost(int64, tag = "3")]
     pub ttl: i64,
 }

@@ -190,7 +190,7 @@ impl Client {
         Ok(kept.ttl > 0)
     }
 
-    /// How many seconds a lease has left; not above 0 if it is gone.
+    /// How many seconds a lease has left, rounded down; below 0 if it is gone.
     pub(crate) async fn time_to_live(&self, lease: i64) -> Result<i64, EtcdError> {
         let left: api::LeaseTtlResponse =
             self.ask(api::LEASE_TIME_TO_LIVE, &api::LeaseRequest { id: lease }).await?;

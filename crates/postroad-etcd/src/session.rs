@@ -311,24 +311,24 @@ impl Session {
         }
     }
 
-    /// Whether a lease came to its end while it was looked at. If it is renewed,
-    /// its owner lives.
+    /// Whether a lease came to its end while it was looked at. If it has more
+    /// time left than it can have, it was renewed: its owner lives.
     async fn is_stale(&self, lease: i64) -> Result<bool, EnterError> {
         if lease == 0 {
             return Err(EnterError::Taken { lease });
         }
         tracing::info!(node = %self.node, "the name is registered; waiting whether its owner is still there");
-        let deadline = Instant::now() + STALE_PATIENCE;
-        let mut last = i64::MAX;
-        while Instant::now() < deadline {
+        let began = Instant::now();
+        let mut ends_after = None;
+        while began.elapsed() < STALE_PATIENCE {
             let left = self.client.time_to_live(lease).await?;
-            if left <= 0 {
-                return Ok(true);
-            }
-            if left > last {
+            let Ok(left) = u64::try_from(left) else { return Ok(true) };
+            // etcd rounds down.
+            let left = Duration::from_secs(left);
+            let ends_after = *ends_after.get_or_insert(began.elapsed() + left + Duration::from_secs(1));
+            if began.elapsed() + left > ends_after + STALE_LOOK {
                 break;
             }
-            last = left;
             tokio::time::sleep(STALE_LOOK).await;
         }
         Err(EnterError::Taken { lease })
