@@ -104,7 +104,8 @@ async fn a_replaced_connection_gives_back_what_waits() {
     assert!(still.await.is_pending(), "there is no room");
     let mut events = node.network().subscribe();
 
-    let local = (*link_of_old.local).clone();
+    let mut local = (*link_of_old.local).clone();
+    local.creation += 1;
     let mut anew = link(&node, Caller::dial(&node, local).await).await;
     let error = waiting.await.unwrap_err();
     assert!(matches!(error, SendError::NoConnection { .. }), "{error}");
@@ -116,7 +117,7 @@ async fn a_replaced_connection_gives_back_what_waits() {
     }
     log.says(&["frames lost that were not sent", link_of_old.local.node.as_str(), "frames="]).await;
 
-    node.send(to, 7u8).await.unwrap();
+    node.send(process(&anew), 7u8).await.unwrap();
     assert_eq!(anew.hears::<u8>().await, 7, "and nothing else came before");
     node.stop().await;
 }
@@ -139,7 +140,8 @@ async fn a_lost_connection_ends_its_own_calls_only() {
         panic!("it is a request")
     };
 
-    let local = (*old.local).clone();
+    let mut local = (*old.local).clone();
+    local.creation += 1;
     let _anew = link(&node, Caller::dial(&node, local).await).await;
     let lost = on_old.await.unwrap().unwrap_err();
     assert!(matches!(lost, CallError::NoConnection { .. }), "{lost}");
