@@ -535,7 +535,7 @@ fn host(number: Option<u8>) -> String {
     number.map(|number| format!("h{number}")).unwrap_or_default()
 }
 
-/// The simple model: what is asked and dialed (address and cookie) until
+/// The simple model: what is asked and dialed (address, cookie, TLS) until
 /// something succeeds, and whether something did.
 fn model(
     routes: &[Given],
@@ -580,11 +580,11 @@ fn model(
             }
         };
         for (to, port, tls) in addresses {
-            if tls || port == 0 {
+            if port == 0 {
                 continue;
             }
             let address = format!("{}:{port}", if to.is_none() { "nowhere".to_owned() } else { host(to) });
-            events.push(format!("{address} {cookie:?}"));
+            events.push(format!("{address} {cookie:?} {tls}"));
             match fates.get(&address) {
                 Some(Fate::Succeeds) => return (events, true),
                 Some(Fate::Distrusts) => distrust = true,
@@ -649,7 +649,8 @@ proptest! {
                     let address = format!("{}:{}", attempt.endpoint.host, attempt.endpoint.port);
                     let cookie = attempt.cookie.as_ref()
                         .and_then(|cookie| cookies.iter().find(|(_, known)| *known == cookie).map(|(index, _)| *index));
-                    events.push(format!("{address} {cookie:?}"));
+                    let tls = attempt.endpoint.tls;
+                    events.push(format!("{address} {cookie:?} {tls}"));
                     match fates.get(&address) {
                         Some(Fate::Succeeds) => {
                             connected = true;
