@@ -44,6 +44,10 @@ async fn both_directions_at_once() {
     let (here, there, there_probe, mut there_inbox, _) = pair().await;
     let (here_probe, mut here_inbox) = probe(&here).await;
     dial(&here, &there, to(&there)).await.unwrap();
+    // The side that was dialed knows of it a moment later, and has no route of its own.
+    while there.network().peers().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let flood = |from: Node, to: Pid| async move {
         for number in 0..2000u64 {
             from.send(to, Numbered { number, bytes: vec![number as u8; 10_000] }).await.unwrap();
@@ -56,7 +60,8 @@ async fn both_directions_at_once() {
         }
     };
     let senders = [tokio::spawn(flood(here, there_probe)), tokio::spawn(flood(there, here_probe))];
-    tokio::join!(drain(&mut there_inbox), drain(&mut here_inbox));
+    let both = async { tokio::join!(drain(&mut there_inbox), drain(&mut here_inbox)) };
+    tokio::time::timeout(Duration::from_secs(30), both).await.expect("all that was sent arrives");
     for sender in senders {
         sender.await.unwrap();
     }
