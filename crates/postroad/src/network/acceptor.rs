@@ -6,14 +6,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postroad_wire::Cookie;
+use postroad_edf::AtomMapping;
 use postroad_wire::ehs::{Introduction, JoinRequest};
+use postroad_wire::{Cookie, NetworkFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::level_filters::LevelFilter;
 
-use super::connection::Connection;
+use super::connection::{Connection, Terms};
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
+use super::log::{Log, log};
 use super::transport::Stream;
 use crate::Atom;
 use crate::error::StartError;
@@ -54,6 +57,13 @@ pub struct AcceptorOptions {
     pub cookie: Option<Cookie>,
     /// The registrar that is told about this acceptor; the node's if absent.
     pub registrar: Option<Arc<dyn Registrar>>,
+    /// What whoever comes in here may do at most; what the node allows if absent.
+    pub flags: Option<NetworkFlags>,
+    /// Which atoms are said otherwise to whoever comes in here.
+    pub mapping: Option<AtomMapping>,
+    /// How much is logged about who comes in here, under the target
+    /// [`CONNECTION_LOG`](super::CONNECTION_LOG).
+    pub log_level: Option<LevelFilter>,
 }
 
 impl Default for AcceptorOptions {
@@ -67,6 +77,9 @@ impl Default for AcceptorOptions {
             advertise_port: None,
             cookie: None,
             registrar: None,
+            flags: None,
+            mapping: None,
+            log_level: None,
         }
     }
 }
@@ -102,6 +115,27 @@ impl AcceptorOptions {
         self.registrar = Some(registrar);
         self
     }
+
+    /// Allows whoever comes in here at most this. What is asked for in spite
+    /// of it is refused.
+    pub fn network_flags(mut self, flags: NetworkFlags) -> Self {
+        self.flags = Some(flags);
+        self
+    }
+
+    /// Says other names to whoever comes in here, as
+    /// [`NetworkRoute::atom_mapping`](super::NetworkRoute::atom_mapping) does.
+    pub fn atom_mapping(mut self, mapping: AtomMapping) -> Self {
+        self.mapping = Some(mapping).filter(|mapping| !mapping.is_empty());
+        self
+    }
+
+    /// Logs about the connections that come in here up to this level, as
+    /// [`NetworkRoute::log_level`](super::NetworkRoute::log_level) does.
+    pub fn log_level(mut self, level: LevelFilter) -> Self {
+        self.log_level = Some(level);
+        self
+    }
 }
 
 /// A listening acceptor, as [`Network::acceptors`](super::Network::acceptors) shows it.
@@ -123,6 +157,8 @@ pub(crate) struct Bound {
     listener: TcpListener,
     cookie: Option<Cookie>,
     pub(super) registrar: Option<Arc<dyn Registrar>>,
+    flags: Option<NetworkFlags>,
+    terms: Terms,
     pub(crate) info: AcceptorInfo,
 }
 
@@ -145,8 +181,15 @@ pub(crate) async fn bind(node_host: &str, options: &AcceptorOptions) -> Result<B
                         advertise_port: options.advertise_port.unwrap_or(address.port()),
                         own_cookie: options.cookie.is_some(),
                     };
-                    let (cookie, registrar) = (options.cookie.clone(), options.registrar.clone());
-                    return Ok(Bound { listener, cookie, registrar, info });
+                    let log = Log::new(options.log_level);
+                    return Ok(Bound {
+                        listener,
+                        cookie: options.cookie.clone(),
+                        registrar: options.registrar.clone(),
+                        flags: options.flags,
+                        terms: Terms { mapping: options.mapping.clone(), log },
+                        info,
+                    });
                 }
                 Err(busy) => error = busy,
             }
@@ -171,6 +214,8 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
     let acceptor = Arc::new(Acceptor {
         node: node.clone(),
         cookie: bound.cookie,
+        flags: bound.flags,
+        terms: bound.terms,
         info: bound.info,
         places: Arc::new(Semaphore::new(HANDSHAKES)),
         per_address: Mutex::default(),
@@ -190,6 +235,8 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
 struct Acceptor {
     node: Arc<NodeInner>,
     cookie: Option<Cookie>,
+    flags: Option<NetworkFlags>,
+    terms: Terms,
     info: AcceptorInfo,
     places: Arc<Semaphore>,
     per_address: Mutex<HashMap<IpAddr, usize>>,
@@ -222,7 +269,7 @@ impl Acceptor {
         let handshake = async {
             let mut stream = Stream::tcp(socket)?;
             let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
-            let local = node.network.introduction(&node);
+            let local = node.network.introduction(&node, self.flags);
             let timeout = node.network.options.handshake_timeout;
             let accepted = handshake::accept(&mut stream, local, cookie, timeout, &visit).await?;
             Ok::<_, HandshakeError>((stream, accepted))
@@ -234,7 +281,7 @@ impl Acceptor {
         drop(place);
         match outcome {
             Ok((stream, Accepted::Connection(established))) => {
-                node.network.accepted(&node, stream, established).await;
+                node.network.accepted(&node, stream, established, self.terms.clone()).await;
             }
             Ok((stream, Accepted::Link(request, joined))) => {
                 if let Some(connection) = node.network.connected(request.node) {
@@ -242,9 +289,9 @@ impl Acceptor {
                 }
             }
             Err(HandshakeError::Duplicate(peer)) => {
-                tracing::debug!(%from, %peer, "second connection refused")
+                log!(self.terms.log, DEBUG, %from, %peer, "second connection refused")
             }
-            Err(error) => tracing::warn!(%from, %error, "handshake failed"),
+            Err(error) => log!(self.terms.log, WARN, %from, %error, "handshake failed"),
         }
     }
 

@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::connection::{Connection, Redial};
+use super::connection::{Connection, Redial, Terms};
 use super::event::{NetworkEvent, Road};
+use super::log::{Log, log};
 use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Step};
 use super::route::{InvalidRoute, NetworkRoute};
 use super::transport::Stream;
@@ -300,6 +301,7 @@ impl NetworkInner {
                         if let Some(connection) = self.live(peer) {
                             return Ok(connection);
                         }
+                        log!(Log::new(attempt.log_level), DEBUG, %peer, reason = %attempt.reason, %error, "attempt failed");
                         plan.failed(attempt, error);
                     }
                 },
@@ -323,7 +325,6 @@ impl NetworkInner {
     /// Announces what failed beyond the first `told`; how many that are now.
     fn tell(&self, peer: Atom, plan: &Plan, told: usize) -> usize {
         for attempt in &plan.failures()[told..] {
-            tracing::debug!(%peer, %attempt, "did not reach it this way");
             let _ = self.events.send(NetworkEvent::RouteFailed { peer, attempt: Arc::new(attempt.clone()) });
         }
         plan.failures().len()
@@ -337,17 +338,16 @@ impl NetworkInner {
         left: Duration,
     ) -> Result<Arc<Connection>, AttemptError> {
         let Attempt { endpoint, cookie, flags, dial_timeout, handshake_timeout, .. } = attempt;
+        let log = Log::new(attempt.log_level);
         let cookie = cookie.clone().unwrap_or_else(|| self.cookie());
-        let mut introduction = self.introduction(node);
-        if let Some(flags) = *flags {
-            let introduction = Arc::make_mut(&mut introduction);
-            introduction.flags = introduction.flags.at_most(flags);
-        }
+        let introduction = self.introduction(node, *flags);
         let started = Instant::now();
+        log!(log, DEBUG, %peer, host = %endpoint.host, port = endpoint.port, reason = %attempt.reason, "dialing");
         let mut stream = Stream::dial(&endpoint.host, endpoint.port, left.min(*dial_timeout))
             .await
             .map_err(|error| AttemptError::Dial(Arc::new(error)))?;
         let left = left.saturating_sub(started.elapsed()).min(*handshake_timeout);
+        log!(log, TRACE, %peer, elapsed = ?started.elapsed(), "dialed; shaking hands");
         let mut knocking = None;
         let proceed = || {
             knocking = self.dialing.knock(peer);
@@ -363,7 +363,8 @@ impl NetworkInner {
             handshake_timeout: *handshake_timeout,
             road: Arc::new(Road { reason: attempt.reason.clone(), endpoint: endpoint.clone() }),
         };
-        Ok(self.dialed(node, stream, established, redial))
+        let terms = Terms { mapping: attempt.mapping.clone(), log };
+        Ok(self.dialed(node, stream, established, redial, terms))
     }
 
     /// Waits for a connection with that peer that is as wanted.

@@ -6,6 +6,7 @@ mod connection;
 mod event;
 mod handshake;
 mod info;
+mod log;
 mod plan;
 mod proxy_route;
 mod route;
@@ -35,7 +36,8 @@ use crate::registrar::{
     StaticRoute, guarded,
 };
 
-use self::connection::{Agreement, Keepalive, Limits, Peer, Redial};
+use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, Terms};
+use self::log::log;
 use self::routes::RoutingTable;
 use self::transport::Stream;
 
@@ -47,6 +49,7 @@ pub(crate) use self::connection::{Connection, Outgoing};
 pub use self::event::{NetworkEvent, Road};
 pub use self::handshake::HandshakeError;
 pub use self::info::{NetworkInfo, PeerInfo, ProxyRouteInfo, RecentFailure, RouteInfo};
+pub use self::log::CONNECTION_LOG;
 pub use self::plan::{
     Answer, Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, ProxyOrder,
     Reason, Resolve, Stage, Step, Tunnel,
@@ -99,7 +102,13 @@ pub struct NetworkOptions {
     /// node's own call, end the pause; [`Network::connect`] takes no notice of
     /// it. Zero for no pause. Default 500 ms.
     pub retry_pause: Duration,
+    /// What peers may do at most. What this version does not do stays off.
+    /// Default: all of it.
+    pub flags: NetworkFlags,
 }
+
+/// What this version does for peers.
+const OFFERED: NetworkFlags = NetworkFlags::ENABLE;
 
 impl Default for NetworkOptions {
     fn default() -> Self {
@@ -113,6 +122,7 @@ impl Default for NetworkOptions {
             on_failure: OnFailure::Fail,
             proxy_order: ProxyOrder::BeforeDiscovery,
             retry_pause: Duration::from_millis(500),
+            flags: OFFERED,
         }
     }
 }
@@ -428,12 +438,14 @@ impl NetworkInner {
         self.connections.load().get(&peer).map(with)
     }
 
-    /// What this node says about itself in a handshake.
-    pub(crate) fn introduction(&self, node: &NodeInner) -> Arc<Introduction> {
+    /// What this node says about itself in a handshake, to a peer that may do
+    /// at most this.
+    pub(crate) fn introduction(&self, node: &NodeInner, most: Option<NetworkFlags>) -> Arc<Introduction> {
         let mut introduction = Introduction::new(node.name, node.creation);
         introduction.version = node.version.clone();
         let period = self.options.keepalive.map_or(0, |period| period.as_secs().clamp(1, 255) as u8);
-        introduction.flags = NetworkFlags::ENABLE.with_keepalive(period);
+        let flags = OFFERED.with_keepalive(period).at_most(self.options.flags);
+        introduction.flags = most.map_or(flags, |most| flags.at_most(most));
         introduction.max_message_size = self.options.max_message_size as u64;
         introduction.atoms = vec![(FIRST_ATOM, node.name)];
         introduction.types =
@@ -450,9 +462,10 @@ impl NetworkInner {
         stream: Stream,
         established: Established,
         redial: Redial,
+        terms: Terms,
     ) -> Arc<Connection> {
         let tail = established.tail.clone();
-        let connection = Connection::new(node, self.agreement(established, Some(redial)));
+        let connection = Connection::new(node, self.agreement(established, Some(redial), terms));
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
             connection.add_link(stream, tail);
@@ -462,10 +475,10 @@ impl NetworkInner {
     }
 
     /// Makes a connection of a handshake that the peer began.
-    async fn accepted(&self, node: &Arc<NodeInner>, stream: Stream, established: Established) {
+    async fn accepted(&self, node: &Arc<NodeInner>, stream: Stream, established: Established, terms: Terms) {
         let tail = established.tail.clone();
         let creation = established.peer.creation;
-        let connection = Connection::new(node, self.agreement(established, None));
+        let connection = Connection::new(node, self.agreement(established, None, terms));
         let (mut there, mut adopted) = self.adopt(node, connection.clone());
         // A stock node that was dialed at the same time has kept one of the two
         // connections. If it was this one it closes the other.
@@ -487,8 +500,8 @@ impl NetworkInner {
         self.dialing.has_met(peer);
     }
 
-    fn agreement(&self, established: Established, redial: Option<Redial>) -> Agreement {
-        let (encode, decode) = established.tables(None);
+    fn agreement(&self, established: Established, redial: Option<Redial>, terms: Terms) -> Agreement {
+        let (encode, decode) = established.tables(terms.mapping);
         let keepalive = Keepalive::agreed(&established);
         let peer = &established.peer;
         let peer_max_frame = match peer.max_message_size {
@@ -510,6 +523,8 @@ impl NetworkInner {
             keepalive,
             id: established.connection_id,
             redial,
+            allowed: established.local.flags,
+            log: terms.log,
         }
     }
 
@@ -537,7 +552,7 @@ impl NetworkInner {
                 first
             });
             let (dialed, road) = (new.was_dialed(), new.road().cloned());
-            tracing::info!(node = %node.name, %peer, dialed, "connected");
+            log!(new.log, INFO, node = %node.name, %peer, dialed, "connected");
             let _ = self.events.send(NetworkEvent::Connected { peer, dialed, road });
             replaced
         };
@@ -591,7 +606,7 @@ impl NetworkInner {
     /// holds `changing`. So what is announced of a peer alternates.
     fn announce_end(&self, connection: &Connection) {
         let (peer, reason) = (connection.peer.name, connection.end_reason());
-        tracing::info!(%peer, %reason, "disconnected");
+        log!(connection.log, INFO, %peer, %reason, "disconnected");
         let _ = self.events.send(NetworkEvent::Disconnected { peer, reason });
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postroad_edf::AtomMapping;
 use postroad_wire::{Cookie, NetworkFlags, Version};
+use tracing::level_filters::LevelFilter;
 
 use super::{AttemptError, PlanOptions};
 use crate::Atom;
@@ -14,6 +16,7 @@ use crate::registrar::{Broken, Endpoint, ProxyEndpoint, ResolveError, Resolver, 
 
 /// What to do next.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a plan has few steps, and most are attempts")]
 pub enum Step {
     /// Dial an address.
     Attempt(Attempt),
@@ -32,6 +35,11 @@ pub struct Attempt {
     pub cookie: Option<Cookie>,
     /// What the peer may be allowed at most; if there is none, what the node allows.
     pub flags: Option<NetworkFlags>,
+    /// Which atoms are said otherwise to the peer.
+    pub mapping: Option<AtomMapping>,
+    /// How much is logged about it; if there is nothing, what the subscriber
+    /// lets through.
+    pub log_level: Option<LevelFilter>,
     /// How long making the TCP connection may take.
     pub dial_timeout: Duration,
     /// How long the handshake may take.
@@ -290,6 +298,8 @@ impl Attempt {
             endpoint,
             cookie: pins.cookie.clone(),
             flags: pins.flags,
+            mapping: pins.mapping.clone(),
+            log_level: pins.log_level,
             dial_timeout: pins.timeout.unwrap_or(options.dial_timeout),
             handshake_timeout: pins.timeout.unwrap_or(options.handshake_timeout),
             reason,
