@@ -326,7 +326,6 @@ impl NetworkInner {
     /// Announces what failed beyond the first `told`; how many that are now.
     fn tell(&self, peer: Atom, plan: &Plan, told: usize) -> usize {
         for attempt in &plan.failures()[told..] {
-            tracing::debug!(%peer, %attempt, "did not reach it this way");
             let _ = self.events.send(NetworkEvent::RouteFailed { peer, attempt: Arc::new(attempt.clone()) });
         }
         plan.failures().len()

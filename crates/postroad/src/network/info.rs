@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use postroad_wire::{NetworkFlags, Version};
+use tracing::level_filters::LevelFilter;
 
 use super::NetworkMode;
 use super::acceptor::AcceptorInfo;
@@ -128,6 +129,10 @@ pub struct RouteInfo {
     pub own_cookie: bool,
     /// What peers may do at most, if the route says.
     pub flags: Option<NetworkFlags>,
+    /// How many atoms are said otherwise to the peer.
+    pub mapped_atoms: usize,
+    /// How much is logged about its connections, if the route says.
+    pub log_level: Option<LevelFilter>,
     /// The handshake, if the route says.
     pub handshake_version: Option<Version>,
     /// The protocol, if the route says.
@@ -214,6 +219,8 @@ impl RouteInfo {
             tls: pins.tls.demand_tls(),
             own_cookie: pins.cookie.is_some(),
             flags: pins.flags,
+            mapped_atoms: pins.mapping.as_ref().map_or(0, |mapping| mapping.len()),
+            log_level: pins.log_level,
             handshake_version: pins.handshake_version.clone(),
             proto_version: pins.proto_version.clone(),
             timeout: pins.timeout,

@@ -509,7 +509,7 @@ impl NetworkInner {
         if !adopted
             && there.peer.creation == creation
             && !connection.is_down()
-            && tokio::time::timeout(NOTICE, there.forsaken()).await.is_ok()
+            && tokio::time::timeout(NOTICE, there.forsaken()).await == Ok(true)
         {
             (there, adopted) = self.adopt(node, connection.clone());
         }

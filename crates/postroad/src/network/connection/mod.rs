@@ -266,8 +266,9 @@ impl Connection {
         self.slots.iter().any(Slot::has_lost_a_link)
     }
 
-    /// Waits until a link of it has ended, or the connection has.
-    pub(super) async fn forsaken(&self) {
+    /// Waits until a link of it has ended, or the connection has. False if it
+    /// was this node that closed it.
+    pub(super) async fn forsaken(&self) -> bool {
         let forsaken = async {
             loop {
                 let mut vacated = std::pin::pin!(self.vacated.notified());
@@ -279,6 +280,7 @@ impl Connection {
             }
         };
         self.ended.run_until_cancelled(forsaken).await;
+        self.end_reason.get() != Some(&DownReason::Closed)
     }
 
     /// A link has ended: waits for its successor, or does without.
