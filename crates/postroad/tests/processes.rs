@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::future::Future;
+use std::sync::OnceLock;
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use postroad::{
@@ -357,4 +360,51 @@ async fn many_senders_lose_nothing() {
     }
     assert_eq!(node.call::<i64>(adder, false).await.unwrap(), 160_000);
     node.stop().await;
+}
+
+/// The node that [`Clingy`] uses.
+static CLINGS_TO: OnceLock<Node> = OnceLock::new();
+
+/// Spawns processes and registers a name when it is dropped: that changes every
+/// table of the node.
+#[derive(postroad::Message)]
+struct Clingy(u8);
+
+impl Drop for Clingy {
+    fn drop(&mut self) {
+        let node = CLINGS_TO.get().unwrap();
+        for _ in 0..64 {
+            let mut spawn = std::pin::pin!(node.spawn::<Echo>(()));
+            let Poll::Ready(echo) = spawn.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) else {
+                panic!("its init does not wait");
+            };
+            let _ = node.register_name("clingy", echo.unwrap());
+        }
+        node.unregister_name("clingy").unwrap();
+    }
+}
+
+#[test]
+fn what_is_refused_may_use_the_node_when_it_is_dropped() {
+    let (done, refused) = std::sync::mpsc::channel();
+    // A thread of its own: a deadlock must fail the test, not hang it.
+    let test = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let node = node("clingy").await;
+            CLINGS_TO.set(node.clone()).unwrap();
+            let nobody = Pid { id: 1, ..node.pid() };
+            assert!(matches!(node.send(nobody, Clingy(1)).await, Err(SendError::ProcessUnknown)));
+            assert!(matches!(node.send("nobody", Clingy(2)).await, Err(SendError::ProcessUnknown)));
+            let full = SpawnOptions::new().name("full").mailbox_capacity(0);
+            let full = node.spawn_with::<Echo>((), full).await.unwrap();
+            assert!(matches!(node.send(full, Clingy(3)).await, Err(SendError::MailboxFull)));
+            assert!(matches!(node.send("full", Clingy(4)).await, Err(SendError::MailboxFull)));
+            let request = node.call::<u8>(full, Clingy(5)).await.unwrap_err();
+            assert!(matches!(request, CallError::Send(SendError::MailboxFull)));
+        });
+        done.send(()).unwrap();
+    });
+    refused.recv_timeout(Duration::from_secs(30)).expect("no deadlock");
+    test.join().unwrap();
 }

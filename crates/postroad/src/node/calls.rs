@@ -62,7 +62,8 @@ pub(crate) struct Pending<'a> {
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        self.calls.waiting.lock().remove(&self.reference);
+        // Dropped outside of the lock: it wakes whoever waits for the answer.
+        let _waiting = self.calls.waiting.lock().remove(&self.reference);
     }
 }
 

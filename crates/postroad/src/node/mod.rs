@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{Actor, ExitReason, Timer};
 use crate::error::{CallError, InvalidName, NameError, SendError, SpawnError};
 use crate::network::{Network, NetworkInner};
-use crate::process::{ProcessTable, SpawnOptions};
+use crate::process::{Process, ProcessTable, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
@@ -194,9 +194,8 @@ impl Node {
     /// Ends a local process without asking it, even in the middle of a handler
     /// (at its next await point). False if there is no such process.
     pub fn kill(&self, pid: Pid) -> bool {
-        pid.node == self.0.name
-            && pid.creation == self.0.creation
-            && self.0.processes.with(pid.id, |process| process.kill()).is_some()
+        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
+        process.inspect(Process::kill).is_some()
     }
 
     /// Gives a local process a name.
@@ -226,10 +225,8 @@ impl Node {
         self.0.has_stopped.store(true, Ordering::Release);
         self.0.stopping.cancel();
         self.0.network.close_doors().await;
-        let node = self.pid();
         for process in self.0.processes.all() {
-            let exit = crate::process::Envelope::Exit { from: node, reason: ExitReason::Shutdown };
-            let _ = process.deliver(exit, crate::process::Priority::Max);
+            process.shut_down();
         }
         if tokio::time::timeout(STOP_TIMEOUT, self.0.no_process_left()).await.is_err() {
             for process in self.0.processes.all() {

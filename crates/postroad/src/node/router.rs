@@ -261,20 +261,17 @@ pub(crate) fn deliver(
     envelope: Envelope,
     priority: Priority,
 ) -> Result<usize, SendError> {
+    let mut envelope = Some(envelope);
+    let push = |process: &Arc<Process>| process.push(&mut envelope, priority);
+    let processes = &node.processes;
     let pushed = match to {
-        Target::Pid(pid) if pid.creation == node.creation => {
-            node.processes.with(pid.id, |process| process.deliver(envelope, priority))
-        }
+        Target::Pid(pid) if pid.creation == node.creation => processes.with(pid.id, push),
         Target::Pid(_) => None,
-        Target::Name(process) => {
-            node.processes.by_name(process.name, |process| process.deliver(envelope, priority))
-        }
-        Target::Alias(alias) => {
-            node.processes.by_alias(*alias, |process| process.deliver(envelope, priority))
-        }
+        Target::Name(process) => processes.by_name(process.name, push),
+        Target::Alias(alias) => processes.by_alias(*alias, push),
     };
     match pushed {
-        Some(Ok(depth)) => Ok(depth),
+        Some(Ok(delivered)) => Ok(delivered.start()),
         Some(Err(PushError::Full)) => Err(SendError::MailboxFull),
         Some(Err(PushError::Closed)) | None => Err(SendError::ProcessUnknown),
     }

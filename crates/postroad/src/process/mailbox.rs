@@ -77,7 +77,7 @@ pub(crate) struct Pushed {
     pub(crate) depth: usize,
 }
 
-/// Why an envelope was not taken. It has been dropped.
+/// Why an envelope was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PushError {
     Full,
@@ -104,32 +104,36 @@ impl Mailbox {
         }
     }
 
-    /// Takes an envelope in.
-    pub(super) fn push(&self, mut envelope: Envelope, priority: Priority) -> Result<Pushed, PushError> {
+    /// Takes an envelope in, or leaves it to the caller: what an envelope
+    /// holds may do anything when it is dropped, so no lock may be held then.
+    pub(super) fn push(
+        &self,
+        envelope: &mut Option<Envelope>,
+        priority: Priority,
+    ) -> Result<Pushed, PushError> {
         let mut queues = self.queues.0.lock();
         if queues.state == State::Closed {
-            drop(queues);
             return Err(PushError::Closed);
         }
         // A request to end is never lost to a bound.
-        let bounded = !matches!(envelope, Envelope::Exit { .. });
-        let lane = match (&envelope, priority) {
-            (Envelope::Exit { .. }, _) | (_, Priority::Max) => {
-                &mut queues.aside.get_or_insert_default().urgent
-            }
-            (_, Priority::High) => &mut queues.aside.get_or_insert_default().system,
-            (_, Priority::Normal) => &mut queues.main,
-            (_, Priority::Low) => &mut queues.aside.get_or_insert_default().log,
+        let bounded = !matches!(envelope, Some(Envelope::Exit { .. }));
+        let lane = match priority {
+            _ if !bounded => &mut queues.aside.get_or_insert_default().urgent,
+            Priority::Max => &mut queues.aside.get_or_insert_default().urgent,
+            Priority::High => &mut queues.aside.get_or_insert_default().system,
+            Priority::Normal => &mut queues.main,
+            Priority::Low => &mut queues.aside.get_or_insert_default().log,
         };
         let full = bounded && self.capacity.is_some_and(|capacity| lane.len() >= capacity);
-        if let Envelope::Request { reply, .. } = &mut envelope {
+        if let Some(Envelope::Request { reply, .. }) = envelope {
             reply.unanswered(if full { Code::MailboxFull } else { Code::Terminated });
         }
         if full {
-            drop(queues);
             return Err(PushError::Full);
         }
-        lane.push_back(envelope);
+        if let Some(envelope) = envelope.take() {
+            lane.push_back(envelope);
+        }
         let depth = lane.len();
         if !bounded || matches!(priority, Priority::High | Priority::Max) {
             self.pressing.store(true, Ordering::Release);
@@ -249,6 +253,10 @@ mod tests {
         Envelope::Message { from: pid(), payload: Payload::new(number) }
     }
 
+    fn push(mailbox: &Mailbox, envelope: Envelope, priority: Priority) -> Result<Pushed, PushError> {
+        mailbox.push(&mut Some(envelope), priority)
+    }
+
     fn number(envelope: Option<Envelope>) -> Option<u32> {
         match envelope? {
             Envelope::Message { payload, .. } => payload.downcast().ok(),
@@ -262,12 +270,12 @@ mod tests {
         let mailbox = Mailbox::new(None);
         let mut batch = Batch::new();
         mailbox.open();
-        assert!(mailbox.push(message(1), Priority::Normal).unwrap().start, "the first push starts a run");
-        assert!(!mailbox.push(message(2), Priority::Normal).unwrap().start);
+        assert!(push(&mailbox, message(1), Priority::Normal).unwrap().start, "the first push starts a run");
+        assert!(!push(&mailbox, message(2), Priority::Normal).unwrap().start);
         assert_eq!(number(mailbox.next(&mut batch)), Some(1));
-        mailbox.push(message(9), Priority::Low).unwrap();
-        mailbox.push(message(3), Priority::High).unwrap();
-        mailbox.push(message(4), Priority::Max).unwrap();
+        push(&mailbox, message(9), Priority::Low).unwrap();
+        push(&mailbox, message(3), Priority::High).unwrap();
+        push(&mailbox, message(4), Priority::Max).unwrap();
         assert_eq!(number(mailbox.next(&mut batch)), Some(4));
         assert_eq!(number(mailbox.next(&mut batch)), Some(3));
         assert_eq!(
@@ -280,7 +288,7 @@ mod tests {
         assert!(mailbox.next(&mut batch).is_none());
         assert!(mailbox.park(&mut batch, || {}));
         assert!(
-            mailbox.push(message(5), Priority::Normal).unwrap().start,
+            push(&mailbox, message(5), Priority::Normal).unwrap().start,
             "a parked mailbox needs a new run"
         );
     }
@@ -288,7 +296,7 @@ mod tests {
     #[test]
     fn nothing_is_handled_before_the_actor_is_there() {
         let mailbox = Mailbox::new(None);
-        assert!(!mailbox.push(message(1), Priority::Normal).unwrap().start);
+        assert!(!push(&mailbox, message(1), Priority::Normal).unwrap().start);
         assert!(mailbox.open(), "what came during init starts a run");
         let mut batch = Batch::new();
         assert_eq!(number(mailbox.next(&mut batch)), Some(1));
@@ -298,22 +306,22 @@ mod tests {
     fn a_bound_refuses_messages_but_never_an_exit() {
         let mailbox = Mailbox::new(Some(1));
         mailbox.open();
-        mailbox.push(message(1), Priority::Max).unwrap();
-        assert_eq!(mailbox.push(message(2), Priority::Max), Err(PushError::Full));
+        push(&mailbox, message(1), Priority::Max).unwrap();
+        assert_eq!(push(&mailbox, message(2), Priority::Max), Err(PushError::Full));
         let exit = Envelope::Exit { from: pid(), reason: ExitReason::Shutdown };
-        assert!(mailbox.push(exit, Priority::Normal).is_ok());
+        assert!(push(&mailbox, exit, Priority::Normal).is_ok());
         assert_eq!(mailbox.len(), 2);
-        mailbox.push(message(3), Priority::Normal).unwrap();
-        assert_eq!(mailbox.push(message(4), Priority::Normal), Err(PushError::Full));
+        push(&mailbox, message(3), Priority::Normal).unwrap();
+        assert_eq!(push(&mailbox, message(4), Priority::Normal), Err(PushError::Full));
     }
 
     #[test]
     fn a_closed_mailbox_takes_nothing() {
         let mailbox = Mailbox::new(None);
         mailbox.open();
-        mailbox.push(message(1), Priority::Normal).unwrap();
+        push(&mailbox, message(1), Priority::Normal).unwrap();
         mailbox.close();
-        assert_eq!(mailbox.push(message(2), Priority::Normal), Err(PushError::Closed));
+        assert_eq!(push(&mailbox, message(2), Priority::Normal), Err(PushError::Closed));
         assert_eq!(mailbox.len(), 0);
     }
 
@@ -324,7 +332,7 @@ mod tests {
         mailbox.open();
         for round in 0..3 {
             for n in 0..1000 {
-                mailbox.push(message(round * 1000 + n), Priority::Normal).unwrap();
+                push(&mailbox, message(round * 1000 + n), Priority::Normal).unwrap();
             }
             while mailbox.next(&mut batch).is_some() {}
             assert!(mailbox.park(&mut batch, || {}));

@@ -70,6 +70,26 @@ pub(crate) enum Envelope {
     Exit { from: Pid, reason: ExitReason },
 }
 
+/// What became of an envelope: it lies in a mailbox.
+#[must_use]
+pub(crate) struct Delivered {
+    /// How many envelopes wait in its lane.
+    depth: usize,
+    /// The process, if nobody works for it yet.
+    due: Option<Arc<Process>>,
+}
+
+impl Delivered {
+    /// Starts a run if one is due. Returns how many envelopes wait.
+    #[inline]
+    pub(crate) fn start(self) -> usize {
+        if let Some(process) = self.due {
+            (process.run)(process.clone());
+        }
+        self.depth
+    }
+}
+
 /// A process, whatever its actor is. The actor's state is in here only while
 /// the process is idle; a run takes it out and puts it back.
 pub(crate) struct Process {
@@ -111,20 +131,24 @@ impl Process {
         })
     }
 
-    /// Puts an envelope into the mailbox and starts a run if none is under way.
-    ///
-    /// Returns how many envelopes wait in its lane.
+    /// Puts an envelope into the mailbox, or leaves it to the caller. To be
+    /// called under the lock of a table: nothing is dropped or started here.
     #[inline]
-    pub(crate) fn deliver(
+    pub(crate) fn push(
         self: &Arc<Self>,
-        envelope: Envelope,
+        envelope: &mut Option<Envelope>,
         priority: Priority,
-    ) -> Result<usize, PushError> {
+    ) -> Result<Delivered, PushError> {
         let pushed = self.mailbox.push(envelope, priority)?;
-        if pushed.start {
-            (self.run)(self.clone());
+        Ok(Delivered { depth: pushed.depth, due: pushed.start.then(|| self.clone()) })
+    }
+
+    /// Asks the process to end, on behalf of the node.
+    pub(crate) fn shut_down(self: &Arc<Self>) {
+        let mut exit = Some(Envelope::Exit { from: self.node.core(), reason: ExitReason::Shutdown });
+        if let Ok(delivered) = self.push(&mut exit, Priority::Max) {
+            delivered.start();
         }
-        Ok(pushed.depth)
     }
 
     /// Ends the process without asking it.
