@@ -111,7 +111,8 @@ impl Context {
         router::call(&self.process.node, self.from(), to, request, timeout).await
     }
 
-    /// Asks a process to end. It may refuse ([`Actor::handle_exit`]). Asking
+    /// Asks a process to end. It may refuse ([`Actor::handle_exit`]). While the
+    /// same request of this process waits there, it is not repeated. Asking
     /// oneself or one's parent is refused; an unknown remote process is no error.
     pub async fn send_exit(&self, to: Pid, reason: ExitReason) -> Result<(), SendError> {
         if to == self.pid() || to == self.parent() {
@@ -171,7 +172,7 @@ impl Context {
     }
 
     /// Makes a further address of this process, which can be given away and
-    /// taken back.
+    /// taken back. Leads nowhere if the process is about to end.
     pub fn create_alias(&self) -> Alias {
         let alias = self.process.node.new_alias();
         self.process.node.processes.register_alias(alias, &self.process);

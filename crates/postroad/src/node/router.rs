@@ -7,11 +7,11 @@ use postroad_edf::{Message, Payload};
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
-use super::{NodeInner, Target};
+use super::{FAR, NodeInner, Target};
 use crate::actor::{Answered, ExitReason, ReplyTo, Timer};
 use crate::error::{CallError, SendError};
 use crate::network::Outgoing;
-use crate::process::{Compression, Envelope, Priority, Process, PushError};
+use crate::process::{Compression, Envelope, Priority, Process, PushError, discard};
 use crate::{Atom, Pid};
 
 /// Who sends.
@@ -170,7 +170,7 @@ async fn answer_within(timeout: Duration, receiver: oneshot::Receiver<Answered>)
 /// When the caller stops waiting, in Unix seconds (`docs/wire/ENP.md` section 4).
 fn deadline(timeout: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_add(timeout).as_secs().saturating_add(1)
+    now.saturating_add(timeout.min(FAR)).as_secs().saturating_add(1)
 }
 
 pub(crate) async fn send_exit(
@@ -210,7 +210,7 @@ pub(crate) fn send_every<M: Message + Clone + Sync>(
 ) -> Timer {
     assert!(!period.is_zero(), "a period of nothing");
     let sender = node.clone();
-    crate::actor::every(&node.runtime, node.stopping.clone(), period, move || {
+    crate::actor::every(&node.runtime, node.stopping.clone(), period.min(FAR), move || {
         let (sender, message) = (sender.clone(), message.clone());
         async move {
             if from.id != Pid::CORE && sender.processes.with(from.id, |_| ()).is_none() {
@@ -270,9 +270,11 @@ pub(crate) fn deliver(
         Target::Name(process) => processes.by_name(process.name, push),
         Target::Alias(alias) => processes.by_alias(*alias, push),
     };
-    match pushed {
-        Some(Ok(delivered)) => Ok(delivered.start()),
+    let refused = match pushed {
+        Some(Ok(delivered)) => return Ok(delivered.start()),
         Some(Err(PushError::Full)) => Err(SendError::MailboxFull),
         Some(Err(PushError::Closed)) | None => Err(SendError::ProcessUnknown),
-    }
+    };
+    discard(envelope);
+    refused
 }
