@@ -1,5 +1,6 @@
 //! What a handler can do.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,23 +8,23 @@ use postroad_edf::Message;
 
 use super::{Actor, ExitReason, ReplyTo, Timer};
 use crate::error::{CallError, NameError, SendError, SpawnError};
-use crate::node::{DEFAULT_CALL_TIMEOUT, Node, Target, ToTarget, router};
+use crate::node::{DEFAULT_CALL_TIMEOUT, Familiar, Node, Target, ToTarget, router};
 use crate::process::{Compression, Priority, Process, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 /// A process as its own handlers see it: who sent what they are handling, and
 /// everything the process can do.
-#[derive(Debug)]
 pub struct Context {
     process: Arc<Process>,
     sender: Pid,
     reply: Option<ReplyTo>,
+    familiar: Familiar,
 }
 
 impl Context {
     pub(crate) fn new(process: Arc<Process>) -> Self {
         let sender = process.parent;
-        Self { process, sender, reply: None }
+        Self { process, sender, reply: None, familiar: Familiar::default() }
     }
 
     pub(crate) fn process(&self) -> &Arc<Process> {
@@ -34,6 +35,7 @@ impl Context {
     pub(crate) fn begin(&mut self, sender: Pid, reply: Option<ReplyTo>) {
         self.sender = sender;
         self.reply = reply;
+        self.familiar.review();
     }
 
     /// This process.
@@ -197,6 +199,16 @@ impl Context {
     }
 
     fn from(&self) -> router::From<'_> {
-        router::From::Process(&self.process)
+        router::From::Process(&self.process, &self.familiar)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("process", &self.process)
+            .field("sender", &self.sender)
+            .field("reply", &self.reply)
+            .finish()
     }
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod calls;
+mod familiar;
 pub(crate) mod router;
 mod target;
 
@@ -25,6 +26,7 @@ use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
 pub(crate) use calls::Calls;
+pub(crate) use familiar::Familiar;
 pub use target::{Target, ToTarget};
 
 /// How long a call waits unless it says otherwise.

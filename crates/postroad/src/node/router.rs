@@ -7,18 +7,19 @@ use postroad_edf::{Message, Payload};
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
-use super::{FAR, NodeInner, Target};
+use super::{FAR, Familiar, NodeInner, Target};
 use crate::actor::{Answered, ExitReason, ReplyTo, Timer};
 use crate::error::{CallError, SendError};
 use crate::network::Outgoing;
-use crate::process::{Compression, Envelope, Priority, Process, PushError, discard};
+use crate::process::{Compression, Delivered, Envelope, Priority, Process, PushError, discard};
 use crate::{Atom, Pid};
 
 /// Who sends.
 #[derive(Clone, Copy)]
 pub(crate) enum From<'a> {
     Node,
-    Process(&'a Arc<Process>),
+    /// With whom it sends to again and again.
+    Process(&'a Arc<Process>, &'a Familiar),
     /// A process that is not at hand, by its timer.
     Pid(Pid),
 }
@@ -27,21 +28,21 @@ impl From<'_> {
     fn pid(&self, node: &NodeInner) -> Pid {
         match self {
             Self::Node => node.core(),
-            Self::Process(process) => process.pid,
+            Self::Process(process, _) => process.pid,
             Self::Pid(pid) => *pid,
         }
     }
 
     fn priority(&self) -> Priority {
         match self {
-            Self::Process(process) => process.priority(),
+            Self::Process(process, _) => process.priority(),
             Self::Node | Self::Pid(_) => Priority::Normal,
         }
     }
 
     fn compression(&self) -> Option<Compression> {
         match self {
-            Self::Process(process) => process.compression(),
+            Self::Process(process, _) => process.compression(),
             Self::Node | Self::Pid(_) => None,
         }
     }
@@ -59,32 +60,34 @@ pub(crate) async fn send<M: Message>(
 ) -> Result<(), SendError> {
     // A sender that never waits would keep its thread from the receiver.
     consume_budget().await;
-    match remote(node, &to)? {
-        None => {
-            let depth = deliver(node, &to, local_message(node, &from, message), from.priority())?;
-            if depth > PATIENT_DEPTH && depth.is_multiple_of(PATIENT_EVERY) {
-                // A receiver that lags is given time; what waits stays warm in the cache.
-                tokio::task::yield_now().await;
-            }
-            Ok(())
+    let Some(peer) = remote(node, &to)? else {
+        let depth = deliver_from(node, &from, &to, Payload::new(message))?;
+        if depth > PATIENT_DEPTH && depth.is_multiple_of(PATIENT_EVERY) {
+            // A receiver that lags is given time; what waits stays warm in the cache.
+            tokio::task::yield_now().await;
         }
-        Some(peer) => {
-            let outgoing = from.outgoing(node);
-            // Most often there is a connection with room: that needs no reference to it.
-            let placed = node.network.with_connected(peer, |connection| {
-                let left = connection.place_message(outgoing, to, &message)?;
-                // What is encoded for one connection means something else on another.
-                Ok(left.map(|frame| (frame, connection.clone())))
-            });
-            match placed {
-                Some(Ok(None)) => Ok(()),
-                Some(Err(error)) => Err(error),
-                Some(Ok(Some((frame, connection)))) => {
-                    drop(message);
-                    connection.place_late(outgoing.from, frame).await
-                }
-                None => node.network.connection(node, peer).await?.send(outgoing, to, message).await,
-            }
+        return Ok(());
+    };
+    let outgoing = from.outgoing(node);
+    // Most often there is a connection with room: that needs no reference to it.
+    let placed = node.network.with_connected(peer, |connection| {
+        let left = connection.place_message(outgoing, to, &message)?;
+        // What is encoded for one connection means something else on another.
+        Ok(left.map(|frame| (frame, connection.clone())))
+    });
+    // The future of a send is moved with every message, so what waits is kept elsewhere.
+    match placed {
+        Some(Ok(None)) => Ok(()),
+        Some(Err(error)) => Err(error),
+        Some(Ok(Some((frame, connection)))) => {
+            drop(message);
+            Box::pin(async move { connection.place_late(outgoing.from, frame).await }).await
+        }
+        None => {
+            Box::pin(
+                async move { node.network.connection(node, peer).await?.send(outgoing, to, message).await },
+            )
+            .await
         }
     }
 }
@@ -96,7 +99,7 @@ pub(crate) fn try_send<M: Message>(
     message: M,
 ) -> Result<(), SendError> {
     match remote(node, &to)? {
-        None => deliver(node, &to, local_message(node, &from, message), from.priority()).map(drop),
+        None => deliver_from(node, &from, &to, Payload::new(message)).map(drop),
         Some(peer) => match node.network.connected(peer) {
             Some(connection) => connection.try_send(from.outgoing(node), to, &message),
             None => {
@@ -129,7 +132,7 @@ pub(crate) async fn call<R: Message>(
             if let Err(error) = node.registry.register::<R>() {
                 tracing::warn!(answer = std::any::type_name::<R>(), %error, "answer type not registered");
             }
-            call_remote(node, from.outgoing(node), peer, to, request, timeout).await?
+            Box::pin(call_remote(node, from.outgoing(node), peer, to, request, timeout)).await?
         }
     };
     answer.downcast().map_err(|answer| CallError::UnexpectedAnswer {
@@ -243,18 +246,29 @@ fn remote(node: &NodeInner, to: &Target) -> Result<Option<Atom>, SendError> {
     if node.is_stopping() { Err(SendError::NodeStopped) } else { Ok(Some(there)) }
 }
 
-fn local_message<M: Message>(node: &NodeInner, from: &From<'_>, message: M) -> Envelope {
-    Envelope::Message { from: from.pid(node), payload: Payload::new(message) }
-}
-
 /// A sender that finds more than this waiting in a mailbox lets others run
 /// now and then before it goes on.
 const PATIENT_DEPTH: usize = 4096;
 const PATIENT_EVERY: usize = 64;
 
-/// Puts an envelope into the mailbox of a local process. Returns how many wait
+/// Puts a message into the mailbox of a local process. Returns how many wait
 /// there.
 #[inline]
+fn deliver_from(
+    node: &NodeInner,
+    from: &From<'_>,
+    to: &Target,
+    payload: Payload,
+) -> Result<usize, SendError> {
+    let envelope = Envelope::Message { from: from.pid(node), payload };
+    match from {
+        From::Process(_, familiar) => deliver_familiar(node, to, envelope, from.priority(), familiar),
+        From::Node | From::Pid(_) => deliver(node, to, envelope, from.priority()),
+    }
+}
+
+/// Puts an envelope into the mailbox of a local process. Returns how many wait
+/// there.
 pub(crate) fn deliver(
     node: &NodeInner,
     to: &Target,
@@ -263,18 +277,49 @@ pub(crate) fn deliver(
 ) -> Result<usize, SendError> {
     let mut envelope = Some(envelope);
     let push = |process: &Arc<Process>| process.push(&mut envelope, priority);
-    let processes = &node.processes;
     let pushed = match to {
-        Target::Pid(pid) if pid.creation == node.creation => processes.with(pid.id, push),
+        Target::Pid(pid) if pid.creation == node.creation => node.processes.with(pid.id, push),
         Target::Pid(_) => None,
-        Target::Name(process) => processes.by_name(process.name, push),
-        Target::Alias(alias) => processes.by_alias(*alias, push),
+        Target::Name(process) => node.processes.by_name(process.name, push),
+        Target::Alias(alias) => node.processes.by_alias(*alias, push),
     };
-    let refused = match pushed {
-        Some(Ok(delivered)) => return Ok(delivered.start()),
+    delivered(pushed, envelope)
+}
+
+/// [`deliver`] for somebody who sends to one process again and again.
+#[inline]
+pub(crate) fn deliver_familiar(
+    node: &NodeInner,
+    to: &Target,
+    envelope: Envelope,
+    priority: Priority,
+    familiar: &Familiar,
+) -> Result<usize, SendError> {
+    match to {
+        Target::Pid(pid) if pid.creation == node.creation => {
+            let mut envelope = Some(envelope);
+            let push = |process: &Arc<Process>| process.push(&mut envelope, priority);
+            let pushed = familiar.with(&node.processes, pid.id, push);
+            delivered(pushed, envelope)
+        }
+        to => deliver(node, to, envelope, priority),
+    }
+}
+
+/// What became of an envelope, outside of all locks: starts the run that is
+/// due, or drops what was refused.
+#[inline]
+fn delivered(
+    pushed: Option<Result<Delivered, PushError>>,
+    envelope: Option<Envelope>,
+) -> Result<usize, SendError> {
+    let outcome = match pushed {
+        Some(Ok(delivered)) => Ok(delivered.start()),
         Some(Err(PushError::Full)) => Err(SendError::MailboxFull),
         Some(Err(PushError::Closed)) | None => Err(SendError::ProcessUnknown),
     };
-    discard(envelope);
-    refused
+    if envelope.is_some() {
+        discard(envelope);
+    }
+    outcome
 }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use postroad_edf::Payload;
 use tokio::task::coop::consume_budget;
 
 use super::contained::{Cut, until_killed};
@@ -184,38 +185,39 @@ async fn handle_all<A: Actor>(
             continue;
         };
         lingered = false;
-        if let Err(reason) = handle_one(actor, envelope, ctx).await {
+        let handled = match envelope {
+            Envelope::Message { from, payload } => {
+                ctx.begin(from, None);
+                A::Messages::handle(actor, payload, ctx).await
+            }
+            Envelope::Request { from, payload, reply } => answer(actor, from, payload, reply, ctx).await,
+            Envelope::Exit { from, reason } => {
+                ctx.begin(from, None);
+                actor.handle_exit(from, reason, ctx).await
+            }
+        };
+        if let Err(reason) = handled {
             return Parked::Ended(reason);
         }
         consume_budget().await;
     }
 }
 
-async fn handle_one<A: Actor>(
+async fn answer<A: Actor>(
     actor: &mut A,
-    envelope: Envelope,
+    from: Pid,
+    request: Payload,
+    mut reply: ReplyTo,
     ctx: &mut Context,
 ) -> Result<(), ExitReason> {
-    match envelope {
-        Envelope::Message { from, payload } => {
-            ctx.begin(from, None);
-            A::Messages::handle(actor, payload, ctx).await
-        }
-        Envelope::Request { from, payload, mut reply } => {
-            reply.answered_by(ctx.process());
-            ctx.begin(from, Some(reply));
-            let answer = A::Requests::answer(actor, payload, ctx).await?;
-            let reply = ctx.reply_to();
-            answer_with(answer, reply).await
-        }
-        Envelope::Exit { from, reason } => {
-            ctx.begin(from, None);
-            actor.handle_exit(from, reason, ctx).await
-        }
-    }
+    reply.answered_by(ctx.process());
+    ctx.begin(from, Some(reply));
+    let answer = A::Requests::answer(actor, request, ctx).await?;
+    let reply = ctx.reply_to();
+    answer_with(answer, reply).await
 }
 
-async fn answer_with(answer: Reply<postroad_edf::Payload>, reply: Option<ReplyTo>) -> Result<(), ExitReason> {
+async fn answer_with(answer: Reply<Payload>, reply: Option<ReplyTo>) -> Result<(), ExitReason> {
     let last = matches!(answer, Reply::Last(_));
     let sent = match (answer, reply) {
         (Reply::Now(value) | Reply::Last(value), Some(reply)) => reply.answer(value).await,
