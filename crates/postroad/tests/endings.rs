@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 async fn node(name: &str) -> Node {
-    Node::builder(unique(name)).network(NetworkMode::Disabled).start().await.unwrap()
+    Node::builder(unique(name)).network(NetworkMode::Disabled).start().await.expect("a node")
 }
 
 async fn no_process_left(node: &Node) {
@@ -48,14 +48,14 @@ impl Actor for Tidy {
 
     async fn terminated(&mut self, _: &ExitReason, ctx: &mut Context) {
         assert!(matches!(ctx.register_name("late"), Err(NameError::ProcessTerminated)));
-        self.0.send("tidying").unwrap();
+        self.0.send("tidying").expect("the test listens");
         pending().await
     }
 }
 
 impl Drop for Tidy {
     fn drop(&mut self) {
-        self.0.send("gone").unwrap();
+        self.0.send("gone").expect("the test listens");
     }
 }
 
@@ -120,7 +120,7 @@ impl Registrar for Sticky {
     fn register(&self, registration: Registration) -> BoxFuture<'_, Result<(), RegisterError>> {
         Box::pin(async move {
             for endpoint in registration.endpoints {
-                self.registering.send(endpoint).unwrap();
+                self.registering.send(endpoint).expect("the test listens");
             }
             if self.registers { Ok(()) } else { pending().await }
         })

@@ -8,8 +8,8 @@ use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use postroad::{
-    Actor, CallError, Context, ExitReason, Handle, NameError, Node, Payload, Pid, Priority, Reply, SendError,
-    SpawnError, SpawnOptions,
+    Actor, Answer, CallError, Context, ExitReason, Handle, NameError, Node, Payload, Pid, Priority, Reply,
+    SendError, SpawnError, SpawnOptions,
 };
 use support::{Adder, Echo, next, node, probe};
 use tokio::sync::{mpsc, oneshot};
@@ -372,15 +372,15 @@ struct Clingy(u8);
 
 impl Drop for Clingy {
     fn drop(&mut self) {
-        let node = CLINGS_TO.get().unwrap();
+        let node = CLINGS_TO.get().expect("set by the test");
         for _ in 0..64 {
             let mut spawn = std::pin::pin!(node.spawn::<Echo>(()));
             let Poll::Ready(echo) = spawn.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) else {
                 panic!("its init does not wait");
             };
-            let _ = node.register_name("clingy", echo.unwrap());
+            let _ = node.register_name("clingy", echo.expect("a process"));
         }
-        node.unregister_name("clingy").unwrap();
+        node.unregister_name("clingy").expect("one of them has it");
     }
 }
 
@@ -407,4 +407,53 @@ fn what_is_refused_may_use_the_node_when_it_is_dropped() {
     });
     refused.recv_timeout(Duration::from_secs(30)).expect("no deadlock");
     test.join().unwrap();
+}
+
+/// Sends what it is told to, many times, to one and then to another.
+struct Persistent;
+
+impl Actor for Persistent {
+    type Args = ();
+    type Messages = ();
+    type Requests = (Vec<Pid>,);
+
+    async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
+        Ok(Self)
+    }
+}
+
+impl Answer<Vec<Pid>> for Persistent {
+    type Reply = u32;
+
+    async fn answer(&mut self, targets: Vec<Pid>, ctx: &mut Context) -> Result<Reply<u32>, ExitReason> {
+        let (mortal, other) = (targets[0], targets[1]);
+        for number in 0..5i64 {
+            ctx.send(mortal, number).await?;
+        }
+        let former = Pid { creation: mortal.creation - 1, ..mortal };
+        assert!(matches!(ctx.send(former, 1i64).await, Err(SendError::ProcessUnknown)));
+        ctx.node().kill(mortal);
+        let mut after = 0;
+        while ctx.send(mortal, 1i64).await.is_ok() {
+            after += 1;
+            tokio::task::yield_now().await;
+        }
+        for number in 0..5i64 {
+            ctx.send(other, number).await?;
+            assert!(matches!(ctx.send(mortal, number).await, Err(SendError::ProcessUnknown)));
+        }
+        Ok(Reply::Now(after))
+    }
+}
+
+#[tokio::test]
+async fn who_sends_again_and_again_notices_the_end_of_the_receiver() {
+    let node = node("persistent").await;
+    let persistent = node.spawn::<Persistent>(()).await.unwrap();
+    for _ in 0..3 {
+        let (mortal, other) = (node.spawn::<Adder>(0).await.unwrap(), node.spawn::<Adder>(0).await.unwrap());
+        let _: u32 = node.call(persistent, vec![mortal, other]).await.unwrap();
+        assert_eq!(node.call::<i64>(other, false).await.unwrap(), 10, "all that came for the other one");
+    }
+    node.stop().await;
 }

@@ -1,6 +1,7 @@
 //! What a handler can do.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,8 +80,12 @@ impl Context {
     /// to another arrive in the order they were sent.
     ///
     /// Cancel safe: a dropped future has sent the message or not, never a part.
-    pub async fn send<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
-        router::send(&self.process.node, self.from(), to.to_target()?, message).await
+    pub fn send<M: Message>(
+        &self,
+        to: impl ToTarget,
+        message: M,
+    ) -> impl Future<Output = Result<(), SendError>> + Send {
+        router::Sending::new(&self.process.node, self.from(), to, message)
     }
 
     /// Sends a message now or not at all: [`SendError::Busy`] if there is no

@@ -146,8 +146,12 @@ impl Node {
     }
 
     /// Sends a message; see [`Context::send`](crate::Context::send).
-    pub async fn send<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
-        router::send(&self.0, router::From::Node, to.to_target()?, message).await
+    pub fn send<M: Message>(
+        &self,
+        to: impl ToTarget,
+        message: M,
+    ) -> impl Future<Output = Result<(), SendError>> + Send {
+        router::Sending::new(&self.0, router::From::Node, to, message)
     }
 
     /// Sends a message now or not at all; see

@@ -1,17 +1,22 @@
 //! The junction where local and remote part ways.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postroad_edf::{Message, Payload};
 use tokio::sync::oneshot;
-use tokio::task::coop::consume_budget;
+use tokio::task::coop::poll_proceed;
+use tokio::task::yield_now;
 
-use super::{FAR, Familiar, NodeInner, Target};
+use super::{FAR, Familiar, NodeInner, Target, ToTarget};
 use crate::actor::{Answered, ExitReason, ReplyTo, Timer};
 use crate::error::{CallError, SendError};
 use crate::network::Outgoing;
-use crate::process::{Compression, Delivered, Envelope, Priority, Process, PushError, discard};
+use crate::process::{Compression, Delivered, Envelope, Priority, Process, PushError, Refused, discard};
+use crate::registrar::BoxFuture;
 use crate::{Atom, Pid};
 
 /// Who sends.
@@ -25,6 +30,7 @@ pub(crate) enum From<'a> {
 }
 
 impl From<'_> {
+    #[inline]
     fn pid(&self, node: &NodeInner) -> Pid {
         match self {
             Self::Node => node.core(),
@@ -33,6 +39,7 @@ impl From<'_> {
         }
     }
 
+    #[inline]
     fn priority(&self) -> Priority {
         match self {
             Self::Process(process, _) => process.priority(),
@@ -52,43 +59,93 @@ impl From<'_> {
     }
 }
 
-pub(crate) async fn send<M: Message>(
-    node: &Arc<NodeInner>,
-    from: From<'_>,
+/// A message on its way out.
+///
+/// Written out instead of an `async fn` because it is made and moved with every
+/// message: that one would be three times as large.
+#[must_use]
+pub(crate) struct Sending<'a, T, M> {
+    node: &'a Arc<NodeInner>,
+    from: From<'a>,
+    message: Option<(T, M)>,
+    rest: Option<BoxFuture<'a, Result<(), SendError>>>,
+}
+
+impl<'a, T: ToTarget, M: Message> Sending<'a, T, M> {
+    #[inline]
+    pub(crate) fn new(node: &'a Arc<NodeInner>, from: From<'a>, to: T, message: M) -> Self {
+        Self { node, from, message: Some((to, message)), rest: None }
+    }
+}
+
+/// Nothing in it relies on its place.
+impl<T, M> Unpin for Sending<'_, T, M> {}
+
+impl<T: ToTarget, M: Message> Future for Sending<'_, T, M> {
+    type Output = Result<(), SendError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        if let Some((to, message)) = self.message.take() {
+            match begin_to_send(self.node, &self.from, to.to_target()?, message)? {
+                Sent::Now => {}
+                // A receiver that lags is given time; what waits stays warm in the cache.
+                Sent::Deep => {
+                    self.rest = Some(Box::pin(async {
+                        yield_now().await;
+                        Ok(())
+                    }));
+                }
+                Sent::Later(rest) => self.rest = Some(rest),
+            }
+        }
+        match &mut self.rest {
+            Some(rest) => rest.as_mut().poll(cx),
+            // A sender that never waits would keep its thread from the receiver.
+            None => poll_proceed(cx).map(|budget| {
+                budget.made_progress();
+                Ok(())
+            }),
+        }
+    }
+}
+
+enum Sent<'a> {
+    Now,
+    /// A lot waits at the receiver.
+    Deep,
+    /// When this is done.
+    Later(BoxFuture<'a, Result<(), SendError>>),
+}
+
+#[inline]
+fn begin_to_send<'a, M: Message>(
+    node: &'a Arc<NodeInner>,
+    from: &From<'_>,
     to: Target,
     message: M,
-) -> Result<(), SendError> {
-    // A sender that never waits would keep its thread from the receiver.
-    consume_budget().await;
+) -> Result<Sent<'a>, SendError> {
     let Some(peer) = remote(node, &to)? else {
-        let depth = deliver_from(node, &from, &to, Payload::new(message))?;
-        if depth > PATIENT_DEPTH && depth.is_multiple_of(PATIENT_EVERY) {
-            // A receiver that lags is given time; what waits stays warm in the cache.
-            tokio::task::yield_now().await;
-        }
-        return Ok(());
+        let envelope = Envelope::Message { from: from.pid(node), payload: Payload::new(message) };
+        let depth = deliver_from(node, from, &to, envelope)?;
+        let deep = depth > PATIENT_DEPTH && depth.is_multiple_of(PATIENT_EVERY);
+        return Ok(if deep { Sent::Deep } else { Sent::Now });
     };
     let outgoing = from.outgoing(node);
     // Most often there is a connection with room: that needs no reference to it.
     let placed = node.network.with_connected(peer, |connection| {
         let left = connection.place_message(outgoing, to, &message)?;
         // What is encoded for one connection means something else on another.
-        Ok(left.map(|frame| (frame, connection.clone())))
+        Ok::<_, SendError>(left.map(|frame| (frame, connection.clone())))
     });
-    // The future of a send is moved with every message, so what waits is kept elsewhere.
-    match placed {
-        Some(Ok(None)) => Ok(()),
-        Some(Err(error)) => Err(error),
-        Some(Ok(Some((frame, connection)))) => {
-            drop(message);
-            Box::pin(async move { connection.place_late(outgoing.from, frame).await }).await
+    match placed.transpose()? {
+        Some(None) => Ok(Sent::Now),
+        Some(Some((frame, connection))) => {
+            Ok(Sent::Later(Box::pin(async move { connection.place_late(outgoing.from, frame).await })))
         }
-        None => {
-            Box::pin(
-                async move { node.network.connection(node, peer).await?.send(outgoing, to, message).await },
-            )
-            .await
-        }
+        None => Ok(Sent::Later(Box::pin(async move {
+            node.network.connection(node, peer).await?.send(outgoing, to, message).await
+        }))),
     }
 }
 
@@ -99,7 +156,10 @@ pub(crate) fn try_send<M: Message>(
     message: M,
 ) -> Result<(), SendError> {
     match remote(node, &to)? {
-        None => deliver_from(node, &from, &to, Payload::new(message)).map(drop),
+        None => {
+            let envelope = Envelope::Message { from: from.pid(node), payload: Payload::new(message) };
+            deliver_from(node, &from, &to, envelope).map(drop)
+        }
         Some(peer) => match node.network.connected(peer) {
             Some(connection) => connection.try_send(from.outgoing(node), to, &message),
             None => {
@@ -198,7 +258,7 @@ pub(crate) fn send_after<M: Message>(
 ) -> Timer {
     let sender = node.clone();
     crate::actor::after(&node.runtime, node.stopping.clone(), delay, async move {
-        if let Err(error) = send(&sender, From::Pid(from), to, message).await {
+        if let Err(error) = Sending::new(&sender, From::Pid(from), to, message).await {
             tracing::debug!(%from, ?to, %error, "delayed message not sent");
         }
     })
@@ -219,7 +279,7 @@ pub(crate) fn send_every<M: Message + Clone + Sync>(
             if from.id != Pid::CORE && sender.processes.with(from.id, |_| ()).is_none() {
                 return false;
             }
-            match send(&sender, From::Pid(from), to, message).await {
+            match Sending::new(&sender, From::Pid(from), to, message).await {
                 Ok(()) => true,
                 Err(error) => {
                     tracing::debug!(%from, ?to, %error, "periodic message not sent");
@@ -234,6 +294,7 @@ pub(crate) fn send_every<M: Message + Clone + Sync>(
 }
 
 /// The node a target lives on, if it is another one.
+#[inline]
 fn remote(node: &NodeInner, to: &Target) -> Result<Option<Atom>, SendError> {
     let there = match to {
         Target::Pid(pid) => pid.node,
@@ -251,20 +312,38 @@ fn remote(node: &NodeInner, to: &Target) -> Result<Option<Atom>, SendError> {
 const PATIENT_DEPTH: usize = 4096;
 const PATIENT_EVERY: usize = 64;
 
-/// Puts a message into the mailbox of a local process. Returns how many wait
-/// there.
 #[inline]
 fn deliver_from(
     node: &NodeInner,
     from: &From<'_>,
     to: &Target,
-    payload: Payload,
+    envelope: Envelope,
 ) -> Result<usize, SendError> {
-    let envelope = Envelope::Message { from: from.pid(node), payload };
     match from {
-        From::Process(_, familiar) => deliver_familiar(node, to, envelope, from.priority(), familiar),
-        From::Node | From::Pid(_) => deliver(node, to, envelope, from.priority()),
+        From::Process(process, familiar) => {
+            deliver_familiar(node, to, envelope, process.priority(), familiar)
+        }
+        From::Node | From::Pid(_) => deliver(node, to, envelope, Priority::Normal),
     }
+}
+
+/// [`deliver`] for somebody who sends to one process again and again.
+pub(crate) fn deliver_familiar(
+    node: &NodeInner,
+    to: &Target,
+    envelope: Envelope,
+    priority: Priority,
+    familiar: &Familiar,
+) -> Result<usize, SendError> {
+    if let Target::Pid(pid) = to
+        && pid.creation == node.creation
+    {
+        if let Some(process) = familiar.get(pid.id) {
+            return delivered(process.push(envelope, priority));
+        }
+        familiar.note(pid.id, &node.processes);
+    }
+    deliver(node, to, envelope, priority)
 }
 
 /// Puts an envelope into the mailbox of a local process. Returns how many wait
@@ -276,50 +355,38 @@ pub(crate) fn deliver(
     priority: Priority,
 ) -> Result<usize, SendError> {
     let mut envelope = Some(envelope);
-    let push = |process: &Arc<Process>| process.push(&mut envelope, priority);
+    let push = |process: &Arc<Process>| envelope.take().map(|envelope| process.push(envelope, priority));
     let pushed = match to {
         Target::Pid(pid) if pid.creation == node.creation => node.processes.with(pid.id, push),
         Target::Pid(_) => None,
         Target::Name(process) => node.processes.by_name(process.name, push),
         Target::Alias(alias) => node.processes.by_alias(*alias, push),
     };
-    delivered(pushed, envelope)
-}
-
-/// [`deliver`] for somebody who sends to one process again and again.
-#[inline]
-pub(crate) fn deliver_familiar(
-    node: &NodeInner,
-    to: &Target,
-    envelope: Envelope,
-    priority: Priority,
-    familiar: &Familiar,
-) -> Result<usize, SendError> {
-    match to {
-        Target::Pid(pid) if pid.creation == node.creation => {
-            let mut envelope = Some(envelope);
-            let push = |process: &Arc<Process>| process.push(&mut envelope, priority);
-            let pushed = familiar.with(&node.processes, pid.id, push);
-            delivered(pushed, envelope)
+    match pushed.flatten() {
+        Some(pushed) => delivered(pushed),
+        None => {
+            discard(envelope);
+            Err(SendError::ProcessUnknown)
         }
-        to => deliver(node, to, envelope, priority),
     }
 }
 
 /// What became of an envelope, outside of all locks: starts the run that is
 /// due, or drops what was refused.
 #[inline]
-fn delivered(
-    pushed: Option<Result<Delivered, PushError>>,
-    envelope: Option<Envelope>,
-) -> Result<usize, SendError> {
-    let outcome = match pushed {
-        Some(Ok(delivered)) => Ok(delivered.start()),
-        Some(Err(PushError::Full)) => Err(SendError::MailboxFull),
-        Some(Err(PushError::Closed)) | None => Err(SendError::ProcessUnknown),
-    };
-    if envelope.is_some() {
-        discard(envelope);
+fn delivered(pushed: Result<Delivered, Refused>) -> Result<usize, SendError> {
+    match pushed {
+        Ok(delivered) => Ok(delivered.start()),
+        Err(refused) => turned_away(refused),
     }
-    outcome
+}
+
+#[cold]
+fn turned_away(Refused { envelope, error }: Refused) -> Result<usize, SendError> {
+    discard(envelope);
+    match error {
+        None => Ok(0),
+        Some(PushError::Full) => Err(SendError::MailboxFull),
+        Some(PushError::Closed) => Err(SendError::ProcessUnknown),
+    }
 }

@@ -55,17 +55,18 @@ impl Aside {
     /// Takes a request to end in, which no bound of messages keeps out. The same
     /// request of the same process waits once. `limit` is how many may wait
     /// before another one is refused; one is let in always.
-    fn push_exit(&mut self, envelope: &mut Option<Envelope>, limit: Option<usize>) -> Result<(), PushError> {
-        let Some(Envelope::Exit { from, reason }) = envelope else { return Ok(()) };
-        let exit = (*from, reason.clone());
-        if self.exits.contains(&exit) {
-            return Ok(());
+    fn push_exit(&mut self, envelope: Envelope, limit: Option<usize>) -> Result<(), Refused> {
+        if let Envelope::Exit { from, reason } = &envelope {
+            let exit = (*from, reason.clone());
+            if self.exits.contains(&exit) {
+                return Err(Refused { envelope, error: None });
+            }
+            if limit.is_some_and(|limit| self.exits.len() >= limit.max(1)) {
+                return Err(Refused { envelope, error: Some(PushError::Full) });
+            }
+            self.exits.insert(exit);
         }
-        if limit.is_some_and(|limit| self.exits.len() >= limit.max(1)) {
-            return Err(PushError::Full);
-        }
-        self.exits.insert(exit);
-        self.urgent.extend(envelope.take());
+        self.urgent.push_back(envelope);
         Ok(())
     }
 
@@ -125,6 +126,15 @@ pub(crate) enum PushError {
     Closed,
 }
 
+/// An envelope that was not taken. What it holds may do anything when it is
+/// dropped, so no lock may be held then.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) envelope: Envelope,
+    /// `None` if a request to end was not taken because it waits already.
+    pub(crate) error: Option<PushError>,
+}
+
 /// Envelopes that have left the mailbox: what a run has taken ahead of the main
 /// lane, or what nobody will handle.
 pub(super) type Batch = VecDeque<Envelope>;
@@ -147,18 +157,15 @@ impl Mailbox {
         }
     }
 
-    /// Takes an envelope in, or leaves it to the caller: what an envelope
-    /// holds may do anything when it is dropped, so no lock may be held then.
-    pub(super) fn push(
-        &self,
-        envelope: &mut Option<Envelope>,
-        priority: Priority,
-    ) -> Result<Pushed, PushError> {
+    /// Takes an envelope in, or gives it back.
+    #[inline]
+    pub(super) fn push(&self, mut envelope: Envelope, priority: Priority) -> Result<Pushed, Refused> {
+        let refused = |envelope, error| Err(Refused { envelope, error: Some(error) });
         let mut queues = self.queues.0.lock();
         if queues.state == State::Closed {
-            return Err(PushError::Closed);
+            return refused(envelope, PushError::Closed);
         }
-        if let Some(Envelope::Exit { from, .. }) = envelope {
+        if let Envelope::Exit { from, .. } = envelope {
             // A peer has as many processes as it says; this node has as many as there are.
             let limit = self.capacity.filter(|_| from.node != self.home);
             let aside = queues.aside.get_or_insert_default();
@@ -174,15 +181,13 @@ impl Mailbox {
             Priority::Low => &mut queues.aside.get_or_insert_default().log,
         };
         let full = self.capacity.is_some_and(|capacity| lane.len() >= capacity);
-        if let Some(Envelope::Request { reply, .. }) = envelope {
+        if let Envelope::Request { reply, .. } = &mut envelope {
             reply.unanswered(if full { Code::MailboxFull } else { Code::Terminated });
         }
         if full {
-            return Err(PushError::Full);
+            return refused(envelope, PushError::Full);
         }
-        if let Some(envelope) = envelope.take() {
-            lane.push_back(envelope);
-        }
+        lane.push_back(envelope);
         let depth = lane.len();
         if matches!(priority, Priority::High | Priority::Max) {
             self.pressing.store(true, Ordering::Release);
@@ -292,8 +297,17 @@ mod tests {
         Envelope::Message { from: pid(), payload: Payload::new(number) }
     }
 
-    fn push(mailbox: &Mailbox, envelope: Envelope, priority: Priority) -> Result<Pushed, PushError> {
-        mailbox.push(&mut Some(envelope), priority)
+    /// How a push went; nothing if the envelope waits already.
+    fn push(mailbox: &Mailbox, envelope: Envelope, priority: Priority) -> Result<Option<Pushed>, PushError> {
+        match mailbox.push(envelope, priority) {
+            Ok(pushed) => Ok(Some(pushed)),
+            Err(Refused { error: Some(error), .. }) => Err(error),
+            Err(Refused { error: None, .. }) => Ok(None),
+        }
+    }
+
+    fn starts_a_run(mailbox: &Mailbox, envelope: Envelope) -> bool {
+        push(mailbox, envelope, Priority::Normal).unwrap().unwrap().start
     }
 
     fn number(envelope: Option<Envelope>) -> Option<u32> {
@@ -309,8 +323,8 @@ mod tests {
         let mailbox = Mailbox::new(pid().node, None);
         let mut batch = Batch::new();
         mailbox.open();
-        assert!(push(&mailbox, message(1), Priority::Normal).unwrap().start, "the first push starts a run");
-        assert!(!push(&mailbox, message(2), Priority::Normal).unwrap().start);
+        assert!(starts_a_run(&mailbox, message(1)), "the first push starts a run");
+        assert!(!starts_a_run(&mailbox, message(2)));
         assert_eq!(number(mailbox.next(&mut batch)), Some(1));
         push(&mailbox, message(9), Priority::Low).unwrap();
         push(&mailbox, message(3), Priority::High).unwrap();
@@ -326,16 +340,13 @@ mod tests {
         assert_eq!(number(mailbox.next(&mut batch)), Some(9));
         assert!(mailbox.next(&mut batch).is_none());
         assert!(mailbox.park(&mut batch, || {}));
-        assert!(
-            push(&mailbox, message(5), Priority::Normal).unwrap().start,
-            "a parked mailbox needs a new run"
-        );
+        assert!(starts_a_run(&mailbox, message(5)), "a parked mailbox needs a new run");
     }
 
     #[test]
     fn nothing_is_handled_before_the_actor_is_there() {
         let mailbox = Mailbox::new(pid().node, None);
-        assert!(!push(&mailbox, message(1), Priority::Normal).unwrap().start);
+        assert!(!starts_a_run(&mailbox, message(1)));
         assert!(mailbox.open(), "what came during init starts a run");
         let mut batch = Batch::new();
         assert_eq!(number(mailbox.next(&mut batch)), Some(1));

@@ -22,7 +22,7 @@ use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
 pub(crate) use contained::discard;
-pub(crate) use mailbox::{Mailbox, PushError};
+pub(crate) use mailbox::{Mailbox, PushError, Refused};
 pub use runner::SpawnOptions;
 pub(crate) use runner::{register_name, spawn};
 pub(crate) use table::ProcessTable;
@@ -141,22 +141,22 @@ impl Process {
         })
     }
 
-    /// Puts an envelope into the mailbox, or leaves it to the caller. To be
-    /// called under the lock of a table: nothing is dropped or started here.
+    /// Puts an envelope into the mailbox, or gives it back. To be called under
+    /// the lock of a table: nothing is dropped or started here.
     #[inline]
     pub(crate) fn push(
         self: &Arc<Self>,
-        envelope: &mut Option<Envelope>,
+        envelope: Envelope,
         priority: Priority,
-    ) -> Result<Delivered, PushError> {
+    ) -> Result<Delivered, Refused> {
         let pushed = self.mailbox.push(envelope, priority)?;
         Ok(Delivered { depth: pushed.depth, due: pushed.start.then(|| self.clone()) })
     }
 
     /// Asks the process to end, on behalf of the node.
     pub(crate) fn shut_down(self: &Arc<Self>) {
-        let mut exit = Some(Envelope::Exit { from: self.node.core(), reason: ExitReason::Shutdown });
-        if let Ok(delivered) = self.push(&mut exit, Priority::Max) {
+        let exit = Envelope::Exit { from: self.node.core(), reason: ExitReason::Shutdown };
+        if let Ok(delivered) = self.push(exit, Priority::Max) {
             delivered.start();
         }
     }
