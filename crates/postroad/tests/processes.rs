@@ -2,11 +2,14 @@
 
 mod support;
 
+use std::future::Future;
+use std::sync::OnceLock;
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use postroad::{
-    Actor, CallError, Context, ExitReason, Handle, NameError, Node, Payload, Pid, Priority, Reply, SendError,
-    SpawnError, SpawnOptions,
+    Actor, Answer, CallError, Context, ExitReason, Handle, NameError, Node, Payload, Pid, Priority, Reply,
+    SendError, SpawnError, SpawnOptions,
 };
 use support::{Adder, Echo, next, node, probe};
 use tokio::sync::{mpsc, oneshot};
@@ -356,5 +359,101 @@ async fn many_senders_lose_nothing() {
         sender.await.unwrap();
     }
     assert_eq!(node.call::<i64>(adder, false).await.unwrap(), 160_000);
+    node.stop().await;
+}
+
+/// The node that [`Clingy`] uses.
+static CLINGS_TO: OnceLock<Node> = OnceLock::new();
+
+/// Spawns processes and registers a name when it is dropped: that changes every
+/// table of the node.
+#[derive(postroad::Message)]
+struct Clingy(u8);
+
+impl Drop for Clingy {
+    fn drop(&mut self) {
+        let node = CLINGS_TO.get().expect("set by the test");
+        for _ in 0..64 {
+            let mut spawn = std::pin::pin!(node.spawn::<Echo>(()));
+            let Poll::Ready(echo) = spawn.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) else {
+                panic!("its init does not wait");
+            };
+            let _ = node.register_name("clingy", echo.expect("a process"));
+        }
+        node.unregister_name("clingy").expect("one of them has it");
+    }
+}
+
+#[test]
+fn what_is_refused_may_use_the_node_when_it_is_dropped() {
+    let (done, refused) = std::sync::mpsc::channel();
+    // A thread of its own: a deadlock must fail the test, not hang it.
+    let test = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let node = node("clingy").await;
+            CLINGS_TO.set(node.clone()).unwrap();
+            let nobody = Pid { id: 1, ..node.pid() };
+            assert!(matches!(node.send(nobody, Clingy(1)).await, Err(SendError::ProcessUnknown)));
+            assert!(matches!(node.send("nobody", Clingy(2)).await, Err(SendError::ProcessUnknown)));
+            let full = SpawnOptions::new().name("full").mailbox_capacity(0);
+            let full = node.spawn_with::<Echo>((), full).await.unwrap();
+            assert!(matches!(node.send(full, Clingy(3)).await, Err(SendError::MailboxFull)));
+            assert!(matches!(node.send("full", Clingy(4)).await, Err(SendError::MailboxFull)));
+            let request = node.call::<u8>(full, Clingy(5)).await.unwrap_err();
+            assert!(matches!(request, CallError::Send(SendError::MailboxFull)));
+        });
+        done.send(()).unwrap();
+    });
+    refused.recv_timeout(Duration::from_secs(30)).expect("no deadlock");
+    test.join().unwrap();
+}
+
+/// Sends what it is told to, many times, to one and then to another.
+struct Persistent;
+
+impl Actor for Persistent {
+    type Args = ();
+    type Messages = ();
+    type Requests = (Vec<Pid>,);
+
+    async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
+        Ok(Self)
+    }
+}
+
+impl Answer<Vec<Pid>> for Persistent {
+    type Reply = u32;
+
+    async fn answer(&mut self, targets: Vec<Pid>, ctx: &mut Context) -> Result<Reply<u32>, ExitReason> {
+        let (mortal, other) = (targets[0], targets[1]);
+        for number in 0..5i64 {
+            ctx.send(mortal, number).await?;
+        }
+        let former = Pid { creation: mortal.creation - 1, ..mortal };
+        assert!(matches!(ctx.send(former, 1i64).await, Err(SendError::ProcessUnknown)));
+        ctx.node().kill(mortal);
+        let mut after = 0;
+        while ctx.send(mortal, 1i64).await.is_ok() {
+            after += 1;
+            tokio::task::yield_now().await;
+        }
+        for number in 0..5i64 {
+            ctx.send(other, number).await?;
+            assert!(matches!(ctx.send(mortal, number).await, Err(SendError::ProcessUnknown)));
+        }
+        Ok(Reply::Now(after))
+    }
+}
+
+#[tokio::test]
+async fn who_sends_again_and_again_notices_the_end_of_the_receiver() {
+    let node = node("persistent").await;
+    let persistent = node.spawn::<Persistent>(()).await.unwrap();
+    for _ in 0..3 {
+        let (mortal, other) = (node.spawn::<Adder>(0).await.unwrap(), node.spawn::<Adder>(0).await.unwrap());
+        let _: u32 = node.call(persistent, vec![mortal, other]).await.unwrap();
+        assert_eq!(node.call::<i64>(other, false).await.unwrap(), 10, "all that came for the other one");
+    }
     node.stop().await;
 }

@@ -1,5 +1,7 @@
 //! What a handler can do.
 
+use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,23 +9,23 @@ use postroad_edf::Message;
 
 use super::{Actor, ExitReason, ReplyTo, Timer};
 use crate::error::{CallError, NameError, SendError, SpawnError};
-use crate::node::{DEFAULT_CALL_TIMEOUT, Node, Target, ToTarget, router};
+use crate::node::{DEFAULT_CALL_TIMEOUT, Familiar, Node, Target, ToTarget, router};
 use crate::process::{Compression, Priority, Process, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 /// A process as its own handlers see it: who sent what they are handling, and
 /// everything the process can do.
-#[derive(Debug)]
 pub struct Context {
     process: Arc<Process>,
     sender: Pid,
     reply: Option<ReplyTo>,
+    familiar: Familiar,
 }
 
 impl Context {
     pub(crate) fn new(process: Arc<Process>) -> Self {
         let sender = process.parent;
-        Self { process, sender, reply: None }
+        Self { process, sender, reply: None, familiar: Familiar::default() }
     }
 
     pub(crate) fn process(&self) -> &Arc<Process> {
@@ -34,6 +36,7 @@ impl Context {
     pub(crate) fn begin(&mut self, sender: Pid, reply: Option<ReplyTo>) {
         self.sender = sender;
         self.reply = reply;
+        self.familiar.review();
     }
 
     /// This process.
@@ -77,8 +80,12 @@ impl Context {
     /// to another arrive in the order they were sent.
     ///
     /// Cancel safe: a dropped future has sent the message or not, never a part.
-    pub async fn send<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
-        router::send(&self.process.node, self.from(), to.to_target()?, message).await
+    pub fn send<M: Message>(
+        &self,
+        to: impl ToTarget,
+        message: M,
+    ) -> impl Future<Output = Result<(), SendError>> + Send {
+        router::Sending::new(&self.process.node, self.from(), to, message)
     }
 
     /// Sends a message now or not at all: [`SendError::Busy`] if there is no
@@ -111,7 +118,8 @@ impl Context {
         router::call(&self.process.node, self.from(), to, request, timeout).await
     }
 
-    /// Asks a process to end. It may refuse ([`Actor::handle_exit`]). Asking
+    /// Asks a process to end. It may refuse ([`Actor::handle_exit`]). While the
+    /// same request of this process waits there, it is not repeated. Asking
     /// oneself or one's parent is refused; an unknown remote process is no error.
     pub async fn send_exit(&self, to: Pid, reason: ExitReason) -> Result<(), SendError> {
         if to == self.pid() || to == self.parent() {
@@ -171,7 +179,7 @@ impl Context {
     }
 
     /// Makes a further address of this process, which can be given away and
-    /// taken back.
+    /// taken back. Leads nowhere if the process is about to end.
     pub fn create_alias(&self) -> Alias {
         let alias = self.process.node.new_alias();
         self.process.node.processes.register_alias(alias, &self.process);
@@ -196,6 +204,16 @@ impl Context {
     }
 
     fn from(&self) -> router::From<'_> {
-        router::From::Process(&self.process)
+        router::From::Process(&self.process, &self.familiar)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("process", &self.process)
+            .field("sender", &self.sender)
+            .field("reply", &self.reply)
+            .finish()
     }
 }

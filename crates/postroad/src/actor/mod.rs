@@ -122,8 +122,9 @@ pub trait Actor: Sized + Send + 'static {
     }
 
     /// The last thing that runs, with the reason of the end. Not called after a
-    /// kill, a panic or a failed [`init`](Self::init). The process has left
-    /// the node's tables by then: it can still send, nobody can reach it.
+    /// kill, a panic or a failed [`init`](Self::init). The process has no name
+    /// and no alias by then, and gets none: it can still send, but be reached
+    /// only by a kill, which drops this at its next await point.
     fn terminated(&mut self, reason: &ExitReason, ctx: &mut Context) -> impl Future<Output = ()> + Send {
         let _ = (reason, ctx);
         async {}

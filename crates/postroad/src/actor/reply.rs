@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::error::{CallError, SendError};
 use crate::network::Connection;
-use crate::process::{Compression, Process};
+use crate::process::{Compression, Process, discard};
 
 /// What an actor answers to a request.
 #[derive(Debug)]
@@ -114,7 +114,8 @@ impl ReplyTo {
     async fn send(mut self, answer: Result<Payload, ErrorValue>) -> Result<(), SendError> {
         match self.0.take() {
             Some(Caller::Local(caller)) => {
-                let _ = caller.send(answer.map_err(CallError::Answer));
+                // A value that nobody waits for is dropped here, which may panic.
+                discard(caller.send(answer.map_err(CallError::Answer)));
                 Ok(())
             }
             Some(Caller::Remote(to)) => {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Calls, FIRST_PROCESS, Node, NodeInner, node_name};
+use super::{Calls, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
 use crate::error::StartError;
 use crate::network::{AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder};
 use crate::process::ProcessTable;
@@ -108,9 +108,9 @@ impl NodeBuilder {
     /// How long a TCP connection, a whole handshake, and connecting with all
     /// its attempts may take. Defaults 3 s, 5 s and 15 s.
     pub fn timeouts(mut self, dial: Duration, handshake: Duration, connect: Duration) -> Self {
-        self.options.dial_timeout = dial;
-        self.options.handshake_timeout = handshake;
-        self.options.connect_timeout = connect;
+        self.options.dial_timeout = dial.min(FAR);
+        self.options.handshake_timeout = handshake.min(FAR);
+        self.options.connect_timeout = connect.min(FAR);
         self
     }
 
@@ -185,6 +185,9 @@ impl NodeBuilder {
     /// # Errors
     /// See [`StartError`]. Must be called within a tokio runtime with I/O and
     /// time; the node runs there.
+    ///
+    /// Cancellation: a dropped future leaves nothing behind; what had begun
+    /// ends in the background.
     pub async fn start(self) -> Result<Node, StartError> {
         let name = node_name(&self.name)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
@@ -233,17 +236,35 @@ impl NodeBuilder {
             live: AtomicUsize::new(0),
             drained: Notify::new(),
         });
+        let mut starting = Starting { node: Node::from_inner(node), done: false };
+        let node = &starting.node;
         for options in &options {
-            Watched::add(&node, options);
+            Watched::add(&node.0, options);
         }
-        let opened = node.network.open(&node, bound).await;
-        let node = Node::from_inner(node);
-        if let Err(error) = opened {
+        if let Err(error) = node.0.network.open(&node.0, bound).await {
             node.stop().await;
+            starting.done = true;
             return Err(error.into());
         }
         tracing::info!(node = %name, creation = node.creation(), "node started");
-        Ok(node)
+        starting.done = true;
+        Ok(starting.node.clone())
+    }
+}
+
+/// A node that stops if nobody waits for its start any more.
+struct Starting {
+    node: Node,
+    done: bool,
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if !self.done {
+            self.node.0.begin_to_stop();
+            let node = self.node.clone();
+            self.node.0.runtime.spawn(async move { node.stop().await });
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::Atom;
 use crate::actor::Answered;
 use crate::error::CallError;
+use crate::process::discard;
 
 /// Who waits for which answer, by the reference of the request.
 #[derive(Default)]
@@ -41,7 +42,11 @@ impl Calls {
     /// Hands an answer over; false if nobody waits for it (any more).
     pub(crate) fn answer(&self, reference: [u64; 3], answer: impl FnOnce() -> Answered) -> bool {
         let waiting = self.waiting.lock().remove(&reference);
-        waiting.is_some_and(|waiting| waiting.answer.send(answer()).is_ok())
+        let Some(waiting) = waiting else { return false };
+        let unwanted = waiting.answer.send(answer());
+        let wanted = unwanted.is_ok();
+        discard(unwanted);
+        wanted
     }
 
     /// Tells everybody whose request went out on that connection that it is lost.
@@ -62,7 +67,8 @@ pub(crate) struct Pending<'a> {
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        self.calls.waiting.lock().remove(&self.reference);
+        // Dropped outside of the lock: it wakes whoever waits for the answer.
+        let _waiting = self.calls.waiting.lock().remove(&self.reference);
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod builder;
 mod calls;
+mod familiar;
 pub(crate) mod router;
 mod target;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,11 +21,12 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{Actor, ExitReason, Timer};
 use crate::error::{CallError, InvalidName, NameError, SendError, SpawnError};
 use crate::network::{Network, NetworkInner};
-use crate::process::{ProcessTable, SpawnOptions};
+use crate::process::{Process, ProcessTable, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
 pub(crate) use calls::Calls;
+pub(crate) use familiar::Familiar;
 pub use target::{Target, ToTarget};
 
 /// How long a call waits unless it says otherwise.
@@ -31,6 +34,14 @@ pub(crate) const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long [`Node::stop`] lets processes end by themselves.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long it waits for each of the things that take no time unless something
+/// hangs: the registrar, processes after a kill, tasks of the network.
+const STOP_STEP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What is further away than this never comes: thirty years. Instants that lie
+/// so far ahead can still be added to.
+pub(crate) const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// The number of the first process; smaller ones are reserved.
 const FIRST_PROCESS: u64 = 1001;
@@ -135,8 +146,12 @@ impl Node {
     }
 
     /// Sends a message; see [`Context::send`](crate::Context::send).
-    pub async fn send<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
-        router::send(&self.0, router::From::Node, to.to_target()?, message).await
+    pub fn send<M: Message>(
+        &self,
+        to: impl ToTarget,
+        message: M,
+    ) -> impl Future<Output = Result<(), SendError>> + Send {
+        router::Sending::new(&self.0, router::From::Node, to, message)
     }
 
     /// Sends a message now or not at all; see
@@ -194,9 +209,8 @@ impl Node {
     /// Ends a local process without asking it, even in the middle of a handler
     /// (at its next await point). False if there is no such process.
     pub fn kill(&self, pid: Pid) -> bool {
-        pid.node == self.0.name
-            && pid.creation == self.0.creation
-            && self.0.processes.with(pid.id, |process| process.kill()).is_some()
+        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
+        process.inspect(Process::kill).is_some()
     }
 
     /// Gives a local process a name.
@@ -219,29 +233,32 @@ impl Node {
     /// seconds at most and kills those that are left, then hands over what lies
     /// in outgoing buffers and closes all connections.
     ///
+    /// Takes 17 seconds at the very most: a registrar that does not answer, a
+    /// handler that never awaits and so cannot be killed, or a task of the
+    /// network that does not end is left behind after 2 seconds each, and logged.
+    ///
     /// Returns when all that is done, also if somebody else stops it at the
     /// same time. Not to be awaited by one of the node's own processes, which
     /// would wait for itself: spawn a task for it there.
+    ///
+    /// Cancellation: a dropped future leaves the node stopping, but may leave
+    /// processes alive and connections open; call it again.
     pub async fn stop(&self) {
-        self.0.has_stopped.store(true, Ordering::Release);
-        self.0.stopping.cancel();
-        self.0.network.close_doors().await;
-        let node = self.pid();
+        self.0.begin_to_stop();
+        self.0.at_most(STOP_STEP_TIMEOUT, "the registrar", self.0.network.close_doors()).await;
         for process in self.0.processes.all() {
-            let exit = crate::process::Envelope::Exit { from: node, reason: ExitReason::Shutdown };
-            let _ = process.deliver(exit, crate::process::Priority::Max);
+            process.shut_down();
         }
         if tokio::time::timeout(STOP_TIMEOUT, self.0.no_process_left()).await.is_err() {
             for process in self.0.processes.all() {
                 tracing::warn!(pid = %process.pid, "did not end in time: killed");
                 process.kill();
             }
-            // A handler that never awaits cannot be stopped; do not wait for it forever.
-            let _ = tokio::time::timeout(STOP_TIMEOUT, self.0.no_process_left()).await;
+            self.0.at_most(STOP_STEP_TIMEOUT, "a process that was killed", self.0.no_process_left()).await;
         }
         self.0.network.shut_down().await;
         self.0.tasks.close();
-        self.0.tasks.wait().await;
+        self.0.at_most(STOP_STEP_TIMEOUT, "a task of the network", self.0.tasks.wait()).await;
         tracing::info!(node = %self.0.name, "node stopped");
     }
 
@@ -258,6 +275,18 @@ impl NodeInner {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.has_stopped.load(Ordering::Acquire)
+    }
+
+    /// From here on nothing new begins.
+    fn begin_to_stop(&self) {
+        self.has_stopped.store(true, Ordering::Release);
+        self.stopping.cancel();
+    }
+
+    async fn at_most(&self, limit: Duration, what: &str, step: impl Future<Output = ()>) {
+        if tokio::time::timeout(limit, step).await.is_err() {
+            tracing::error!(node = %self.name, after = ?limit, "{what} does not end: left behind");
+        }
     }
 
     /// Whether a target on `node` is here.
@@ -318,5 +347,41 @@ pub(crate) fn node_name(name: &str) -> Result<Atom, InvalidName> {
             Ok(Atom::new(name)?)
         }
         _ => Err(InvalidName::Node(name.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, NetworkMode};
+
+    /// Makes addresses for itself when it ends.
+    struct Late;
+
+    impl Actor for Late {
+        type Args = ();
+        type Messages = ();
+        type Requests = ();
+
+        async fn init((): (), ctx: &mut Context) -> Result<Self, ExitReason> {
+            ctx.create_alias();
+            Ok(Self)
+        }
+
+        async fn terminated(&mut self, _: &ExitReason, ctx: &mut Context) {
+            ctx.create_alias();
+            let _ = ctx.register_name("late");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_ended_has_no_address() {
+        let node = Node::builder("late@localhost").network(NetworkMode::Disabled).start().await.unwrap();
+        let late = node.spawn_with::<Late>((), SpawnOptions::new().name("punctual")).await.unwrap();
+        assert_eq!(node.0.processes.addresses(), 3);
+        node.send_exit(late, ExitReason::Normal).await.unwrap();
+        node.0.no_process_left().await;
+        assert_eq!(node.0.processes.addresses(), 0);
+        node.stop().await;
     }
 }

@@ -1,47 +1,55 @@
 //! The junction where local and remote part ways.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postroad_edf::{Message, Payload};
 use tokio::sync::oneshot;
-use tokio::task::coop::consume_budget;
+use tokio::task::coop::poll_proceed;
+use tokio::task::yield_now;
 
-use super::{NodeInner, Target};
+use super::{FAR, Familiar, NodeInner, Target, ToTarget};
 use crate::actor::{Answered, ExitReason, ReplyTo, Timer};
 use crate::error::{CallError, SendError};
 use crate::network::Outgoing;
-use crate::process::{Compression, Envelope, Priority, Process, PushError};
+use crate::process::{Compression, Delivered, Envelope, Priority, Process, PushError, Refused, discard};
+use crate::registrar::BoxFuture;
 use crate::{Atom, Pid};
 
 /// Who sends.
 #[derive(Clone, Copy)]
 pub(crate) enum From<'a> {
     Node,
-    Process(&'a Arc<Process>),
+    /// With whom it sends to again and again.
+    Process(&'a Arc<Process>, &'a Familiar),
     /// A process that is not at hand, by its timer.
     Pid(Pid),
 }
 
 impl From<'_> {
+    #[inline]
     fn pid(&self, node: &NodeInner) -> Pid {
         match self {
             Self::Node => node.core(),
-            Self::Process(process) => process.pid,
+            Self::Process(process, _) => process.pid,
             Self::Pid(pid) => *pid,
         }
     }
 
+    #[inline]
     fn priority(&self) -> Priority {
         match self {
-            Self::Process(process) => process.priority(),
+            Self::Process(process, _) => process.priority(),
             Self::Node | Self::Pid(_) => Priority::Normal,
         }
     }
 
     fn compression(&self) -> Option<Compression> {
         match self {
-            Self::Process(process) => process.compression(),
+            Self::Process(process, _) => process.compression(),
             Self::Node | Self::Pid(_) => None,
         }
     }
@@ -51,41 +59,93 @@ impl From<'_> {
     }
 }
 
-pub(crate) async fn send<M: Message>(
-    node: &Arc<NodeInner>,
-    from: From<'_>,
+/// A message on its way out.
+///
+/// Written out instead of an `async fn` because it is made and moved with every
+/// message: that one would be three times as large.
+#[must_use]
+pub(crate) struct Sending<'a, T, M> {
+    node: &'a Arc<NodeInner>,
+    from: From<'a>,
+    message: Option<(T, M)>,
+    rest: Option<BoxFuture<'a, Result<(), SendError>>>,
+}
+
+impl<'a, T: ToTarget, M: Message> Sending<'a, T, M> {
+    #[inline]
+    pub(crate) fn new(node: &'a Arc<NodeInner>, from: From<'a>, to: T, message: M) -> Self {
+        Self { node, from, message: Some((to, message)), rest: None }
+    }
+}
+
+/// Nothing in it relies on its place.
+impl<T, M> Unpin for Sending<'_, T, M> {}
+
+impl<T: ToTarget, M: Message> Future for Sending<'_, T, M> {
+    type Output = Result<(), SendError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        if let Some((to, message)) = self.message.take() {
+            match begin_to_send(self.node, &self.from, to.to_target()?, message)? {
+                Sent::Now => {}
+                // A receiver that lags is given time; what waits stays warm in the cache.
+                Sent::Deep => {
+                    self.rest = Some(Box::pin(async {
+                        yield_now().await;
+                        Ok(())
+                    }));
+                }
+                Sent::Later(rest) => self.rest = Some(rest),
+            }
+        }
+        match &mut self.rest {
+            Some(rest) => rest.as_mut().poll(cx),
+            // A sender that never waits would keep its thread from the receiver.
+            None => poll_proceed(cx).map(|budget| {
+                budget.made_progress();
+                Ok(())
+            }),
+        }
+    }
+}
+
+enum Sent<'a> {
+    Now,
+    /// A lot waits at the receiver.
+    Deep,
+    /// When this is done.
+    Later(BoxFuture<'a, Result<(), SendError>>),
+}
+
+#[inline]
+fn begin_to_send<'a, M: Message>(
+    node: &'a Arc<NodeInner>,
+    from: &From<'_>,
     to: Target,
     message: M,
-) -> Result<(), SendError> {
-    // A sender that never waits would keep its thread from the receiver.
-    consume_budget().await;
-    match remote(node, &to)? {
-        None => {
-            let depth = deliver(node, &to, local_message(node, &from, message), from.priority())?;
-            if depth > PATIENT_DEPTH && depth.is_multiple_of(PATIENT_EVERY) {
-                // A receiver that lags is given time; what waits stays warm in the cache.
-                tokio::task::yield_now().await;
-            }
-            Ok(())
+) -> Result<Sent<'a>, SendError> {
+    let Some(peer) = remote(node, &to)? else {
+        let envelope = Envelope::Message { from: from.pid(node), payload: Payload::new(message) };
+        let depth = deliver_from(node, from, &to, envelope)?;
+        let deep = depth > PATIENT_DEPTH && depth.is_multiple_of(PATIENT_EVERY);
+        return Ok(if deep { Sent::Deep } else { Sent::Now });
+    };
+    let outgoing = from.outgoing(node);
+    // Most often there is a connection with room: that needs no reference to it.
+    let placed = node.network.with_connected(peer, |connection| {
+        let left = connection.place_message(outgoing, to, &message)?;
+        // What is encoded for one connection means something else on another.
+        Ok::<_, SendError>(left.map(|frame| (frame, connection.clone())))
+    });
+    match placed.transpose()? {
+        Some(None) => Ok(Sent::Now),
+        Some(Some((frame, connection))) => {
+            Ok(Sent::Later(Box::pin(async move { connection.place_late(outgoing.from, frame).await })))
         }
-        Some(peer) => {
-            let outgoing = from.outgoing(node);
-            // Most often there is a connection with room: that needs no reference to it.
-            let placed = node.network.with_connected(peer, |connection| {
-                let left = connection.place_message(outgoing, to, &message)?;
-                // What is encoded for one connection means something else on another.
-                Ok(left.map(|frame| (frame, connection.clone())))
-            });
-            match placed {
-                Some(Ok(None)) => Ok(()),
-                Some(Err(error)) => Err(error),
-                Some(Ok(Some((frame, connection)))) => {
-                    drop(message);
-                    connection.place_late(outgoing.from, frame).await
-                }
-                None => node.network.connection(node, peer).await?.send(outgoing, to, message).await,
-            }
-        }
+        None => Ok(Sent::Later(Box::pin(async move {
+            node.network.connection(node, peer).await?.send(outgoing, to, message).await
+        }))),
     }
 }
 
@@ -96,7 +156,10 @@ pub(crate) fn try_send<M: Message>(
     message: M,
 ) -> Result<(), SendError> {
     match remote(node, &to)? {
-        None => deliver(node, &to, local_message(node, &from, message), from.priority()).map(drop),
+        None => {
+            let envelope = Envelope::Message { from: from.pid(node), payload: Payload::new(message) };
+            deliver_from(node, &from, &to, envelope).map(drop)
+        }
         Some(peer) => match node.network.connected(peer) {
             Some(connection) => connection.try_send(from.outgoing(node), to, &message),
             None => {
@@ -129,7 +192,7 @@ pub(crate) async fn call<R: Message>(
             if let Err(error) = node.registry.register::<R>() {
                 tracing::warn!(answer = std::any::type_name::<R>(), %error, "answer type not registered");
             }
-            call_remote(node, from.outgoing(node), peer, to, request, timeout).await?
+            Box::pin(call_remote(node, from.outgoing(node), peer, to, request, timeout)).await?
         }
     };
     answer.downcast().map_err(|answer| CallError::UnexpectedAnswer {
@@ -170,7 +233,7 @@ async fn answer_within(timeout: Duration, receiver: oneshot::Receiver<Answered>)
 /// When the caller stops waiting, in Unix seconds (`docs/wire/ENP.md` section 4).
 fn deadline(timeout: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_add(timeout).as_secs().saturating_add(1)
+    now.saturating_add(timeout.min(FAR)).as_secs().saturating_add(1)
 }
 
 pub(crate) async fn send_exit(
@@ -195,7 +258,7 @@ pub(crate) fn send_after<M: Message>(
 ) -> Timer {
     let sender = node.clone();
     crate::actor::after(&node.runtime, node.stopping.clone(), delay, async move {
-        if let Err(error) = send(&sender, From::Pid(from), to, message).await {
+        if let Err(error) = Sending::new(&sender, From::Pid(from), to, message).await {
             tracing::debug!(%from, ?to, %error, "delayed message not sent");
         }
     })
@@ -210,13 +273,13 @@ pub(crate) fn send_every<M: Message + Clone + Sync>(
 ) -> Timer {
     assert!(!period.is_zero(), "a period of nothing");
     let sender = node.clone();
-    crate::actor::every(&node.runtime, node.stopping.clone(), period, move || {
+    crate::actor::every(&node.runtime, node.stopping.clone(), period.min(FAR), move || {
         let (sender, message) = (sender.clone(), message.clone());
         async move {
             if from.id != Pid::CORE && sender.processes.with(from.id, |_| ()).is_none() {
                 return false;
             }
-            match send(&sender, From::Pid(from), to, message).await {
+            match Sending::new(&sender, From::Pid(from), to, message).await {
                 Ok(()) => true,
                 Err(error) => {
                     tracing::debug!(%from, ?to, %error, "periodic message not sent");
@@ -231,6 +294,7 @@ pub(crate) fn send_every<M: Message + Clone + Sync>(
 }
 
 /// The node a target lives on, if it is another one.
+#[inline]
 fn remote(node: &NodeInner, to: &Target) -> Result<Option<Atom>, SendError> {
     let there = match to {
         Target::Pid(pid) => pid.node,
@@ -243,39 +307,86 @@ fn remote(node: &NodeInner, to: &Target) -> Result<Option<Atom>, SendError> {
     if node.is_stopping() { Err(SendError::NodeStopped) } else { Ok(Some(there)) }
 }
 
-fn local_message<M: Message>(node: &NodeInner, from: &From<'_>, message: M) -> Envelope {
-    Envelope::Message { from: from.pid(node), payload: Payload::new(message) }
-}
-
 /// A sender that finds more than this waiting in a mailbox lets others run
 /// now and then before it goes on.
 const PATIENT_DEPTH: usize = 4096;
 const PATIENT_EVERY: usize = 64;
 
+#[inline]
+fn deliver_from(
+    node: &NodeInner,
+    from: &From<'_>,
+    to: &Target,
+    envelope: Envelope,
+) -> Result<usize, SendError> {
+    match from {
+        From::Process(process, familiar) => {
+            deliver_familiar(node, to, envelope, process.priority(), familiar)
+        }
+        From::Node | From::Pid(_) => deliver(node, to, envelope, Priority::Normal),
+    }
+}
+
+/// [`deliver`] for somebody who sends to one process again and again.
+pub(crate) fn deliver_familiar(
+    node: &NodeInner,
+    to: &Target,
+    envelope: Envelope,
+    priority: Priority,
+    familiar: &Familiar,
+) -> Result<usize, SendError> {
+    if let Target::Pid(pid) = to
+        && pid.creation == node.creation
+    {
+        if let Some(process) = familiar.get(pid.id) {
+            return delivered(process.push(envelope, priority));
+        }
+        familiar.note(pid.id, &node.processes);
+    }
+    deliver(node, to, envelope, priority)
+}
+
 /// Puts an envelope into the mailbox of a local process. Returns how many wait
 /// there.
-#[inline]
 pub(crate) fn deliver(
     node: &NodeInner,
     to: &Target,
     envelope: Envelope,
     priority: Priority,
 ) -> Result<usize, SendError> {
+    let mut envelope = Some(envelope);
+    let push = |process: &Arc<Process>| envelope.take().map(|envelope| process.push(envelope, priority));
     let pushed = match to {
-        Target::Pid(pid) if pid.creation == node.creation => {
-            node.processes.with(pid.id, |process| process.deliver(envelope, priority))
-        }
+        Target::Pid(pid) if pid.creation == node.creation => node.processes.with(pid.id, push),
         Target::Pid(_) => None,
-        Target::Name(process) => {
-            node.processes.by_name(process.name, |process| process.deliver(envelope, priority))
-        }
-        Target::Alias(alias) => {
-            node.processes.by_alias(*alias, |process| process.deliver(envelope, priority))
-        }
+        Target::Name(process) => node.processes.by_name(process.name, push),
+        Target::Alias(alias) => node.processes.by_alias(*alias, push),
     };
+    match pushed.flatten() {
+        Some(pushed) => delivered(pushed),
+        None => {
+            discard(envelope);
+            Err(SendError::ProcessUnknown)
+        }
+    }
+}
+
+/// What became of an envelope, outside of all locks: starts the run that is
+/// due, or drops what was refused.
+#[inline]
+fn delivered(pushed: Result<Delivered, Refused>) -> Result<usize, SendError> {
     match pushed {
-        Some(Ok(depth)) => Ok(depth),
-        Some(Err(PushError::Full)) => Err(SendError::MailboxFull),
-        Some(Err(PushError::Closed)) | None => Err(SendError::ProcessUnknown),
+        Ok(delivered) => Ok(delivered.start()),
+        Err(refused) => turned_away(refused),
+    }
+}
+
+#[cold]
+fn turned_away(Refused { envelope, error }: Refused) -> Result<usize, SendError> {
+    discard(envelope);
+    match error {
+        None => Ok(0),
+        Some(PushError::Full) => Err(SendError::MailboxFull),
+        Some(PushError::Closed) => Err(SendError::ProcessUnknown),
     }
 }

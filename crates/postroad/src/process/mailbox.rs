@@ -1,13 +1,16 @@
 //! What a process has been sent and not handled yet.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use postroad_wire::enp::Code;
 
 use super::{Envelope, Priority};
+use crate::actor::ExitReason;
+use crate::{Atom, Pid};
 
 /// Four lanes under one short lock, and whether somebody is emptying them.
 ///
@@ -22,6 +25,8 @@ pub(crate) struct Mailbox {
     ahead: AtomicUsize,
     /// The most envelopes a lane holds, if it is bounded.
     capacity: Option<usize>,
+    /// The node it is on.
+    home: Atom,
 }
 
 /// Something that senders write, on a cache line of its own: what the receiver
@@ -40,11 +45,39 @@ struct Queues {
 #[derive(Default)]
 struct Aside {
     urgent: VecDeque<Envelope>,
+    /// The requests to end that are among the urgent ones.
+    exits: HashSet<(Pid, ExitReason), RandomState>,
     system: VecDeque<Envelope>,
     log: VecDeque<Envelope>,
 }
 
 impl Aside {
+    /// Takes a request to end in, which no bound of messages keeps out. The same
+    /// request of the same process waits once. `limit` is how many may wait
+    /// before another one is refused; one is let in always.
+    fn push_exit(&mut self, envelope: Envelope, limit: Option<usize>) -> Result<(), Refused> {
+        if let Envelope::Exit { from, reason } = &envelope {
+            let exit = (*from, reason.clone());
+            if self.exits.contains(&exit) {
+                return Err(Refused { envelope, error: None });
+            }
+            if limit.is_some_and(|limit| self.exits.len() >= limit.max(1)) {
+                return Err(Refused { envelope, error: Some(PushError::Full) });
+            }
+            self.exits.insert(exit);
+        }
+        self.urgent.push_back(envelope);
+        Ok(())
+    }
+
+    fn next_pressing(&mut self) -> Option<Envelope> {
+        let next = self.urgent.pop_front().or_else(|| self.system.pop_front());
+        if let Some(Envelope::Exit { from, reason }) = &next {
+            self.exits.remove(&(*from, reason.clone()));
+        }
+        next
+    }
+
     fn len(&self) -> usize {
         self.urgent.len() + self.system.len() + self.log.len()
     }
@@ -53,6 +86,15 @@ impl Aside {
 impl Queues {
     fn len(&self) -> usize {
         self.main.len() + self.aside.as_ref().map_or(0, |aside| aside.len())
+    }
+
+    /// True if nobody runs: the caller has to start one, and counts as running.
+    fn claim_run(&mut self) -> bool {
+        let idle = self.state == State::Idle;
+        if idle {
+            self.state = State::Running;
+        }
+        idle
     }
 }
 
@@ -77,14 +119,24 @@ pub(crate) struct Pushed {
     pub(crate) depth: usize,
 }
 
-/// Why an envelope was not taken. It has been dropped.
+/// Why an envelope was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PushError {
     Full,
     Closed,
 }
 
-/// The part of the main lane that a run has taken for itself.
+/// An envelope that was not taken. What it holds may do anything when it is
+/// dropped, so no lock may be held then.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) envelope: Envelope,
+    /// `None` if a request to end was not taken because it waits already.
+    pub(crate) error: Option<PushError>,
+}
+
+/// Envelopes that have left the mailbox: what a run has taken ahead of the main
+/// lane, or what nobody will handle.
 pub(super) type Batch = VecDeque<Envelope>;
 
 /// How often `ahead` is brought up to date, in envelopes.
@@ -94,51 +146,53 @@ const AHEAD_EVERY: usize = 64;
 const IDLE_CAPACITY: usize = 4;
 
 impl Mailbox {
-    pub(super) fn new(capacity: Option<usize>) -> Self {
+    pub(super) fn new(home: Atom, capacity: Option<usize>) -> Self {
         let queues = Queues { state: State::Starting, killed: false, main: VecDeque::new(), aside: None };
         Self {
             queues: Line(Mutex::new(queues)),
             pressing: AtomicBool::new(false),
             ahead: AtomicUsize::new(0),
             capacity,
+            home,
         }
     }
 
-    /// Takes an envelope in.
-    pub(super) fn push(&self, mut envelope: Envelope, priority: Priority) -> Result<Pushed, PushError> {
+    /// Takes an envelope in, or gives it back.
+    #[inline]
+    pub(super) fn push(&self, mut envelope: Envelope, priority: Priority) -> Result<Pushed, Refused> {
+        let refused = |envelope, error| Err(Refused { envelope, error: Some(error) });
         let mut queues = self.queues.0.lock();
         if queues.state == State::Closed {
-            drop(queues);
-            return Err(PushError::Closed);
+            return refused(envelope, PushError::Closed);
         }
-        // A request to end is never lost to a bound.
-        let bounded = !matches!(envelope, Envelope::Exit { .. });
-        let lane = match (&envelope, priority) {
-            (Envelope::Exit { .. }, _) | (_, Priority::Max) => {
-                &mut queues.aside.get_or_insert_default().urgent
-            }
-            (_, Priority::High) => &mut queues.aside.get_or_insert_default().system,
-            (_, Priority::Normal) => &mut queues.main,
-            (_, Priority::Low) => &mut queues.aside.get_or_insert_default().log,
+        if let Envelope::Exit { from, .. } = envelope {
+            // A peer has as many processes as it says; this node has as many as there are.
+            let limit = self.capacity.filter(|_| from.node != self.home);
+            let aside = queues.aside.get_or_insert_default();
+            aside.push_exit(envelope, limit)?;
+            let depth = aside.urgent.len();
+            self.pressing.store(true, Ordering::Release);
+            return Ok(Pushed { start: queues.claim_run(), depth });
+        }
+        let lane = match priority {
+            Priority::Max => &mut queues.aside.get_or_insert_default().urgent,
+            Priority::High => &mut queues.aside.get_or_insert_default().system,
+            Priority::Normal => &mut queues.main,
+            Priority::Low => &mut queues.aside.get_or_insert_default().log,
         };
-        let full = bounded && self.capacity.is_some_and(|capacity| lane.len() >= capacity);
+        let full = self.capacity.is_some_and(|capacity| lane.len() >= capacity);
         if let Envelope::Request { reply, .. } = &mut envelope {
             reply.unanswered(if full { Code::MailboxFull } else { Code::Terminated });
         }
         if full {
-            drop(queues);
-            return Err(PushError::Full);
+            return refused(envelope, PushError::Full);
         }
         lane.push_back(envelope);
         let depth = lane.len();
-        if !bounded || matches!(priority, Priority::High | Priority::Max) {
+        if matches!(priority, Priority::High | Priority::Max) {
             self.pressing.store(true, Ordering::Release);
         }
-        let start = queues.state == State::Idle;
-        if start {
-            queues.state = State::Running;
-        }
-        Ok(Pushed { start, depth })
+        Ok(Pushed { start: queues.claim_run(), depth })
     }
 
     /// Claims a run that ends the process; true if the caller has to start it,
@@ -146,11 +200,7 @@ impl Mailbox {
     pub(super) fn start_last_run(&self) -> bool {
         let mut queues = self.queues.0.lock();
         queues.killed = true;
-        let start = queues.state == State::Idle;
-        if start {
-            queues.state = State::Running;
-        }
-        start
+        queues.claim_run()
     }
 
     /// The actor is there: lets envelopes be handled. True if some wait and
@@ -192,7 +242,7 @@ impl Mailbox {
     fn next_pressing(&self) -> Option<Envelope> {
         let mut queues = self.queues.0.lock();
         let aside = queues.aside.as_mut()?;
-        let next = aside.urgent.pop_front().or_else(|| aside.system.pop_front());
+        let next = aside.next_pressing();
         if aside.urgent.is_empty() && aside.system.is_empty() {
             self.pressing.store(false, Ordering::Release);
         }
@@ -215,17 +265,16 @@ impl Mailbox {
         true
     }
 
-    /// Takes nothing more in, and drops what is there: callers are told.
-    pub(super) fn close(&self) {
-        let (main, aside);
-        {
-            let mut queues = self.queues.0.lock();
-            queues.state = State::Closed;
-            main = mem::take(&mut queues.main);
-            aside = queues.aside.take();
+    /// Takes nothing more in. Returns what is there, for the caller to drop
+    /// outside of the lock.
+    pub(super) fn close(&self) -> Batch {
+        let mut queues = self.queues.0.lock();
+        queues.state = State::Closed;
+        let mut left = mem::take(&mut queues.main);
+        if let Some(Aside { urgent, system, log, .. }) = queues.aside.take().map(|aside| *aside) {
+            left.extend(urgent.into_iter().chain(system).chain(log));
         }
-        // Outside of the lock: an envelope's end may reach other mailboxes.
-        drop((main, aside));
+        left
     }
 
     /// How many envelopes wait.
@@ -239,7 +288,6 @@ mod tests {
     use postroad_edf::Payload;
 
     use super::*;
-    use crate::{Atom, ExitReason, Pid};
 
     fn pid() -> Pid {
         Pid { node: Atom::new("mailbox@test").unwrap(), id: 1001, creation: 1 }
@@ -247,6 +295,19 @@ mod tests {
 
     fn message(number: u32) -> Envelope {
         Envelope::Message { from: pid(), payload: Payload::new(number) }
+    }
+
+    /// How a push went; nothing if the envelope waits already.
+    fn push(mailbox: &Mailbox, envelope: Envelope, priority: Priority) -> Result<Option<Pushed>, PushError> {
+        match mailbox.push(envelope, priority) {
+            Ok(pushed) => Ok(Some(pushed)),
+            Err(Refused { error: Some(error), .. }) => Err(error),
+            Err(Refused { error: None, .. }) => Ok(None),
+        }
+    }
+
+    fn starts_a_run(mailbox: &Mailbox, envelope: Envelope) -> bool {
+        push(mailbox, envelope, Priority::Normal).unwrap().unwrap().start
     }
 
     fn number(envelope: Option<Envelope>) -> Option<u32> {
@@ -259,15 +320,15 @@ mod tests {
 
     #[test]
     fn lanes_are_emptied_by_urgency() {
-        let mailbox = Mailbox::new(None);
+        let mailbox = Mailbox::new(pid().node, None);
         let mut batch = Batch::new();
         mailbox.open();
-        assert!(mailbox.push(message(1), Priority::Normal).unwrap().start, "the first push starts a run");
-        assert!(!mailbox.push(message(2), Priority::Normal).unwrap().start);
+        assert!(starts_a_run(&mailbox, message(1)), "the first push starts a run");
+        assert!(!starts_a_run(&mailbox, message(2)));
         assert_eq!(number(mailbox.next(&mut batch)), Some(1));
-        mailbox.push(message(9), Priority::Low).unwrap();
-        mailbox.push(message(3), Priority::High).unwrap();
-        mailbox.push(message(4), Priority::Max).unwrap();
+        push(&mailbox, message(9), Priority::Low).unwrap();
+        push(&mailbox, message(3), Priority::High).unwrap();
+        push(&mailbox, message(4), Priority::Max).unwrap();
         assert_eq!(number(mailbox.next(&mut batch)), Some(4));
         assert_eq!(number(mailbox.next(&mut batch)), Some(3));
         assert_eq!(
@@ -279,16 +340,13 @@ mod tests {
         assert_eq!(number(mailbox.next(&mut batch)), Some(9));
         assert!(mailbox.next(&mut batch).is_none());
         assert!(mailbox.park(&mut batch, || {}));
-        assert!(
-            mailbox.push(message(5), Priority::Normal).unwrap().start,
-            "a parked mailbox needs a new run"
-        );
+        assert!(starts_a_run(&mailbox, message(5)), "a parked mailbox needs a new run");
     }
 
     #[test]
     fn nothing_is_handled_before_the_actor_is_there() {
-        let mailbox = Mailbox::new(None);
-        assert!(!mailbox.push(message(1), Priority::Normal).unwrap().start);
+        let mailbox = Mailbox::new(pid().node, None);
+        assert!(!starts_a_run(&mailbox, message(1)));
         assert!(mailbox.open(), "what came during init starts a run");
         let mut batch = Batch::new();
         assert_eq!(number(mailbox.next(&mut batch)), Some(1));
@@ -296,35 +354,74 @@ mod tests {
 
     #[test]
     fn a_bound_refuses_messages_but_never_an_exit() {
-        let mailbox = Mailbox::new(Some(1));
+        let mailbox = Mailbox::new(pid().node, Some(1));
         mailbox.open();
-        mailbox.push(message(1), Priority::Max).unwrap();
-        assert_eq!(mailbox.push(message(2), Priority::Max), Err(PushError::Full));
+        push(&mailbox, message(1), Priority::Max).unwrap();
+        assert_eq!(push(&mailbox, message(2), Priority::Max), Err(PushError::Full));
         let exit = Envelope::Exit { from: pid(), reason: ExitReason::Shutdown };
-        assert!(mailbox.push(exit, Priority::Normal).is_ok());
+        assert!(push(&mailbox, exit, Priority::Normal).is_ok());
         assert_eq!(mailbox.len(), 2);
-        mailbox.push(message(3), Priority::Normal).unwrap();
-        assert_eq!(mailbox.push(message(4), Priority::Normal), Err(PushError::Full));
+        push(&mailbox, message(3), Priority::Normal).unwrap();
+        assert_eq!(push(&mailbox, message(4), Priority::Normal), Err(PushError::Full));
+    }
+
+    #[test]
+    fn exits_of_a_peer_do_not_pile_up() {
+        let exit = |id, reason: &str| {
+            let from = Pid { node: Atom::new("peer@test").unwrap(), id, creation: 1 };
+            Envelope::Exit { from, reason: ExitReason::from_text(reason) }
+        };
+        let mailbox = Mailbox::new(pid().node, Some(2));
+        mailbox.open();
+        for _ in 0..1000 {
+            push(&mailbox, exit(1, "go"), Priority::Max).unwrap();
+        }
+        assert_eq!(mailbox.len(), 1, "the same request waits once");
+        push(&mailbox, exit(1, "go away"), Priority::Max).unwrap();
+        assert_eq!(mailbox.len(), 2, "another reason is another request");
+        assert_eq!(push(&mailbox, exit(2, "go"), Priority::Max), Err(PushError::Full));
+        let own = Envelope::Exit { from: pid(), reason: ExitReason::Shutdown };
+        push(&mailbox, own, Priority::Max).unwrap();
+        assert_eq!(mailbox.len(), 3, "this node's own processes are not kept out");
+        let mut batch = Batch::new();
+        while mailbox.next(&mut batch).is_some() {}
+        push(&mailbox, exit(1, "go"), Priority::Max).unwrap();
+        assert_eq!(mailbox.len(), 1, "what was handled can be asked again");
+    }
+
+    #[test]
+    fn a_kill_is_not_lost_beside_the_start_or_the_end_of_a_run() {
+        let mailbox = Mailbox::new(pid().node, None);
+        assert!(!mailbox.start_last_run(), "init is under way");
+        assert!(mailbox.open(), "its end starts the last run");
+
+        let mailbox = Mailbox::new(pid().node, None);
+        mailbox.open();
+        let mut batch = Batch::new();
+        push(&mailbox, message(1), Priority::Normal).unwrap();
+        while mailbox.next(&mut batch).is_some() {}
+        assert!(!mailbox.start_last_run(), "a run is under way, although it found nothing more");
+        assert!(!mailbox.park(&mut batch, || panic!("the actor is not put to rest")));
     }
 
     #[test]
     fn a_closed_mailbox_takes_nothing() {
-        let mailbox = Mailbox::new(None);
+        let mailbox = Mailbox::new(pid().node, None);
         mailbox.open();
-        mailbox.push(message(1), Priority::Normal).unwrap();
-        mailbox.close();
-        assert_eq!(mailbox.push(message(2), Priority::Normal), Err(PushError::Closed));
+        push(&mailbox, message(1), Priority::Normal).unwrap();
+        assert_eq!(mailbox.close().len(), 1, "what was there is the caller's to drop");
+        assert_eq!(push(&mailbox, message(2), Priority::Normal), Err(PushError::Closed));
         assert_eq!(mailbox.len(), 0);
     }
 
     #[test]
     fn a_burst_gives_its_memory_back() {
-        let mailbox = Mailbox::new(None);
+        let mailbox = Mailbox::new(pid().node, None);
         let mut batch = Batch::new();
         mailbox.open();
         for round in 0..3 {
             for n in 0..1000 {
-                mailbox.push(message(round * 1000 + n), Priority::Normal).unwrap();
+                push(&mailbox, message(round * 1000 + n), Priority::Normal).unwrap();
             }
             while mailbox.next(&mut batch).is_some() {}
             assert!(mailbox.park(&mut batch, || {}));

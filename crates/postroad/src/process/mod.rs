@@ -1,11 +1,13 @@
 //! A running actor: its mailbox, its run loop and where it is found.
 
+mod contained;
 mod mailbox;
 mod runner;
 mod table;
 
 use std::any::Any;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -19,7 +21,8 @@ use crate::actor::{Actor, ExitReason, ReplyTo};
 use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
-pub(crate) use mailbox::{Mailbox, PushError};
+pub(crate) use contained::discard;
+pub(crate) use mailbox::{Mailbox, PushError, Refused};
 pub use runner::SpawnOptions;
 pub(crate) use runner::{register_name, spawn};
 pub(crate) use table::ProcessTable;
@@ -70,6 +73,26 @@ pub(crate) enum Envelope {
     Exit { from: Pid, reason: ExitReason },
 }
 
+/// What became of an envelope: it lies in a mailbox.
+#[must_use]
+pub(crate) struct Delivered {
+    /// How many envelopes wait in its lane.
+    depth: usize,
+    /// The process, if nobody works for it yet.
+    due: Option<Arc<Process>>,
+}
+
+impl Delivered {
+    /// Starts a run if one is due. Returns how many envelopes wait.
+    #[inline]
+    pub(crate) fn start(self) -> usize {
+        if let Some(process) = self.due {
+            (process.run)(process.clone());
+        }
+        self.depth
+    }
+}
+
 /// A process, whatever its actor is. The actor's state is in here only while
 /// the process is idle; a run takes it out and puts it back.
 pub(crate) struct Process {
@@ -84,7 +107,14 @@ pub(crate) struct Process {
     kill: tokio::sync::Notify,
     /// The priority of what it sends; above it a bit for "packs what it sends".
     sending: AtomicU8,
-    rare: Mutex<Option<Box<Rare>>>,
+    extras: Mutex<Extras>,
+}
+
+#[derive(Default)]
+struct Extras {
+    /// The process is about to end and gets no name or alias any more.
+    unlisted: bool,
+    rare: Option<Box<Rare>>,
 }
 
 /// What most processes never have.
@@ -102,29 +132,33 @@ impl Process {
             pid,
             parent,
             node,
-            mailbox: Mailbox::new(capacity),
+            mailbox: Mailbox::new(pid.node, capacity),
             actor: Mutex::new(None),
             run: runner::start::<A>,
             kill: tokio::sync::Notify::new(),
             sending: AtomicU8::new(Priority::Normal as u8),
-            rare: Mutex::new(None),
+            extras: Mutex::default(),
         })
     }
 
-    /// Puts an envelope into the mailbox and starts a run if none is under way.
-    ///
-    /// Returns how many envelopes wait in its lane.
+    /// Puts an envelope into the mailbox, or gives it back. To be called under
+    /// the lock of a table: nothing is dropped or started here.
     #[inline]
-    pub(crate) fn deliver(
+    pub(crate) fn push(
         self: &Arc<Self>,
         envelope: Envelope,
         priority: Priority,
-    ) -> Result<usize, PushError> {
+    ) -> Result<Delivered, Refused> {
         let pushed = self.mailbox.push(envelope, priority)?;
-        if pushed.start {
-            (self.run)(self.clone());
+        Ok(Delivered { depth: pushed.depth, due: pushed.start.then(|| self.clone()) })
+    }
+
+    /// Asks the process to end, on behalf of the node.
+    pub(crate) fn shut_down(self: &Arc<Self>) {
+        let exit = Envelope::Exit { from: self.node.core(), reason: ExitReason::Shutdown };
+        if let Ok(delivered) = self.push(exit, Priority::Max) {
+            delivered.start();
         }
-        Ok(pushed.depth)
     }
 
     /// Ends the process without asking it.
@@ -136,25 +170,57 @@ impl Process {
     }
 
     pub(crate) fn name(&self) -> Option<Atom> {
-        self.rare.lock().as_ref().and_then(|rare| rare.name)
+        self.extras.lock().rare.as_ref().and_then(|rare| rare.name)
     }
 
-    pub(crate) fn set_name(&self, name: Option<Atom>) {
-        self.rare.lock().get_or_insert_default().name = name;
+    /// Whether the process had no name and could take this one.
+    fn take_name(&self, name: Atom) -> bool {
+        let mut extras = self.extras.lock();
+        if extras.unlisted {
+            return false;
+        }
+        let own = &mut extras.rare.get_or_insert_default().name;
+        let free = own.is_none();
+        if free {
+            *own = Some(name);
+        }
+        free
     }
 
-    pub(crate) fn aliases(&self) -> Vec<Alias> {
-        self.rare.lock().as_ref().map(|rare| rare.aliases.clone()).unwrap_or_default()
+    fn drop_name(&self) {
+        if let Some(rare) = &mut self.extras.lock().rare {
+            rare.name = None;
+        }
     }
 
-    pub(crate) fn add_alias(&self, alias: Alias) {
-        self.rare.lock().get_or_insert_default().aliases.push(alias);
+    /// Whether the process could take the alias.
+    fn add_alias(&self, alias: Alias) -> bool {
+        let mut extras = self.extras.lock();
+        if !extras.unlisted {
+            extras.rare.get_or_insert_default().aliases.push(alias);
+        }
+        !extras.unlisted
+    }
+
+    /// Takes the name and the aliases away for good.
+    fn unlist(&self) -> (Option<Atom>, Vec<Alias>) {
+        let mut extras = self.extras.lock();
+        extras.unlisted = true;
+        extras
+            .rare
+            .as_mut()
+            .map_or_else(Default::default, |rare| (rare.name.take(), mem::take(&mut rare.aliases)))
+    }
+
+    /// Whether the process may have a name and aliases: it is not about to end.
+    fn is_listed(&self) -> bool {
+        !self.extras.lock().unlisted
     }
 
     /// Whether the process had that alias.
-    pub(crate) fn remove_alias(&self, alias: Alias) -> bool {
-        let mut rare = self.rare.lock();
-        let Some(rare) = rare.as_mut() else { return false };
+    fn remove_alias(&self, alias: Alias) -> bool {
+        let mut extras = self.extras.lock();
+        let Some(rare) = &mut extras.rare else { return false };
         let before = rare.aliases.len();
         rare.aliases.retain(|known| *known != alias);
         rare.aliases.len() < before
@@ -164,12 +230,12 @@ impl Process {
         if self.sending.load(Ordering::Relaxed) & PACKS == 0 {
             return None;
         }
-        self.rare.lock().as_ref().and_then(|rare| rare.compression)
+        self.extras.lock().rare.as_ref().and_then(|rare| rare.compression)
     }
 
     pub(crate) fn set_compression(&self, compression: Option<Compression>) {
-        let mut rare = self.rare.lock();
-        rare.get_or_insert_default().compression = compression;
+        let mut extras = self.extras.lock();
+        extras.rare.get_or_insert_default().compression = compression;
         if compression.is_some() {
             self.sending.fetch_or(PACKS, Ordering::Relaxed);
         } else {

@@ -1,15 +1,14 @@
 //! Brings a process to life, and works off its mailbox.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
+use postroad_edf::Payload;
 use tokio::task::coop::consume_budget;
 
+use super::contained::{Cut, until_killed};
 use super::mailbox::Batch;
-use super::{Envelope, Process, type_label};
+use super::{Envelope, Process, discard, type_label};
 use crate::actor::{Actor, Context, ExitReason, Messages, Reply, ReplyTo, Requests};
 use crate::error::{NameError, SpawnError};
 use crate::node::NodeInner;
@@ -23,6 +22,8 @@ pub struct SpawnOptions {
     pub name: Option<String>,
     /// The most envelopes each lane of the mailbox holds; unbounded if absent.
     /// A sender to a full mailbox gets [`SendError::MailboxFull`](crate::SendError::MailboxFull).
+    /// Requests to end are let in by this node's processes at any time; of
+    /// other nodes' as many wait as the bound says.
     pub mailbox_capacity: Option<usize>,
 }
 
@@ -59,7 +60,7 @@ pub(crate) async fn spawn<A: Actor>(
     A::Messages::register(&node.registry);
     A::Requests::register(&node.registry);
     let process = Process::new::<A>(node.clone(), parent, options.mailbox_capacity);
-    let birth = Birth { process: &process, done: false };
+    let mut life = Life { process: process.clone(), goes_on: false };
     if let Some(name) = options.name {
         let name = crate::node::process_name(&name)?;
         if !node.processes.register_name(name, &process) {
@@ -67,46 +68,43 @@ pub(crate) async fn spawn<A: Actor>(
         }
     }
     node.processes.insert(process.clone());
+    // A node that began to stop meanwhile may not have seen this process.
+    if node.is_stopping() {
+        return Err(SpawnError::NodeStopped);
+    }
 
     let mut ctx = Context::new(process.clone());
-    let actor = contained(A::init(args, &mut ctx)).await;
-    let actor = match actor {
+    let actor = match until_killed(&process, A::init(args, &mut ctx)).await {
         Ok(Ok(actor)) => actor,
         Ok(Err(reason)) => return Err(SpawnError::Init(reason)),
-        Err(panic) => {
-            tracing::error!(pid = %process.pid, actor = type_label::<A>(), panic = panic_text(&*panic), "panic in init");
+        Err(Cut::Killed) => return Err(SpawnError::Init(ExitReason::Kill)),
+        Err(Cut::Panicked(panic)) => {
+            tracing::error!(pid = %process.pid, actor = type_label::<A>(), panic, "panic in init");
             return Err(SpawnError::Init(ExitReason::Panic));
         }
     };
-    birth.succeeded();
+    life.goes_on = true;
     *process.actor.lock() = Some(Box::new(actor));
     if process.mailbox.open() {
         (process.run)(process.clone());
     }
-    // A node that began to stop meanwhile did not see this process.
-    if node.is_stopping() {
-        process.kill();
-    }
     Ok(process.pid)
 }
 
-/// Undoes a spawn that does not come to its end.
-struct Birth<'a> {
-    process: &'a Arc<Process>,
-    done: bool,
+/// The life of a process while it is not idle. Ends it when dropped, however
+/// that comes: a failed or abandoned `init`, any end of a run, a runtime that is
+/// shut down.
+struct Life {
+    process: Arc<Process>,
+    /// The process lives on without this.
+    goes_on: bool,
 }
 
-impl Birth<'_> {
-    fn succeeded(mut self) {
-        self.done = true;
-    }
-}
-
-impl Drop for Birth<'_> {
+impl Drop for Life {
     fn drop(&mut self) {
-        if !self.done {
-            self.process.node.processes.remove(self.process);
-            self.process.mailbox.close();
+        if !self.goes_on {
+            leave(&self.process);
+            self.process.node.processes.remove(&self.process);
             self.process.node.process_gone();
         }
     }
@@ -120,45 +118,47 @@ pub(super) fn start<A: Actor>(process: Arc<Process>) {
 
 /// Handles envelopes until the mailbox is empty or the process ends.
 async fn run<A: Actor>(process: Arc<Process>) {
+    let mut life = Life { process, goes_on: false };
+    let process = &life.process;
     let actor = process.actor.lock().take();
     let Some(mut actor) = actor.and_then(|actor| actor.downcast::<A>().ok()) else {
         unreachable!("a run is only started by the mailbox's state, and parking puts the actor back first")
     };
     let mut ctx = Context::new(process.clone());
     let mut batch = Batch::new();
-    let end = {
-        let handling = pin!(contained(handle_all(&process, &mut *actor, &mut batch, &mut ctx)));
-        let killed = pin!(process.kill.notified());
-        first_of(killed, handling).await
-    };
+    let end = until_killed(process, handle_all(process, &mut *actor, &mut batch, &mut ctx)).await;
     let reason = match end {
-        Some(Ok(Parked::Empty)) => {
+        Ok(Parked::Empty) => {
             // The mailbox is still marked as running: put the actor back and let go.
+            life.goes_on = true;
             park::<A>(process, actor, batch);
             return;
         }
-        Some(Ok(Parked::Ended(reason))) => {
-            leave(&process);
-            if contained(actor.terminated(&reason, &mut ctx)).await.is_err() {
-                tracing::error!(pid = %process.pid, actor = type_label::<A>(), "panic in terminated");
+        Ok(Parked::Ended(reason)) => {
+            leave(process);
+            match until_killed(process, actor.terminated(&reason, &mut ctx)).await {
+                Ok(()) => {}
+                Err(Cut::Killed) => {
+                    tracing::warn!(pid = %process.pid, actor = type_label::<A>(), "killed in terminated");
+                }
+                Err(Cut::Panicked(panic)) => {
+                    tracing::error!(pid = %process.pid, actor = type_label::<A>(), panic, "panic in terminated");
+                }
             }
             reason
         }
-        Some(Err(panic)) => {
-            tracing::error!(pid = %process.pid, actor = type_label::<A>(), panic = panic_text(&*panic), "process panicked");
-            leave(&process);
+        Err(Cut::Killed) => ExitReason::Kill,
+        Err(Cut::Panicked(panic)) => {
+            tracing::error!(pid = %process.pid, actor = type_label::<A>(), panic, "process panicked");
             ExitReason::Panic
-        }
-        None => {
-            leave(&process);
-            ExitReason::Kill
         }
     };
     if !reason.is_orderly() {
         tracing::error!(pid = %process.pid, actor = type_label::<A>(), %reason, "process terminated abnormally");
     }
-    drop((actor, batch, ctx));
-    process.node.process_gone();
+    leave(process);
+    batch.into_iter().for_each(discard);
+    discard(actor);
 }
 
 /// How the handling of a mailbox came to rest.
@@ -185,38 +185,39 @@ async fn handle_all<A: Actor>(
             continue;
         };
         lingered = false;
-        if let Err(reason) = handle_one(actor, envelope, ctx).await {
+        let handled = match envelope {
+            Envelope::Message { from, payload } => {
+                ctx.begin(from, None);
+                A::Messages::handle(actor, payload, ctx).await
+            }
+            Envelope::Request { from, payload, reply } => answer(actor, from, payload, reply, ctx).await,
+            Envelope::Exit { from, reason } => {
+                ctx.begin(from, None);
+                actor.handle_exit(from, reason, ctx).await
+            }
+        };
+        if let Err(reason) = handled {
             return Parked::Ended(reason);
         }
         consume_budget().await;
     }
 }
 
-async fn handle_one<A: Actor>(
+async fn answer<A: Actor>(
     actor: &mut A,
-    envelope: Envelope,
+    from: Pid,
+    request: Payload,
+    mut reply: ReplyTo,
     ctx: &mut Context,
 ) -> Result<(), ExitReason> {
-    match envelope {
-        Envelope::Message { from, payload } => {
-            ctx.begin(from, None);
-            A::Messages::handle(actor, payload, ctx).await
-        }
-        Envelope::Request { from, payload, mut reply } => {
-            reply.answered_by(ctx.process());
-            ctx.begin(from, Some(reply));
-            let answer = A::Requests::answer(actor, payload, ctx).await?;
-            let reply = ctx.reply_to();
-            answer_with(answer, reply).await
-        }
-        Envelope::Exit { from, reason } => {
-            ctx.begin(from, None);
-            actor.handle_exit(from, reason, ctx).await
-        }
-    }
+    reply.answered_by(ctx.process());
+    ctx.begin(from, Some(reply));
+    let answer = A::Requests::answer(actor, request, ctx).await?;
+    let reply = ctx.reply_to();
+    answer_with(answer, reply).await
 }
 
-async fn answer_with(answer: Reply<postroad_edf::Payload>, reply: Option<ReplyTo>) -> Result<(), ExitReason> {
+async fn answer_with(answer: Reply<Payload>, reply: Option<ReplyTo>) -> Result<(), ExitReason> {
     let last = matches!(answer, Reply::Last(_));
     let sent = match (answer, reply) {
         (Reply::Now(value) | Reply::Last(value), Some(reply)) => reply.answer(value).await,
@@ -232,53 +233,22 @@ async fn answer_with(answer: Reply<postroad_edf::Payload>, reply: Option<ReplyTo
 }
 
 /// Puts the actor back if nothing arrived since; otherwise runs on.
-fn park<A: Actor>(process: Arc<Process>, actor: Box<A>, mut batch: Batch) {
+fn park<A: Actor>(process: &Arc<Process>, actor: Box<A>, mut batch: Batch) {
     let mut slot = Some(actor);
     let parked = process.mailbox.park(&mut batch, || {
         *process.actor.lock() = slot.take().map(|actor| actor as Box<dyn Any + Send>);
     });
     if !parked {
         *process.actor.lock() = slot.map(|actor| actor as Box<dyn Any + Send>);
-        start::<A>(process);
+        start::<A>(process.clone());
     }
 }
 
-/// Takes a process out of all tables and drops what it has not handled.
+/// Takes the addresses of a process that ends away, and drops what it has not
+/// handled. Only its number remains, so that it can still be killed.
 fn leave(process: &Process) {
-    process.node.processes.remove(process);
-    process.mailbox.close();
-}
-
-/// Runs a future; a panic in it becomes an error value.
-async fn contained<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
-}
-
-/// The output of `work`, or nothing if `stop` comes first.
-async fn first_of<T>(
-    mut stop: impl Future<Output = ()> + Unpin,
-    mut work: impl Future<Output = T> + Unpin,
-) -> Option<T> {
-    std::future::poll_fn(|cx| {
-        if std::pin::Pin::new(&mut stop).poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        std::pin::Pin::new(&mut work).poll(cx).map(Some)
-    })
-    .await
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no text)")
+    process.node.processes.unlist(process);
+    process.mailbox.close().into_iter().for_each(discard);
 }
 
 /// Registers a name for a running process.
@@ -286,13 +256,11 @@ pub(crate) fn register_name(process: &Arc<Process>, name: Atom) -> Result<(), Na
     if let Some(name) = process.name() {
         return Err(NameError::Taken { name });
     }
-    if !process.node.processes.register_name(name, process) {
-        return Err(NameError::Taken { name });
+    if process.node.processes.register_name(name, process) {
+        Ok(())
+    } else if process.is_listed() {
+        Err(NameError::Taken { name })
+    } else {
+        Err(NameError::ProcessTerminated)
     }
-    // The process may have ended between the caller's look and now.
-    if process.node.processes.with(process.pid.id, |_| ()).is_none() {
-        process.node.processes.unregister_name(name, process);
-        return Err(NameError::ProcessTerminated);
-    }
-    Ok(())
 }

@@ -49,16 +49,16 @@ impl ProcessTable {
     }
 
     /// Gives `process` the name; false if somebody has it, or if the process
-    /// has one.
+    /// has one or is about to end.
     pub(crate) fn register_name(&self, name: Atom, process: &Arc<Process>) -> bool {
         match self.by_name.write().entry(name) {
             Entry::Occupied(_) => false,
-            Entry::Vacant(_) if process.name().is_some() => false,
-            Entry::Vacant(place) => {
+            // Under the table's lock, so that `unlist` comes before or after both.
+            Entry::Vacant(place) if process.take_name(name) => {
                 place.insert(process.clone());
-                process.set_name(Some(name));
                 true
             }
+            Entry::Vacant(_) => false,
         }
     }
 
@@ -68,14 +68,17 @@ impl ProcessTable {
         if names.get(&name).is_none_or(|owner| owner.pid != process.pid) {
             return false;
         }
+        process.drop_name();
         names.remove(&name);
-        process.set_name(None);
         true
     }
 
+    /// Makes the alias lead to `process`, or nowhere if that is about to end.
     pub(crate) fn register_alias(&self, alias: Alias, process: &Arc<Process>) {
-        process.add_alias(alias);
-        self.by_alias.write().insert(alias, process.clone());
+        let mut aliases = self.by_alias.write();
+        if process.add_alias(alias) {
+            aliases.insert(alias, process.clone());
+        }
     }
 
     /// Frees the alias; false if `process` does not have it.
@@ -87,16 +90,25 @@ impl ProcessTable {
         owned
     }
 
-    /// Forgets a process with its name and aliases; false if it was not there.
-    pub(crate) fn remove(&self, process: &Process) -> bool {
-        let known = self.shard(process.pid.id).write().remove(&process.pid.id).is_some();
-        if let Some(name) = process.name() {
-            self.unregister_name(name, process);
+    /// Forgets the name and the aliases of a process, which gets no new ones.
+    /// Only its number is known from now on.
+    pub(crate) fn unlist(&self, process: &Process) {
+        let (name, aliases) = process.unlist();
+        if let Some(name) = name {
+            let mut names = self.by_name.write();
+            // It may have been freed since, and be somebody else's.
+            if names.get(&name).is_some_and(|owner| owner.pid == process.pid) {
+                names.remove(&name);
+            }
         }
-        for alias in process.aliases() {
-            self.unregister_alias(alias, process);
+        for alias in aliases {
+            self.by_alias.write().remove(&alias);
         }
-        known
+    }
+
+    /// Forgets the number of a process.
+    pub(crate) fn remove(&self, process: &Process) {
+        self.shard(process.pid.id).write().remove(&process.pid.id);
     }
 
     /// Every process, in no order.
@@ -106,6 +118,12 @@ impl ProcessTable {
 
     pub(crate) fn len(&self) -> usize {
         self.by_id.iter().map(|shard| shard.read().len()).sum()
+    }
+
+    /// How many numbers, names and aliases lead to a process.
+    #[cfg(test)]
+    pub(crate) fn addresses(&self) -> usize {
+        self.len() + self.by_name.read().len() + self.by_alias.read().len()
     }
 
     fn shard(&self, id: u64) -> &Map<u64> {

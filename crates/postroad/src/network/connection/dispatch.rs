@@ -10,7 +10,7 @@ use super::{Connection, log};
 use crate::actor::{Answered, ExitReason, ReplyTo};
 use crate::error::{CallError, SendError};
 use crate::node::{Target, router};
-use crate::process::{Envelope, Priority};
+use crate::process::{Envelope, Priority, discard};
 use crate::{Alias, Atom, Pid, ProcessId};
 
 /// Why a frame was dropped. It costs the sender that frame, nobody else anything.
@@ -142,7 +142,10 @@ impl Connection {
         // A request that cannot be delivered is answered by the end of its envelope.
         let delivered = match &target {
             Some(target) => router::deliver(self.node(), target, envelope, delivery.priority.into()),
-            None => Err(SendError::ProcessUnknown),
+            None => {
+                discard(envelope);
+                Err(SendError::ProcessUnknown)
+            }
         };
         if let Err(error) = delivered {
             log!(self.log, DEBUG, peer = %self.peer.name, ?to, %error, "request for nobody");
