@@ -2,32 +2,52 @@
 
 use std::process::ExitCode;
 
-use postroad::Cookie;
+use postroad::Atom;
+use postroad::network::Plan;
+use postroad::registrar::ResolveError;
 
-use crate::guest::{GuestArgs, explain_failure};
+use crate::config::{Config, Roads};
+use crate::cookie::CookieArgs;
+use crate::guest::{GuestArgs, guest_name};
 
 /// Prints how a node would be reached, and why.
 ///
 /// That is every attempt in its order, and what happens when all have failed.
-/// Registrars are asked; the node itself is not dialed.
+/// No node is started and none is dialed. Where the plan needs a registrar or
+/// resolver it is asked, for as long as a node would wait.
 #[derive(clap::Args)]
 pub(crate) struct Explain {
     /// The full name of the node.
     #[arg(value_name = "NAME@HOST")]
     name: String,
     #[command(flatten)]
+    cookie: CookieArgs,
+    #[command(flatten)]
     guest: GuestArgs,
+    /// Asks nobody: says where somebody would be asked.
+    #[arg(long)]
+    offline: bool,
 }
 
 impl Explain {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        // It is never used: explaining dials nobody.
-        let cookie = Cookie::new("explain");
-        let node = self.guest.start("explain", Some(cookie)).await?;
-        let plan = node.network().explain(&self.name).await;
-        node.stop().await;
-        let plan = plan.map_err(|error| anyhow::anyhow!(explain_failure(&error)))?;
-        println!("{plan}");
+        let config = self.guest.config(&self.cookie)?;
+        println!("{}", self.plan(&config).await?);
         Ok(ExitCode::SUCCESS)
+    }
+
+    async fn plan(&self, config: &Config) -> anyhow::Result<Plan> {
+        let name = Atom::new(&self.name)?;
+        let own = config.node.name.clone().unwrap_or_else(|| guest_name("explain"));
+        let mut plan = Roads::of(config)?.plan(config, &own, &self.name)?;
+        while !self.offline
+            && let Some((at, resolve)) = plan.ask_ahead()
+        {
+            let answer = tokio::time::timeout(resolve.timeout, resolve.resolver.resolve(name))
+                .await
+                .unwrap_or(Err(ResolveError::Timeout(resolve.timeout)));
+            plan.answer_ahead(at, resolve, answer);
+        }
+        Ok(plan)
     }
 }

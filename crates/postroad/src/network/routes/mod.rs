@@ -141,6 +141,12 @@ pub fn exact(name: &str) -> String {
     pattern
 }
 
+/// Whether [`RoutingTable::add`] would take this pattern, and what it would say
+/// about it.
+pub fn check_pattern(pattern: &str) -> Result<Vec<PatternWarning>, AddRouteError> {
+    Pattern::read(pattern).map(|pattern| pattern.warnings)
+}
+
 impl<R> RoutingTable<R> {
     /// A table without routes.
     pub fn new() -> Self {

@@ -1,0 +1,286 @@
+//! Makes of a configuration what the library takes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use postroad::network::routes::RoutingTable;
+use postroad::network::{AcceptorOptions, NetworkOptions, NetworkRoute, Plan, PlanOptions};
+use postroad::registrar::{
+    self, BoxFuture, EmbeddedOptions, Endpoint, RegisterError, Registration, ResolveError, Resolver,
+};
+use postroad::{Atom, Network, Node, NodeBuilder};
+use postroad_wire::Version;
+
+use super::node::Keepalive;
+use super::route::{OWN_REGISTRAR, RouteTls};
+use super::{Acceptor, Change, Config, Difference, Embedded, NodeSettings, Registrar, Route};
+
+/// The registrar and the resolvers of a node: made once, because routes that
+/// come later share them.
+pub(crate) struct Roads {
+    registrar: Option<Arc<dyn registrar::Registrar>>,
+    resolvers: BTreeMap<String, Arc<dyn Resolver>>,
+}
+
+impl Roads {
+    pub(crate) fn of(config: &Config) -> anyhow::Result<Self> {
+        if let Some(first) = unsupported(config).first() {
+            anyhow::bail!("{first} is not supported by this build");
+        }
+        let resolvers = config.resolvers.iter().filter_map(|(name, resolver)| {
+            let made = resolver.make().with_context(|| format!("resolver {name}")).transpose()?;
+            Some(made.map(|made| (name.clone(), made as Arc<dyn Resolver>)))
+        });
+        Ok(Self {
+            registrar: config.registrar.make().context("registrar")?,
+            resolvers: resolvers.collect::<anyhow::Result<_>>()?,
+        })
+    }
+
+    /// A node as it is configured, but for its routes.
+    pub(crate) fn node(&self, config: &Config) -> anyhow::Result<NodeBuilder> {
+        let name = config.node.name.as_deref().context("no name: give --name, or `name` in [node]")?;
+        let mut builder = config.node.builder(name).network(config.node.mode);
+        for acceptor in &config.acceptors {
+            builder = builder.acceptor(acceptor.options()?);
+        }
+        Ok(match &self.registrar {
+            Some(registrar) => builder.registrar(registrar.clone()),
+            None => builder.without_registrar(),
+        })
+    }
+
+    /// A node under another name that asks as the configured one would, and
+    /// cannot be found.
+    pub(crate) fn guest(&self, config: &Config, name: &str) -> NodeBuilder {
+        let builder = config.node.builder(name).network(postroad::NetworkMode::Hidden);
+        match &self.registrar {
+            Some(registrar) => builder.registrar(Arc::new(AskOnly(registrar.clone()))),
+            None => builder.without_registrar(),
+        }
+    }
+
+    /// Adds all routes.
+    pub(crate) fn open(&self, config: &Config, network: &Network) -> anyhow::Result<()> {
+        for route in &config.routes {
+            network.add_route(&route.pattern, self.route(route)?, route.weight)?;
+        }
+        Ok(())
+    }
+
+    /// How the configured node would reach another one. Nobody is asked.
+    pub(crate) fn plan(&self, config: &Config, own: &str, name: &str) -> anyhow::Result<Plan> {
+        let table = RoutingTable::new();
+        for route in &config.routes {
+            table.add(&route.pattern, self.route(route)?, route.weight)?;
+        }
+        let defaults = NetworkOptions::default();
+        let options = PlanOptions {
+            on_failure: config.node.on_failure.unwrap_or_default(),
+            dial_timeout: config.node.dial_timeout.unwrap_or(defaults.dial_timeout),
+            handshake_timeout: config.node.handshake_timeout.unwrap_or(defaults.handshake_timeout),
+        };
+        let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
+        Ok(Plan::new(Atom::new(own)?, Atom::new(name)?, &table.lookup(name), registrar, options)?)
+    }
+
+    /// Does to a running node what the difference says. All or nothing, as far
+    /// as it can be known before.
+    pub(crate) fn change(&self, difference: &Difference<'_>, network: &Network) -> anyhow::Result<()> {
+        let routes: Vec<_> = difference
+            .routes
+            .iter()
+            .map(|change| match *change {
+                Change::Removed(route) => Ok((change, route, None)),
+                Change::Added(route) | Change::Changed { new: route, .. } => {
+                    self.route(route).map(|made| (change, route, Some(made)))
+                }
+            })
+            .collect::<anyhow::Result<_>>()?;
+        for (change, route, made) in routes {
+            match (change, made) {
+                (Change::Changed { .. }, Some(made)) => {
+                    network.remove_route(&route.pattern)?;
+                    network.add_route(&route.pattern, made, route.weight)?;
+                }
+                (_, Some(made)) => {
+                    network.add_route(&route.pattern, made, route.weight)?;
+                }
+                (_, None) => network.remove_route(&route.pattern)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all routes and acceptors can be made.
+    pub(crate) fn check(&self, config: &Config) -> anyhow::Result<()> {
+        for route in &config.routes {
+            self.route(route)?.check().with_context(|| format!("route `{}`", route.pattern))?;
+        }
+        for acceptor in &config.acceptors {
+            acceptor.options()?;
+        }
+        Ok(())
+    }
+
+    fn route(&self, route: &Route) -> anyhow::Result<NetworkRoute> {
+        let mut made =
+            match &route.resolver {
+                None => NetworkRoute::to("", 0),
+                Some(name) => NetworkRoute::resolve_with(self.resolver(name).with_context(|| {
+                    format!("route `{}`: no resolver {name:?} in this node", route.pattern)
+                })?),
+            };
+        if let Some(host) = &route.host {
+            made = made.host(host);
+        }
+        if let Some(port) = route.port {
+            made = made.port(port);
+        }
+        if let Some(cookie) = &route.cookie {
+            made = made.cookie(cookie.clone());
+        }
+        if let Some(flags) = route.flags {
+            made = made.network_flags(flags);
+        }
+        if let Some(timeout) = route.timeout {
+            made = made.timeout(timeout);
+        }
+        if let Some(on_failure) = route.on_failure {
+            made = made.on_failure(on_failure);
+        }
+        if let Some(version) = &route.handshake {
+            made = made.handshake_version(Version::new(&version.name, &version.release));
+        }
+        if let Some(version) = &route.protocol {
+            made = made.proto_version(Version::new(&version.name, &version.release));
+        }
+        match &route.tls {
+            None | Some(RouteTls::Off) => {}
+            Some(RouteTls::On | RouteTls::With(_)) => made = made.tls(true),
+        }
+        Ok(made)
+    }
+
+    fn resolver(&self, name: &str) -> Option<Arc<dyn Resolver>> {
+        match name {
+            OWN_REGISTRAR => self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>),
+            name => self.resolvers.get(name).cloned(),
+        }
+    }
+}
+
+impl NodeSettings {
+    /// What holds for the node and for guests that dial in its place.
+    fn builder(&self, name: &str) -> NodeBuilder {
+        let defaults = NetworkOptions::default();
+        let mut builder = Node::builder(name).timeouts(
+            self.dial_timeout.unwrap_or(defaults.dial_timeout),
+            self.handshake_timeout.unwrap_or(defaults.handshake_timeout),
+            self.connect_timeout.unwrap_or(defaults.connect_timeout),
+        );
+        if let Some(cookie) = &self.cookie {
+            builder = builder.cookie(cookie.clone());
+        }
+        if let Some(links) = self.pool_size {
+            builder = builder.pool_size(links);
+        }
+        if let Some(bytes) = self.max_message_size {
+            builder = builder.max_message_size(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+        if let Some(on_failure) = self.on_failure {
+            builder = builder.on_failure(on_failure);
+        }
+        match self.keepalive {
+            None => builder,
+            Some(Keepalive::Never) => builder.keepalive(None),
+            Some(Keepalive::Every(period)) => builder.keepalive(period),
+        }
+    }
+}
+
+impl Acceptor {
+    fn options(&self) -> anyhow::Result<AcceptorOptions> {
+        let mut options = match &self.listen {
+            Some(address) => AcceptorOptions::bind(&address.host, address.port),
+            None => AcceptorOptions::default(),
+        };
+        if let Some(ports) = self.ports {
+            options = options.port_count(ports);
+        }
+        if let Some(advertised) = &self.advertise {
+            options = options.advertise(&advertised.host, advertised.port);
+        }
+        if let Some(cookie) = &self.cookie {
+            options = options.cookie(cookie.clone());
+        }
+        Ok(options)
+    }
+}
+
+impl Registrar {
+    fn make(&self) -> anyhow::Result<Option<Arc<dyn registrar::Registrar>>> {
+        match self {
+            Self::Embedded(embedded) => Ok(Some(
+                Arc::new(registrar::Embedded::new(embedded.options())) as Arc<dyn registrar::Registrar>
+            )),
+            Self::Etcd(_) => anyhow::bail!("etcd is not supported by this build"),
+            Self::None => Ok(None),
+        }
+    }
+}
+
+impl Embedded {
+    fn options(&self) -> EmbeddedOptions {
+        let mut options = EmbeddedOptions::default();
+        options.port = self.port.unwrap_or(options.port);
+        options.may_serve = self.may_serve.unwrap_or(options.may_serve);
+        options.answer_on = self.answer_on.unwrap_or(options.answer_on);
+        options
+    }
+}
+
+/// A registrar of which a guest asks, without registering.
+#[derive(Debug)]
+struct AskOnly(Arc<dyn registrar::Registrar>);
+
+impl Resolver for AskOnly {
+    fn resolve(&self, name: Atom) -> BoxFuture<'_, Result<Vec<Endpoint>, ResolveError>> {
+        self.0.resolve(name)
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+impl registrar::Registrar for AskOnly {
+    fn register(&self, _: Registration) -> BoxFuture<'_, Result<(), RegisterError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// What the library cannot do yet.
+fn unsupported(config: &Config) -> Vec<&'static str> {
+    let routes = &config.routes;
+    let own_tls = |tls: &Option<RouteTls>| matches!(tls, Some(RouteTls::With(_)));
+    [
+        (config.tls.is_some(), "[tls]"),
+        (config.node.proxy_order.is_some(), "`proxy_order`"),
+        (config.node.flags.is_some(), "`flags` in [node]"),
+        (config.acceptors.iter().any(|acceptor| acceptor.tls.is_some()), "`tls` of an acceptor"),
+        (config.acceptors.iter().any(|acceptor| acceptor.flags.is_some()), "`flags` of an acceptor"),
+        (routes.iter().any(|route| own_tls(&route.tls)), "`tls` of a route with settings of its own"),
+        (routes.iter().any(|route| !route.atoms.is_empty()), "`atoms` of a route"),
+        (routes.iter().any(|route| route.log.is_some()), "`log` of a route"),
+        (!config.proxy_routes.is_empty(), "[[proxy_route]]"),
+    ]
+    .into_iter()
+    .filter_map(|(used, what)| used.then_some(what))
+    .collect()
+}

@@ -1,0 +1,353 @@
+//! Static routes and proxy routes in a configuration file.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use postroad::network::{AddRouteError, NetworkRoute, OnFailure, exact, routes};
+use postroad::{Cookie, NetworkFlags};
+use toml::de::DeValue;
+use tracing::level_filters::LevelFilter;
+
+use super::Reading;
+use super::facts::Facts;
+use super::section::{At, Reader, Section};
+use super::tls::{Side, Tls};
+use super::units::show_duration;
+use super::{cookie, flags};
+
+/// The weight of a route that does not say.
+pub(crate) const DEFAULT_WEIGHT: i64 = 100;
+
+/// The resolver of a route that means the node's own registrar.
+pub(crate) const OWN_REGISTRAR: &str = "registrar";
+
+pub(crate) const ON_FAILURE: [(&str, OnFailure); 2] =
+    [("fail", OnFailure::Fail), ("discover", OnFailure::Discover)];
+
+pub(crate) const LEVELS: [(&str, LevelFilter); 6] = [
+    ("off", LevelFilter::OFF),
+    ("error", LevelFilter::ERROR),
+    ("warn", LevelFilter::WARN),
+    ("info", LevelFilter::INFO),
+    ("debug", LevelFilter::DEBUG),
+    ("trace", LevelFilter::TRACE),
+];
+
+/// A static route.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Route {
+    pub(crate) pattern: String,
+    pub(crate) weight: i64,
+    pub(crate) host: Option<String>,
+    pub(crate) port: Option<u16>,
+    pub(crate) resolver: Option<String>,
+    pub(crate) tls: Option<RouteTls>,
+    pub(crate) cookie: Option<Cookie>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) on_failure: Option<OnFailure>,
+    pub(crate) handshake: Option<Release>,
+    pub(crate) protocol: Option<Release>,
+    pub(crate) flags: Option<NetworkFlags>,
+    pub(crate) atoms: Vec<(String, String)>,
+    pub(crate) log: Option<LevelFilter>,
+}
+
+/// What a route says about TLS.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum RouteTls {
+    /// Nothing is demanded.
+    Off,
+    /// With the node's settings.
+    On,
+    /// With settings of its own, laid over the node's.
+    With(Box<Tls>),
+}
+
+/// A name and a release, such as `EHS R1`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Release {
+    pub(crate) name: String,
+    pub(crate) release: String,
+}
+
+/// A proxy route.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ProxyRoute {
+    pub(crate) pattern: String,
+    pub(crate) weight: i64,
+    pub(crate) via: String,
+    pub(crate) to: Option<String>,
+    pub(crate) max_hop: Option<u8>,
+    pub(crate) cookie: Option<Cookie>,
+    pub(crate) flags: Option<ProxyFlags>,
+}
+
+/// What may be done through a proxy.
+pub(crate) type ProxyFlags = Vec<&'static str>;
+
+pub(crate) const PROXY_FLAGS: [(&str, &str); 5] = [
+    ("link", "link"),
+    ("monitor", "monitor"),
+    ("spawn", "spawn"),
+    ("encryption", "encryption"),
+    ("important_delivery", "important_delivery"),
+];
+
+/// The patterns of one table, with the place of each.
+#[derive(Default)]
+pub(crate) struct Patterns(HashMap<String, usize>);
+
+impl Route {
+    /// A route to an address that says nothing else.
+    pub(crate) fn to(pattern: &str, host: &str, port: u16) -> Self {
+        Self {
+            pattern: pattern.to_owned(),
+            weight: DEFAULT_WEIGHT,
+            host: Some(host.to_owned()),
+            port: Some(port),
+            resolver: None,
+            tls: None,
+            cookie: None,
+            timeout: None,
+            on_failure: None,
+            handshake: None,
+            protocol: None,
+            flags: None,
+            atoms: Vec::new(),
+            log: None,
+        }
+    }
+
+    pub(crate) fn read(
+        mut section: Section<'_>,
+        reading: &Reading<'_>,
+        patterns: &mut Patterns,
+    ) -> Option<Self> {
+        let reader = section.reader;
+        let pattern = patterns.read(&mut section);
+        let host = section.text("host");
+        if let Some(host) = &host
+            && let Err(error) = NetworkRoute::to(host.get_ref().as_str(), 1).check()
+        {
+            reader.error(host.span(), error.to_string());
+        }
+        let port = section.number("port", 1..=u16::MAX).map(At::into_inner);
+        let resolver = section.text("resolver");
+        if let Some(resolver) = &resolver {
+            reading.check_resolver(resolver);
+        } else if port.is_none() && !section.has("port") {
+            section.error("the route leads nowhere: give it a `port` (and a `host`), or a `resolver`");
+        }
+        let route = Self {
+            pattern: pattern.clone().unwrap_or_default(),
+            weight: weight(&mut section),
+            host: host.map(At::into_inner),
+            port,
+            resolver: resolver.map(At::into_inner),
+            tls: RouteTls::read(&mut section, reading, Side::Dialing),
+            cookie: cookie::read(&mut section, reading),
+            timeout: section.duration("timeout").map(At::into_inner),
+            on_failure: section.word("on_failure", &ON_FAILURE).map(At::into_inner),
+            handshake: Release::read(&mut section, "handshake"),
+            protocol: Release::read(&mut section, "protocol"),
+            flags: flags::read(&mut section),
+            atoms: atoms(&mut section),
+            log: section.word("log", &LEVELS).map(At::into_inner),
+        };
+        section.finish();
+        pattern.map(|_| route)
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        let atoms: Vec<String> = self.atoms.iter().map(|(from, to)| format!("{from}={to}")).collect();
+        Facts::default()
+            .with("weight", &Some(self.weight))
+            .with("host", &self.host)
+            .with("port", &self.port)
+            .with("resolver", &self.resolver)
+            .and(self.tls.as_ref().map(RouteTls::facts).unwrap_or_default())
+            .secret("cookie", &self.cookie)
+            .with("timeout", &self.timeout.map(show_duration))
+            .with("on_failure", &self.on_failure)
+            .with("handshake", &self.handshake)
+            .with("protocol", &self.protocol)
+            .list("flags", self.flags.map(flags::names).as_deref())
+            .list("atoms", Some(&atoms[..]).filter(|atoms| !atoms.is_empty()))
+            .with("log", &self.log)
+    }
+}
+
+impl ProxyRoute {
+    pub(crate) fn read(
+        mut section: Section<'_>,
+        reading: &Reading<'_>,
+        patterns: &mut Patterns,
+    ) -> Option<Self> {
+        let reader = section.reader;
+        let pattern = patterns.read(&mut section);
+        let via = section.text("via");
+        if via.is_none() && !section.has("via") {
+            section.error("the proxy route has no `via`: the name of the node that is the gateway");
+        }
+        let to = section.text("to");
+        for name in [&via, &to].into_iter().flatten() {
+            check_node_name(reader, name);
+        }
+        let flags = section.texts("flags").map(|names| {
+            let named = names.get_ref().iter();
+            named.filter_map(|name| reader.word_of("flags", name, &PROXY_FLAGS)).collect()
+        });
+        let route = Self {
+            pattern: pattern.clone().unwrap_or_default(),
+            weight: weight(&mut section),
+            via: via.map(At::into_inner).unwrap_or_default(),
+            to: to.map(At::into_inner),
+            max_hop: section.number("max_hop", 1..=u8::MAX).map(At::into_inner),
+            cookie: cookie::read(&mut section, reading),
+            flags,
+        };
+        section.finish();
+        pattern.map(|_| route)
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        Facts::default()
+            .with("weight", &Some(self.weight))
+            .with("via", &Some(&self.via))
+            .with("to", &self.to)
+            .with("max_hop", &self.max_hop)
+            .secret("cookie", &self.cookie)
+            .list("flags", self.flags.as_deref())
+    }
+}
+
+impl Patterns {
+    /// The pattern of a route, given as `pattern` or, for one node, as `name`.
+    fn read(&mut self, section: &mut Section<'_>) -> Option<String> {
+        let reader = section.reader;
+        let expression = section.text("pattern");
+        let name = section.text("name");
+        let (text, pattern) = match (expression, name) {
+            (Some(pattern), None) => (pattern.clone(), pattern.into_inner()),
+            (None, Some(name)) => {
+                check_node_name(reader, &name);
+                let pattern = exact(name.get_ref());
+                (name, pattern)
+            }
+            (Some(_), Some(name)) => {
+                reader.error(name.span(), "both `pattern` and `name`: a route has one of them");
+                return None;
+            }
+            (None, None) => {
+                if !section.has("pattern") && !section.has("name") {
+                    section.error("for which nodes? Give a `pattern`, or the `name` of one node");
+                }
+                return None;
+            }
+        };
+        match routes::check_pattern(&pattern) {
+            Ok(warnings) => {
+                for warning in warnings {
+                    reader.warning(text.span(), warning.to_string());
+                }
+            }
+            Err(error) => {
+                let mut span = text.span();
+                if let AddRouteError::InvalidPattern { position, .. } = &error
+                    && reader.source.text.get(span.start + 1..).is_some_and(|rest| rest.starts_with(&pattern))
+                {
+                    let before: usize = pattern.chars().take(position - 1).map(char::len_utf8).sum();
+                    let char = pattern[before..].chars().next().map_or(1, char::len_utf8);
+                    span = span.start + 1 + before..span.start + 1 + before + char;
+                }
+                reader.error(span, error.to_string());
+                return None;
+            }
+        }
+        if let Some(first) = self.0.insert(pattern.clone(), text.span().start) {
+            let (line, _) = reader.source.position(first);
+            reader.error_with_help(
+                text.span(),
+                format!("resource is taken: line {line} has a route for `{pattern}` already"),
+                "write a different pattern that matches the same names",
+            );
+        }
+        Some(pattern)
+    }
+}
+
+impl RouteTls {
+    /// `tls = true`, `tls = false` or `tls = { … }`.
+    pub(crate) fn read(section: &mut Section<'_>, reading: &Reading<'_>, side: Side) -> Option<Self> {
+        let value = section.value("tls")?;
+        match value.get_ref() {
+            DeValue::Boolean(true) => Some(Self::On),
+            DeValue::Boolean(false) => Some(Self::Off),
+            _ => {
+                let mut section = section.reader.section_of("tls", value)?;
+                let tls = Tls::read(&mut section, reading, side);
+                section.finish();
+                Some(Self::With(Box::new(tls)))
+            }
+        }
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        let on = |on| Facts::default().with("tls", &Some(on));
+        match self {
+            Self::Off => on("off"),
+            Self::On => on("on"),
+            Self::With(tls) => on("on").and(tls.facts()),
+        }
+    }
+}
+
+impl Release {
+    fn read(section: &mut Section<'_>, key: &'static str) -> Option<Self> {
+        let text = section.text(key)?;
+        match text.get_ref().split_once(' ') {
+            Some((name, release)) => Some(Self { name: name.to_owned(), release: release.to_owned() }),
+            None => {
+                section
+                    .reader
+                    .error(text.span(), format!("`{key}` must be a name and a release, such as \"EHS R1\""));
+                None
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Release {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.release)
+    }
+}
+
+fn weight(section: &mut Section<'_>) -> i64 {
+    section.number("weight", i64::MIN..=i64::MAX).map_or(DEFAULT_WEIGHT, At::into_inner)
+}
+
+/// The mapping of atoms: it must be possible to go back.
+fn atoms(section: &mut Section<'_>) -> Vec<(String, String)> {
+    let Some(pairs) = section.text_by_text("atoms") else { return Vec::new() };
+    let mut there: HashMap<String, String> = HashMap::new();
+    let mut pairs = pairs.into_inner();
+    pairs.sort_by_key(|(from, _)| from.span().start);
+    for (from, to) in &pairs {
+        if let Some(other) = there.insert(to.get_ref().clone(), from.get_ref().clone()) {
+            let message =
+                format!("{:?} already stands for {other:?}: there would be no way back", to.get_ref());
+            section.reader.error(to.span(), message);
+        }
+    }
+    pairs.into_iter().map(|(from, to)| (from.into_inner(), to.into_inner())).collect()
+}
+
+/// Complains about what is no name of a node.
+pub(crate) fn check_node_name(reader: &Reader, name: &At<String>) {
+    let is_name = |(local, host): (&str, &str)| !local.is_empty() && !host.is_empty() && !host.contains('@');
+    if !name.get_ref().split_once('@').is_some_and(is_name) {
+        let message = format!("{:?} is not of the form name@host (example: node@localhost)", name.get_ref());
+        reader.error(name.span(), message);
+    }
+}
