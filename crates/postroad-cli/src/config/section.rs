@@ -27,6 +27,7 @@ pub(crate) struct Section<'a> {
     pub(crate) span: Range<usize>,
     entries: Vec<(Spanned<String>, Spanned<DeValue<'a>>)>,
     asked: Vec<&'static str>,
+    taken: Vec<&'static str>,
 }
 
 /// A value with its place.
@@ -81,7 +82,7 @@ impl<'a> Section<'a> {
                 (Spanned::new(span, key.into_inner().into_owned()), value)
             })
             .collect();
-        Self { reader, name: name.into(), span, entries, asked: Vec::new() }
+        Self { reader, name: name.into(), span, entries, asked: Vec::new(), taken: Vec::new() }
     }
 
     /// Complains about what nobody asked for.
@@ -104,8 +105,9 @@ impl<'a> Section<'a> {
         self.reader.error(self.span.clone(), message);
     }
 
+    /// Whether the file says this key, whatever its value is worth.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, _)| name.get_ref() == key)
+        self.taken.contains(&key) || self.peek(key).is_some()
     }
 
     /// A value that stays in the section.
@@ -117,6 +119,7 @@ impl<'a> Section<'a> {
     pub(crate) fn value(&mut self, key: &'static str) -> Option<At<DeValue<'a>>> {
         self.asked.push(key);
         let at = self.entries.iter().position(|(name, _)| name.get_ref() == key)?;
+        self.taken.push(key);
         Some(self.entries.swap_remove(at).1)
     }
 
