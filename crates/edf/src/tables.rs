@@ -200,7 +200,10 @@ impl<T> Ids<T> {
 
 /// Names for the other side of a connection: each atom that is a key goes out
 /// as its value, and comes in again as the key (`docs/wire/EDF.md` section 5).
-#[derive(Debug, Clone, Default)]
+///
+/// An atom that is not mapped goes out as it is. If it is what another one is
+/// mapped to, it comes back as that one: give it a value of its own too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AtomMapping {
     wire: HashMap<Atom, Atom, RandomState>,
     local: HashMap<Atom, Atom, RandomState>,
@@ -239,6 +242,11 @@ impl AtomMapping {
             }
         }
         Ok(mapping)
+    }
+
+    /// How many atoms are mapped.
+    pub fn len(&self) -> usize {
+        self.wire.len()
     }
 
     /// Whether no atom is mapped.

@@ -80,13 +80,10 @@ impl NetworkFlags {
     }
 
     /// These flags without those that `most` does not allow. The keepalive
-    /// period stays, unless `most` has none.
+    /// period permits nothing and stays, as long as the flags are in effect.
     pub const fn at_most(self, most: Self) -> Self {
-        let seconds = match (self.keepalive(), most.keepalive()) {
-            (Some(seconds), Some(_)) => seconds,
-            _ => 0,
-        };
-        Self(self.effective().0 & most.effective().0).with_keepalive(seconds)
+        let seconds = (self.0 >> Self::KEEPALIVE_SHIFT) as u8;
+        Self(self.effective().0 & most.effective().0).with_keepalive(seconds).effective()
     }
 
     /// Whether all of `other` is on and in effect.
@@ -169,7 +166,7 @@ mod tests {
             own.at_most(NetworkFlags::ENABLE.with_keepalive(8)),
             NetworkFlags::ENABLE.with_keepalive(15)
         );
-        assert_eq!(own.at_most(NetworkFlags::ENABLE), NetworkFlags::ENABLE);
+        assert_eq!(own.at_most(NetworkFlags::ENABLE), NetworkFlags::ENABLE.with_keepalive(15));
         assert_eq!(own.at_most(NetworkFlags::NONE), NetworkFlags::NONE);
     }
 

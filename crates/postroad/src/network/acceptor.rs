@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postroad_wire::Cookie;
+use postroad_edf::AtomMapping;
 use postroad_wire::ehs::{Introduction, JoinRequest};
+use postroad_wire::{Cookie, NetworkFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::level_filters::LevelFilter;
 
-use super::connection::Connection;
+use super::connection::{Connection, Terms};
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
+use super::log::{Log, log};
 use super::transport::Stream;
 use crate::error::StartError;
 use crate::node::NodeInner;
@@ -50,6 +53,13 @@ pub struct AcceptorOptions {
     pub advertise_port: Option<u16>,
     /// The cookie of whoever comes in here; the node's if absent.
     pub cookie: Option<Cookie>,
+    /// What whoever comes in here may do at most; what the node allows if absent.
+    pub flags: Option<NetworkFlags>,
+    /// Which atoms are said otherwise to whoever comes in here.
+    pub mapping: Option<AtomMapping>,
+    /// How much is logged about who comes in here, under the target
+    /// [`CONNECTION_LOG`](super::CONNECTION_LOG).
+    pub log_level: Option<LevelFilter>,
 }
 
 impl Default for AcceptorOptions {
@@ -62,6 +72,9 @@ impl Default for AcceptorOptions {
             advertise_host: None,
             advertise_port: None,
             cookie: None,
+            flags: None,
+            mapping: None,
+            log_level: None,
         }
     }
 }
@@ -90,6 +103,27 @@ impl AcceptorOptions {
         self.cookie = Some(cookie.into());
         self
     }
+
+    /// Allows whoever comes in here at most this. What is asked for in spite
+    /// of it is refused.
+    pub fn network_flags(mut self, flags: NetworkFlags) -> Self {
+        self.flags = Some(flags);
+        self
+    }
+
+    /// Says other names to whoever comes in here, as
+    /// [`NetworkRoute::atom_mapping`](super::NetworkRoute::atom_mapping) does.
+    pub fn atom_mapping(mut self, mapping: AtomMapping) -> Self {
+        self.mapping = Some(mapping).filter(|mapping| !mapping.is_empty());
+        self
+    }
+
+    /// Logs about the connections that come in here up to this level, as
+    /// [`NetworkRoute::log_level`](super::NetworkRoute::log_level) does.
+    pub fn log_level(mut self, level: LevelFilter) -> Self {
+        self.log_level = Some(level);
+        self
+    }
 }
 
 /// A listening acceptor, as [`Network::acceptors`](super::Network::acceptors) shows it.
@@ -110,6 +144,8 @@ pub struct AcceptorInfo {
 pub(crate) struct Bound {
     listener: TcpListener,
     cookie: Option<Cookie>,
+    flags: Option<NetworkFlags>,
+    terms: Terms,
     pub(crate) info: AcceptorInfo,
 }
 
@@ -132,7 +168,14 @@ pub(crate) async fn bind(node_host: &str, options: &AcceptorOptions) -> Result<B
                         advertise_port: options.advertise_port.unwrap_or(address.port()),
                         own_cookie: options.cookie.is_some(),
                     };
-                    return Ok(Bound { listener, cookie: options.cookie.clone(), info });
+                    let log = Log::new(options.log_level);
+                    return Ok(Bound {
+                        listener,
+                        cookie: options.cookie.clone(),
+                        flags: options.flags,
+                        terms: Terms { mapping: options.mapping.clone(), log },
+                        info,
+                    });
                 }
                 Err(busy) => error = busy,
             }
@@ -157,6 +200,8 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
     let acceptor = Arc::new(Acceptor {
         node: node.clone(),
         cookie: bound.cookie,
+        flags: bound.flags,
+        terms: bound.terms,
         info: bound.info,
         places: Arc::new(Semaphore::new(HANDSHAKES)),
         per_address: Mutex::default(),
@@ -176,6 +221,8 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
 struct Acceptor {
     node: Arc<NodeInner>,
     cookie: Option<Cookie>,
+    flags: Option<NetworkFlags>,
+    terms: Terms,
     info: AcceptorInfo,
     places: Arc<Semaphore>,
     per_address: Mutex<HashMap<IpAddr, usize>>,
@@ -207,7 +254,7 @@ impl Acceptor {
         let handshake = async {
             let mut stream = Stream::tcp(socket)?;
             let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
-            let local = node.network.introduction(&node);
+            let local = node.network.introduction(&node, self.flags);
             let timeout = node.network.options.handshake_timeout;
             let accepted = handshake::accept(&mut stream, local, cookie, timeout, &*self).await?;
             Ok::<_, HandshakeError>((stream, accepted))
@@ -219,7 +266,7 @@ impl Acceptor {
         drop(place);
         match outcome {
             Ok((stream, Accepted::Connection(established))) => {
-                node.network.accepted(&node, stream, established);
+                node.network.accepted(&node, stream, established, self.terms.clone());
             }
             Ok((stream, Accepted::Link(request, joined))) => {
                 if let Some(connection) = node.network.connected(request.node) {
@@ -227,9 +274,9 @@ impl Acceptor {
                 }
             }
             Err(HandshakeError::Duplicate(peer)) => {
-                tracing::debug!(%from, %peer, "second connection refused")
+                log!(self.terms.log, DEBUG, %from, %peer, "second connection refused")
             }
-            Err(error) => tracing::warn!(%from, %error, "handshake failed"),
+            Err(error) => log!(self.terms.log, WARN, %from, %error, "handshake failed"),
         }
     }
 

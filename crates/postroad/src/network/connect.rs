@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::connection::{Connection, Redial};
+use super::connection::{Connection, Redial, Terms};
+use super::log::{Log, log};
 use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Resolve, Step};
 use super::transport::Stream;
 use super::{NetworkInner, NetworkMode, NetworkOptions, handshake};
@@ -182,6 +183,7 @@ impl NetworkInner {
                         if yields && let Some(connection) = self.dialed_by(peer).await {
                             return Ok(connection);
                         }
+                        log!(Log::new(attempt.log_level), DEBUG, %peer, reason = %attempt.reason, %error, "attempt failed");
                         plan.failed(attempt, error);
                     }
                 },
@@ -206,17 +208,16 @@ impl NetworkInner {
         left: Duration,
     ) -> Result<Arc<Connection>, AttemptError> {
         let Attempt { endpoint, cookie, flags, dial_timeout, handshake_timeout, .. } = attempt;
+        let log = Log::new(attempt.log_level);
         let cookie = cookie.clone().unwrap_or_else(|| self.cookie());
-        let mut introduction = self.introduction(node);
-        if let Some(flags) = *flags {
-            let introduction = Arc::make_mut(&mut introduction);
-            introduction.flags = introduction.flags.at_most(flags);
-        }
+        let introduction = self.introduction(node, *flags);
         let started = Instant::now();
+        log!(log, DEBUG, %peer, host = %endpoint.host, port = endpoint.port, reason = %attempt.reason, "dialing");
         let mut stream = Stream::dial(&endpoint.host, endpoint.port, left.min(*dial_timeout))
             .await
             .map_err(|error| AttemptError::Dial(Arc::new(error)))?;
         let left = left.saturating_sub(started.elapsed()).min(*handshake_timeout);
+        log!(log, TRACE, %peer, elapsed = ?started.elapsed(), "dialed; shaking hands");
         let _knocking = self.dialing.knock(peer);
         let established = handshake::dial(&mut stream, introduction, peer, cookie.clone(), left).await?;
         let redial = Redial {
@@ -226,7 +227,8 @@ impl NetworkInner {
             dial_timeout: *dial_timeout,
             handshake_timeout: *handshake_timeout,
         };
-        Ok(self.dialed(node, stream, established, redial))
+        let terms = Terms { mapping: attempt.mapping.clone(), log };
+        Ok(self.dialed(node, stream, established, redial, terms))
     }
 
     /// Waits a moment for the peer's own dial to arrive.

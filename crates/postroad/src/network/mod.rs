@@ -5,6 +5,7 @@ mod connect;
 mod connection;
 mod handshake;
 mod info;
+mod log;
 mod plan;
 mod route;
 pub mod routes;
@@ -28,7 +29,8 @@ use crate::error::InvalidName;
 use crate::node::NodeInner;
 use crate::registrar::{Endpoint, RegisterError, Registrar, Registration};
 
-use self::connection::{Agreement, Keepalive, Limits, Peer, Redial};
+use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, Terms};
+use self::log::log;
 use self::routes::{Entry, Matches, RoutingTable};
 use self::transport::Stream;
 
@@ -39,6 +41,7 @@ pub use self::connection::DownReason;
 pub(crate) use self::connection::{Connection, Outgoing};
 pub use self::handshake::HandshakeError;
 pub use self::info::PeerInfo;
+pub use self::log::CONNECTION_LOG;
 pub use self::plan::{
     Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, Reason, Resolve,
     Stage, Step,
@@ -81,7 +84,13 @@ pub struct NetworkOptions {
     /// What happens when all static routes to a node have failed. Default
     /// [`OnFailure::Fail`]: the registrar is not asked.
     pub on_failure: OnFailure,
+    /// What peers may do at most. What this version does not do stays off.
+    /// Default: all of it.
+    pub flags: NetworkFlags,
 }
+
+/// What this version does for peers.
+const OFFERED: NetworkFlags = NetworkFlags::ENABLE;
 
 impl Default for NetworkOptions {
     fn default() -> Self {
@@ -93,6 +102,7 @@ impl Default for NetworkOptions {
             connect_timeout: Duration::from_secs(15),
             keepalive: Some(Duration::from_secs(15)),
             on_failure: OnFailure::Fail,
+            flags: OFFERED,
         }
     }
 }
@@ -368,12 +378,14 @@ impl NetworkInner {
         self.connections.load().get(&peer).map(with)
     }
 
-    /// What this node says about itself in a handshake.
-    pub(crate) fn introduction(&self, node: &NodeInner) -> Arc<Introduction> {
+    /// What this node says about itself in a handshake, to a peer that may do
+    /// at most this.
+    pub(crate) fn introduction(&self, node: &NodeInner, most: Option<NetworkFlags>) -> Arc<Introduction> {
         let mut introduction = Introduction::new(node.name, node.creation);
         introduction.version = node.version.clone();
         let period = self.options.keepalive.map_or(0, |period| period.as_secs().clamp(1, 255) as u8);
-        introduction.flags = NetworkFlags::ENABLE.with_keepalive(period);
+        let flags = OFFERED.with_keepalive(period).at_most(self.options.flags);
+        introduction.flags = most.map_or(flags, |most| flags.at_most(most));
         introduction.max_message_size = self.options.max_message_size as u64;
         introduction.atoms = vec![(FIRST_ATOM, node.name)];
         introduction.types =
@@ -390,9 +402,10 @@ impl NetworkInner {
         stream: Stream,
         established: Established,
         redial: Redial,
+        terms: Terms,
     ) -> Arc<Connection> {
         let tail = established.tail.clone();
-        let connection = Connection::new(node, self.agreement(established, Some(redial)));
+        let connection = Connection::new(node, self.agreement(established, Some(redial), terms));
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
             connection.add_link(stream, tail);
@@ -402,9 +415,9 @@ impl NetworkInner {
     }
 
     /// Makes a connection of a handshake that the peer began.
-    fn accepted(&self, node: &Arc<NodeInner>, stream: Stream, established: Established) {
+    fn accepted(&self, node: &Arc<NodeInner>, stream: Stream, established: Established, terms: Terms) {
         let tail = established.tail.clone();
-        let connection = Connection::new(node, self.agreement(established, None));
+        let connection = Connection::new(node, self.agreement(established, None, terms));
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
             connection.add_link(stream, tail);
@@ -412,8 +425,8 @@ impl NetworkInner {
         }
     }
 
-    fn agreement(&self, established: Established, redial: Option<Redial>) -> Agreement {
-        let (encode, decode) = established.tables(None);
+    fn agreement(&self, established: Established, redial: Option<Redial>, terms: Terms) -> Agreement {
+        let (encode, decode) = established.tables(terms.mapping);
         let keepalive = Keepalive::agreed(&established);
         let peer = &established.peer;
         let peer_max_frame = match peer.max_message_size {
@@ -435,6 +448,8 @@ impl NetworkInner {
             keepalive,
             id: established.connection_id,
             redial,
+            allowed: established.local.flags,
+            log: terms.log,
         }
     }
 
@@ -461,7 +476,7 @@ impl NetworkInner {
         if let Some(old) = replaced {
             old.shut_down(DownReason::Replaced);
         }
-        tracing::info!(node = %node.name, %peer, dialed = new.was_dialed(), "connected");
+        log!(new.log, INFO, node = %node.name, %peer, dialed = new.was_dialed(), "connected");
         let _ = self.events.send(NetworkEvent::Connected { peer, dialed: new.was_dialed() });
         self.dialing.connected();
         (new, true)
@@ -503,7 +518,7 @@ impl NetworkInner {
                 });
             }
         }
-        tracing::info!(%peer, %reason, "disconnected");
+        log!(connection.log, INFO, %peer, %reason, "disconnected");
         let _ = self.events.send(NetworkEvent::Disconnected { peer, reason });
     }
 

@@ -20,8 +20,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postroad_edf::AtomMapping;
 use postroad_wire::ehs::{self, Proof};
 use postroad_wire::{Cookie, NetworkFlags, Version};
+use tracing::level_filters::LevelFilter;
 
 use super::handshake::HandshakeError;
 use super::route::{NetworkRoute, OnFailure, Pins, write_address};
@@ -80,6 +82,11 @@ pub struct Attempt {
     pub cookie: Option<Cookie>,
     /// What the peer may be allowed at most; if there is none, what the node allows.
     pub flags: Option<NetworkFlags>,
+    /// Which atoms are said otherwise to the peer.
+    pub mapping: Option<AtomMapping>,
+    /// How much is logged about it; if there is nothing, what the subscriber
+    /// lets through.
+    pub log_level: Option<LevelFilter>,
     /// How long making the TCP connection may take.
     pub dial_timeout: Duration,
     /// How long the handshake may take.
@@ -408,6 +415,8 @@ impl Attempt {
             endpoint,
             cookie: pins.cookie.clone(),
             flags: pins.flags,
+            mapping: pins.mapping.clone(),
+            log_level: pins.log_level,
             dial_timeout: pins.timeout.unwrap_or(options.dial_timeout),
             handshake_timeout: pins.timeout.unwrap_or(options.handshake_timeout),
             reason,

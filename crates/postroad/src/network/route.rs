@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postroad_edf::AtomMapping;
 use postroad_wire::{Cookie, NetworkFlags, Version};
+use tracing::level_filters::LevelFilter;
 
 use crate::registrar::Resolver;
 
@@ -40,6 +42,8 @@ pub(super) struct Pins {
     pub(super) timeout: Option<Duration>,
     pub(super) handshake_version: Option<Version>,
     pub(super) proto_version: Option<Version>,
+    pub(super) mapping: Option<AtomMapping>,
+    pub(super) log_level: Option<LevelFilter>,
 }
 
 /// What happens when all static routes to a node have failed.
@@ -127,6 +131,7 @@ impl NetworkRoute {
     }
 
     /// Allows the peer at most this; what the node does not offer stays off.
+    /// What the peer asks for in spite of it is refused.
     pub fn network_flags(mut self, flags: NetworkFlags) -> Self {
         self.pins.flags = Some(flags);
         self
@@ -155,6 +160,23 @@ impl NetworkRoute {
     /// Speaks this protocol, whatever the resolver says.
     pub fn proto_version(mut self, version: Version) -> Self {
         self.pins.proto_version = Some(version);
+        self
+    }
+
+    /// Says other names to the peer: each atom of a message that is a key goes
+    /// out as its value, also names that are sent to, and comes in again as the
+    /// key. Not the names of the two nodes in the handshake.
+    pub fn atom_mapping(mut self, mapping: AtomMapping) -> Self {
+        self.pins.mapping = Some(mapping).filter(|mapping| !mapping.is_empty());
+        self
+    }
+
+    /// Logs about this connection up to this level, under the target
+    /// [`CONNECTION_LOG`](super::CONNECTION_LOG); `TRACE` shows each frame.
+    /// Without it, what the subscriber lets through is logged under
+    /// `postroad::network`.
+    pub fn log_level(mut self, level: LevelFilter) -> Self {
+        self.pins.log_level = Some(level);
         self
     }
 
@@ -235,6 +257,12 @@ impl fmt::Display for Pins {
         }
         for version in [&self.handshake_version, &self.proto_version].into_iter().flatten() {
             write!(f, ", {version}")?;
+        }
+        if let Some(mapping) = &self.mapping {
+            write!(f, ", {} atoms mapped", mapping.len())?;
+        }
+        if let Some(level) = self.log_level {
+            write!(f, ", log level {level}")?;
         }
         match self.timeout {
             Some(timeout) => write!(f, ", {timeout:?} for each step"),

@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Calls, FIRST_PROCESS, Node, NodeInner, node_name};
-use crate::Cookie;
 use crate::error::StartError;
 use crate::network::{AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure};
 use crate::process::ProcessTable;
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
+use crate::{Cookie, NetworkFlags};
 
 /// What a node is started with; from [`Node::builder`].
 #[derive(Debug)]
@@ -127,6 +127,13 @@ impl NodeBuilder {
     /// that do not say. Default [`OnFailure::Fail`]: the registrar is not asked.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.options.on_failure = on_failure;
+        self
+    }
+
+    /// What peers may do at most; acceptors and routes may allow less. What
+    /// this version does not do stays off. Default: all it does.
+    pub fn network_flags(mut self, flags: NetworkFlags) -> Self {
+        self.options.flags = flags;
         self
     }
 

@@ -1,31 +1,47 @@
 //! What nodes log, for tests that expect to read it.
 
+use std::cell::RefCell;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use postroad::network::CONNECTION_LOG;
 use tokio::sync::Notify;
 use tracing::field::{Field, Visit};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Level, Subscriber};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// What is logged by this thread from now on: for tests that run on a
 /// `current_thread` runtime.
 pub struct Log {
     lines: Lines,
-    _guard: DefaultGuard,
 }
 
 #[derive(Clone, Default)]
 struct Lines(Arc<(Mutex<Vec<String>>, Notify)>);
 
+thread_local! {
+    static RECORDING: RefCell<Option<Lines>> = const { RefCell::new(None) };
+}
+
+/// Installs the subscriber of all tests of this program, once. It has to be
+/// there before anything is logged: `tracing` remembers for each place whether
+/// anybody listens, and a subscriber that comes later may be missed there.
+pub fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Recorder)).unwrap();
+    });
+}
+
 impl Log {
     pub fn start() -> Self {
+        install();
         let lines = Lines::default();
-        let subscriber = tracing_subscriber::registry().with(lines.clone());
-        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+        RECORDING.set(Some(lines.clone()));
+        Self { lines }
     }
 
     /// Waits for a line with all these parts, and returns the first one.
@@ -58,15 +74,38 @@ impl Log {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if *event.metadata().level() > Level::DEBUG || !event.metadata().target().starts_with("postroad") {
-            return;
+impl Drop for Log {
+    fn drop(&mut self) {
+        RECORDING.set(None);
+    }
+}
+
+/// Passes on what is logged to the [`Log`] of the thread.
+struct Recorder;
+
+impl<S: Subscriber> Layer<S> for Recorder {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let most = if metadata.target() == CONNECTION_LOG { Level::TRACE } else { Level::DEBUG };
+        if *metadata.level() <= most && metadata.target().starts_with("postroad") {
+            Interest::sometimes()
+        } else {
+            Interest::never()
         }
-        let mut line = Line(event.metadata().level().to_string());
+    }
+
+    fn enabled(&self, _: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        RECORDING.with_borrow(Option::is_some)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut line = Line(format!("{} {}:", event.metadata().level(), event.metadata().target()));
         event.record(&mut line);
-        self.0.0.lock().push(line.0);
-        self.0.1.notify_waiters();
+        RECORDING.with_borrow(|lines| {
+            if let Some(Lines(lines)) = lines {
+                lines.0.lock().push(line.0);
+                lines.1.notify_waiters();
+            }
+        });
     }
 }
 

@@ -17,6 +17,7 @@ pub const COOKIE: &str = "a cookie for tests";
 
 /// A name that no other test has.
 pub fn unique(name: &str) -> String {
+    log::install();
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{name}-{}-{}@127.0.0.1", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use postroad_edf::{DecodeError, Decoder, ErrorValue, Payload};
 use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
 
-use super::Connection;
+use super::{Connection, log};
 use crate::actor::{Answered, ExitReason, ReplyTo};
 use crate::error::{CallError, SendError};
 use crate::node::{Target, router};
@@ -35,12 +35,13 @@ impl Connection {
     /// Handles one complete frame.
     pub(super) fn handle_frame(self: &Arc<Self>, frame: &[u8]) {
         if let Err(dropped) = self.dispatch(frame, false) {
-            tracing::warn!(peer = %self.peer.name, reason = %dropped, "frame dropped");
+            log!(self.log, WARN, peer = %self.peer.name, reason = %dropped, "frame dropped");
         }
     }
 
     fn dispatch(self: &Arc<Self>, frame: &[u8], unpacked: bool) -> Result<(), Dropped> {
         let Frame { head, payload, .. } = Frame::parse(frame)?;
+        log!(self.log, TRACE, peer = %self.peer.name, bytes = frame.len(), ?head, "frame in");
         match head {
             Head::Message { from, delivery, message_id, to } => {
                 self.message(from, delivery, message_id, to, payload)
@@ -94,7 +95,7 @@ impl Connection {
             self.respond_code(addressed(to), from, [message_id, 0, 0], code);
         }
         if let Err(error) = delivered {
-            tracing::debug!(peer = %self.peer.name, ?to, %error, "message for nobody");
+            log!(self.log, DEBUG, peer = %self.peer.name, ?to, %error, "message for nobody");
         }
         Ok(())
     }
@@ -124,7 +125,7 @@ impl Connection {
             None => Err(SendError::ProcessUnknown),
         };
         if let Err(error) = delivered {
-            tracing::debug!(peer = %self.peer.name, ?to, %error, "request for nobody");
+            log!(self.log, DEBUG, peer = %self.peer.name, ?to, %error, "request for nobody");
         }
         Ok(())
     }
@@ -142,7 +143,7 @@ impl Connection {
 
     fn answered(&self, reference: [u64; 3], answer: impl FnOnce() -> Answered) {
         if !self.node().calls.answer(reference, answer) {
-            tracing::debug!(peer = %self.peer.name, "answer that nobody waits for");
+            log!(self.log, DEBUG, peer = %self.peer.name, "answer that nobody waits for");
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, LinkLoss};
+use super::{Connection, LinkLoss, Log, log};
 use crate::Atom;
 use crate::network::transport::{ReadHalf, Stream, WriteHalf};
 
@@ -52,7 +52,7 @@ pub(super) fn start(
     let link = Link { dead: connection.ended.child_token(), settle, settled, since: Instant::now() };
     let node = connection.node();
     let (reader, writer) = (connection.clone(), connection.clone());
-    let peer = connection.peer.name;
+    let (peer, log) = (connection.peer.name, connection.log);
     let heard = Arc::new(AtomicBool::new(false));
     let notes = heard.clone();
     let (dead, guard) = (link.dead.clone(), link.dead.clone().drop_guard());
@@ -73,7 +73,7 @@ pub(super) fn start(
                 () = dead.cancelled() => LinkLoss::Closed,
                 loss = incoming.run(tail) => loss,
             };
-            end(&dead, peer, index, &loss);
+            end(&dead, peer, log, index, &loss);
         },
         &node.runtime,
     );
@@ -82,7 +82,7 @@ pub(super) fn start(
         let watch = async move {
             let silence = keepalive.watch(&watched.slots[index], &heard);
             if let Some(loss) = dead.run_until_cancelled(silence).await {
-                end(&dead, peer, index, &loss);
+                end(&dead, peer, log, index, &loss);
             }
         };
         node.tasks.spawn_on(watch, &node.runtime);
@@ -102,10 +102,10 @@ pub(super) fn start(
 }
 
 /// Ends both halves of a link.
-fn end(dead: &CancellationToken, peer: Atom, index: usize, loss: &LinkLoss) {
+fn end(dead: &CancellationToken, peer: Atom, log: Log, index: usize, loss: &LinkLoss) {
     dead.cancel();
     if !matches!(loss, LinkLoss::Closed) {
-        tracing::warn!(%peer, link = index, %loss, "link closed");
+        log!(log, WARN, %peer, link = index, %loss, "link closed");
     }
 }
 

@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use postroad_edf::{DecodeTables, EncodeError, EncodeTables, Encoder, ErrorValue, Message, Payload};
+use postroad_edf::{
+    AtomMapping, DecodeTables, EncodeError, EncodeTables, Encoder, ErrorValue, Message, Payload,
+};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp::any::Generation;
 use postroad_wire::enp::{self, Code, Delivery, Head};
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::link::Link;
 use self::slot::{Appended, Slot};
+use super::log::{Log, log};
 use super::transport::Stream;
 use crate::actor::ExitReason;
 use crate::error::SendError;
@@ -59,6 +62,9 @@ pub(crate) struct Connection {
     encode: EncodeTables,
     decode: DecodeTables,
     keepalive: Option<Keepalive>,
+    /// What the peer may do here.
+    allowed: NetworkFlags,
+    pub(super) log: Log,
     counters: Counters,
     /// How to get further links, if we are the side that dialed.
     redial: Option<Redial>,
@@ -141,6 +147,13 @@ impl fmt::Display for DownReason {
     }
 }
 
+/// What the route or the acceptor says of a connection, on this side of it.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) mapping: Option<AtomMapping>,
+    pub(super) log: Log,
+}
+
 /// What is needed to make a connection out of a finished handshake.
 pub(super) struct Agreement {
     pub(super) peer: Peer,
@@ -151,11 +164,15 @@ pub(super) struct Agreement {
     pub(super) decode: DecodeTables,
     pub(super) keepalive: Option<Keepalive>,
     pub(super) redial: Option<Redial>,
+    /// What we said that the peer may do.
+    pub(super) allowed: NetworkFlags,
+    pub(super) log: Log,
 }
 
 impl Connection {
     pub(super) fn new(node: &Arc<NodeInner>, agreement: Agreement) -> Arc<Self> {
-        let Agreement { peer, id, limits, pool_size, encode, decode, keepalive, redial } = agreement;
+        let Agreement { peer, id, limits, pool_size, encode, decode, keepalive, redial, allowed, log } =
+            agreement;
         Arc::new(Self {
             number: node.new_reference(),
             peer,
@@ -170,6 +187,8 @@ impl Connection {
             encode,
             decode,
             keepalive,
+            allowed,
+            log,
             counters: Counters::default(),
             redial,
             ended: CancellationToken::new(),
@@ -238,7 +257,7 @@ impl Connection {
         if self.is_down() {
             return;
         }
-        tracing::debug!(peer = %self.peer.name, link = index, %loss, "link lost");
+        log!(self.log, DEBUG, peer = %self.peer.name, link = index, %loss, "link lost");
         self.replace_link(index, since.elapsed());
     }
 
@@ -296,7 +315,7 @@ impl Connection {
         };
         if tokio::time::timeout(patience, written).await.is_err() {
             let bytes: usize = self.slots.iter().map(Slot::waiting).sum();
-            tracing::warn!(peer = %self.peer.name, bytes, "the peer did not take everything that was sent");
+            log!(self.log, WARN, peer = %self.peer.name, bytes, "the peer did not take everything that was sent");
         }
     }
 
@@ -432,9 +451,9 @@ impl Connection {
         match outcome {
             Ok(Placed::Done) => {}
             Ok(Placed::Full(_)) => {
-                tracing::warn!(peer = %self.peer.name, "answer dropped: the peer does not read")
+                log!(self.log, WARN, peer = %self.peer.name, "answer dropped: the peer does not read")
             }
-            Err(error) => tracing::debug!(peer = %self.peer.name, %error, "answer not sent"),
+            Err(error) => log!(self.log, DEBUG, peer = %self.peer.name, %error, "answer not sent"),
         }
     }
 
@@ -522,6 +541,7 @@ impl Connection {
             size = enp::compress::pack(&frame, compression.method, compression.level, out)
                 .map_err(|_| self.too_large(frame.len()))?;
         }
+        log!(self.log, TRACE, peer = %self.peer.name, bytes = size, ?head, "frame out");
         if size > self.limits.peer_max_frame { Err(self.too_large(size)) } else { Ok(()) }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use postroad_wire::secret::Cookie;
 use rand::Rng;
 
-use super::Connection;
+use super::{Connection, log};
 use crate::network::handshake;
 use crate::network::transport::Stream;
 
@@ -89,7 +89,7 @@ impl Connection {
             match self.join(index, redial).await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::debug!(peer = %self.peer.name, link = index, %error, "link not joined")
+                    log!(self.log, DEBUG, peer = %self.peer.name, link = index, %error, "link not joined")
                 }
             }
         }

@@ -5,11 +5,12 @@
 //! instead of waiting for an answer until it loses patience.
 
 use postroad_edf::{ErrorValue, Opaque, Payload, Pid};
+use postroad_wire::NetworkFlags;
 use postroad_wire::enp::any::{Answer, AnyMessage, LastEvents, Request, Verb, Watch, WatchTarget};
 use postroad_wire::enp::{self, Head};
 
-use super::Connection;
 use super::dispatch::Dropped;
+use super::{Connection, log};
 use crate::Atom;
 
 impl Connection {
@@ -19,7 +20,7 @@ impl Connection {
         match AnyMessage::decode(payload, self.peer.generation, &self.decode, registry)? {
             AnyMessage::Request(request) => self.refuse(&request),
             AnyMessage::Answer(answer) => {
-                tracing::debug!(peer = %self.peer.name, reference = %answer.reference, "answer to no request");
+                log!(self.log, DEBUG, peer = %self.peer.name, reference = %answer.reference, "answer to no request");
             }
             AnyMessage::Unknown(payload) => return Err(Dropped::UnknownRequest(name(&payload))),
             other => return Err(Dropped::UnknownRequest(format!("{other:?}"))),
@@ -32,14 +33,24 @@ impl Connection {
         // Ergo does not check these, and serves as a relay.
         let is_between_us = asker.is_none_or(|asker| asker.node == self.peer.name)
             && target.is_none_or(|node| node == self.node().name);
-        let why = if is_between_us { "not supported" } else { "not allowed" };
+        let is_allowed = self.allowed.allows(permission(request));
+        let why = if is_between_us && is_allowed { "not supported" } else { "not allowed" };
         let reference = request.reference();
-        tracing::debug!(peer = %self.peer.name, %reference, why, "request refused");
+        log!(self.log, DEBUG, peer = %self.peer.name, %reference, why, "request refused");
         let answer = Answer { error: Some(ErrorValue::new(why)), result: nothing, reference };
         let write = |out: &mut Vec<u8>| {
             self.write_ordered(out, order, &Head::Any, None, |out| self.encoder(out).top(&answer))
         };
         self.log_unsent(self.append(link, false, write));
+    }
+}
+
+/// What the peer must be allowed to do for a request.
+fn permission(request: &Request) -> NetworkFlags {
+    match request {
+        Request::Spawn(_) => NetworkFlags::REMOTE_SPAWN,
+        Request::ApplicationStart(_) => NetworkFlags::REMOTE_APPLICATION_START,
+        _ => NetworkFlags::NONE,
     }
 }
 
