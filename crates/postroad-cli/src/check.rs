@@ -1,11 +1,9 @@
 //! `postroad check`: whether a configuration file can be used.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
-use crate::config::{Config, Difference, EXAMPLE, Notes, Roads, Severity, Source};
+use crate::config::{Config, Difference, EXAMPLE, Notes, Roads, Severity};
 
 /// Checks a configuration file, and says what a node would make of it.
 ///
@@ -31,7 +29,8 @@ impl Check {
             print!("{EXAMPLE}");
             return Ok(ExitCode::SUCCESS);
         };
-        let (config, notes) = read(&file)?;
+        let loaded = Config::load(&file)?;
+        let notes = loaded.notes().clone();
         if notes.count(Severity::Error) + notes.count(Severity::Warning) > 0 {
             eprintln!("{notes}\n");
         }
@@ -39,10 +38,11 @@ impl Check {
             eprintln!("{} cannot be used: {}", file.display(), counted(&notes));
             return Ok(ExitCode::FAILURE);
         }
+        let config = loaded.config()?;
         Roads::of(&config)?.check(&config)?;
         match self.against {
             Some(running) => {
-                let (running, _) = Config::load(&running)?;
+                let running = Config::load(&running)?.config()?;
                 let difference = Difference::between(&running, &config);
                 if difference.is_empty() {
                     println!("nothing would change");
@@ -57,11 +57,6 @@ impl Check {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn read(file: &Path) -> anyhow::Result<(Config, Notes)> {
-    let source = Source::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(Config::read(source))
 }
 
 fn counted(notes: &Notes) -> String {

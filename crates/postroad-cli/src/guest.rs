@@ -35,7 +35,7 @@ impl GuestArgs {
     /// The configuration that the arguments make.
     pub(crate) fn config(&self, cookie: &CookieArgs) -> anyhow::Result<Config> {
         let mut config = match &self.config {
-            Some(path) => Config::load(path)?.0,
+            Some(path) => Config::load(path)?.config()?,
             None => Config::default(),
         };
         if let Some(cookie) = cookie.find()? {

@@ -15,7 +15,11 @@ pub(crate) struct Logging {
 impl Logging {
     /// Begins to log to the standard error.
     pub(crate) fn begin(given: Option<&str>, default: &'static str) -> anyhow::Result<Self> {
-        let (filter, handle) = reload::Layer::new(EnvFilter::try_new(given.unwrap_or(default))?);
+        let filter = match given {
+            Some(given) => EnvFilter::try_new(given)?,
+            None => with_own_levels(default)?,
+        };
+        let (filter, handle) = reload::Layer::new(filter);
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         tracing_subscriber::registry().with(filter).with(lines).init();
         Ok(Self { filter: handle, default, pinned: given.is_some() })
@@ -26,11 +30,16 @@ impl Logging {
         if self.pinned {
             return;
         }
-        let set = EnvFilter::try_new(filter.unwrap_or(self.default))
-            .map_err(anyhow::Error::from)
+        let set = with_own_levels(filter.unwrap_or(self.default))
             .and_then(|filter| Ok(self.filter.reload(filter)?));
         if let Err(error) = set {
             tracing::error!(%error, "the log filter stays as it was");
         }
     }
+}
+
+/// Lets routes and acceptors that have a level of their own say as much as that.
+fn with_own_levels(filter: &str) -> anyhow::Result<EnvFilter> {
+    let own = format!("{}=trace", postroad::network::CONNECTION_LOG).parse()?;
+    Ok(EnvFilter::try_new(filter)?.add_directive(own))
 }

@@ -1,13 +1,14 @@
 //! Where a node listens, in a configuration file.
 
 use postroad::{Cookie, NetworkFlags};
+use tracing::level_filters::LevelFilter;
 
 use super::Reading;
 use super::facts::Facts;
-use super::route::RouteTls;
+use super::route::{LEVELS, RouteTls};
 use super::section::{At, Section};
 use super::tls::Side;
-use super::{cookie, flags};
+use super::{atoms, cookie, flags};
 use crate::address::Address;
 
 /// A place to listen.
@@ -20,6 +21,8 @@ pub(crate) struct Acceptor {
     pub(crate) cookie: Option<Cookie>,
     pub(crate) tls: Option<RouteTls>,
     pub(crate) flags: Option<NetworkFlags>,
+    pub(crate) atoms: Vec<(String, String)>,
+    pub(crate) log: Option<LevelFilter>,
 }
 
 impl Acceptor {
@@ -34,6 +37,8 @@ impl Acceptor {
             cookie: cookie::read(&mut section, reading),
             tls: RouteTls::read(&mut section, reading, Side::Both),
             flags: flags::read(&mut section),
+            atoms: atoms::read(&mut section),
+            log: section.word("log", &LEVELS).map(At::into_inner),
         };
         section.finish();
         acceptor
@@ -51,6 +56,8 @@ impl Acceptor {
             .secret("cookie", &self.cookie)
             .and(self.tls.as_ref().map(RouteTls::facts).unwrap_or_default())
             .list("flags", self.flags.map(flags::names).as_deref())
+            .and(atoms::facts(&self.atoms))
+            .with("log", &self.log)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Configuration files: a node with all its roads, in TOML.
 
 mod acceptor;
+mod atoms;
 mod cookie;
 mod difference;
 mod facts;
+mod files;
 mod flags;
 mod node;
 mod registrar;
@@ -16,7 +18,7 @@ mod units;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -27,11 +29,13 @@ use section::{At, Reader};
 
 pub(crate) use acceptor::Acceptor;
 pub(crate) use difference::{Change, Difference};
+pub(crate) use files::Files;
 pub(crate) use node::NodeSettings;
 pub(crate) use registrar::{Embedded, Registrar};
 pub(crate) use roads::Roads;
 pub(crate) use route::{DEFAULT_WEIGHT, ProxyRoute, Route};
-pub(crate) use source::{Notes, Severity, Source};
+use source::Source;
+pub(crate) use source::{Notes, Severity};
 pub(crate) use tls::Tls;
 
 /// A file that shows every key.
@@ -47,8 +51,15 @@ pub(crate) struct Config {
     pub(crate) tls: Option<NodeTls>,
     pub(crate) routes: Vec<Route>,
     pub(crate) proxy_routes: Vec<ProxyRoute>,
-    /// The files it depends on, besides itself.
-    pub(crate) files: Vec<PathBuf>,
+}
+
+/// A file that was read.
+pub(crate) struct Loaded {
+    /// Of no use if there are errors.
+    config: Config,
+    notes: Notes,
+    /// What it depends on, itself included.
+    files: Files,
 }
 
 /// What `[tls]` says.
@@ -63,7 +74,7 @@ pub(crate) struct NodeTls {
 pub(crate) struct Reading<'a> {
     reader: &'a Reader,
     cookies_in_file: bool,
-    files: RefCell<Vec<PathBuf>>,
+    files: RefCell<Files>,
     resolvers: Vec<String>,
 }
 
@@ -71,20 +82,18 @@ impl Config {
     /// Reads a file.
     ///
     /// # Errors
-    /// If it cannot be read or something in it is wrong: says all that is.
-    pub(crate) fn load(path: &Path) -> anyhow::Result<(Self, Notes)> {
+    /// Only if it cannot be read; what is wrong in it is in the notes.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
+        let mut files = Files::default();
+        files.add(path);
         let source = Source::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let (config, notes) = Self::read(source);
-        anyhow::ensure!(!notes.has_errors(), "{} cannot be used\n\n{notes}", path.display(),);
-        Ok((config, notes))
+        Ok(Self::read(source, files))
     }
 
-    /// Reads a text, and says what is wrong with it. If that is an error, the
-    /// rest is of no use.
-    pub(crate) fn read(source: Source) -> (Self, Notes) {
+    fn read(source: Source, files: Files) -> Loaded {
         let reader = Reader::new(Arc::new(source));
-        let config = Self::of(&reader);
-        (config, reader.into_notes())
+        let (config, files) = Self::of(&reader, files);
+        Loaded { config, notes: reader.into_notes(), files }
     }
 
     /// Takes over what can change while a node runs.
@@ -93,10 +102,9 @@ impl Config {
         self.node.log = new.node.log;
         self.routes = new.routes;
         self.proxy_routes = new.proxy_routes;
-        self.files = new.files;
     }
 
-    fn of(reader: &Reader) -> Self {
+    fn of(reader: &Reader, files: Files) -> (Self, Files) {
         let mut root = reader.root();
         let node = root.section("node");
         let named = root.named_sections("resolver");
@@ -105,7 +113,7 @@ impl Config {
             cookies_in_file: node.as_ref().is_some_and(|node| {
                 matches!(node.peek("cookies_in_file"), Some(toml::de::DeValue::Boolean(true)))
             }),
-            files: RefCell::default(),
+            files: RefCell::new(files),
             resolvers: named.iter().map(|(name, _)| name.get_ref().clone()).collect(),
         };
         let mut resolvers = BTreeMap::new();
@@ -140,10 +148,31 @@ impl Config {
             tls,
             routes,
             proxy_routes,
-            files: reading.files.into_inner(),
         };
         root.finish();
-        config
+        (config, reading.files.into_inner())
+    }
+}
+
+impl Loaded {
+    /// What is to be said about the file.
+    pub(crate) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// What the file says, if nothing is wrong with it.
+    pub(crate) fn config(self) -> anyhow::Result<Config> {
+        self.parts().0
+    }
+
+    /// The same, and the files to watch in any case.
+    pub(crate) fn parts(self) -> (anyhow::Result<Config>, Files) {
+        let Self { config, notes, files } = self;
+        let usable = match notes.has_errors() {
+            true => Err(anyhow::anyhow!("the configuration cannot be used\n\n{notes}")),
+            false => Ok(config),
+        };
+        (usable, files)
     }
 }
 
@@ -154,9 +183,10 @@ impl NodeTls {
 }
 
 impl Reading<'_> {
-    /// A change of that file is a change of the configuration.
+    /// A change of that file, which is about to be read, is a change of the
+    /// configuration.
     fn depends_on(&self, path: &Path) {
-        self.files.borrow_mut().push(path.to_owned());
+        self.files.borrow_mut().add(path);
     }
 
     fn check_resolver(&self, name: &At<String>) {

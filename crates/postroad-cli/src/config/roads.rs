@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use postroad::edf::AtomMapping;
 use postroad::network::routes::RoutingTable;
 use postroad::network::{AcceptorOptions, NetworkOptions, NetworkRoute, Plan, PlanOptions};
 use postroad::registrar::{
@@ -156,6 +157,10 @@ impl Roads {
         if let Some(version) = &route.protocol {
             made = made.proto_version(Version::new(&version.name, &version.release));
         }
+        if let Some(level) = route.log {
+            made = made.log_level(level);
+        }
+        made = made.atom_mapping(mapping(&route.atoms)?);
         match &route.tls {
             None | Some(RouteTls::Off) => {}
             Some(RouteTls::On | RouteTls::With(_)) => made = made.tls(true),
@@ -192,6 +197,9 @@ impl NodeSettings {
         if let Some(on_failure) = self.on_failure {
             builder = builder.on_failure(on_failure);
         }
+        if let Some(flags) = self.flags {
+            builder = builder.network_flags(flags);
+        }
         match self.keepalive {
             None => builder,
             Some(Keepalive::Never) => builder.keepalive(None),
@@ -215,7 +223,13 @@ impl Acceptor {
         if let Some(cookie) = &self.cookie {
             options = options.cookie(cookie.clone());
         }
-        Ok(options)
+        if let Some(flags) = self.flags {
+            options = options.network_flags(flags);
+        }
+        if let Some(level) = self.log {
+            options = options.log_level(level);
+        }
+        Ok(options.atom_mapping(mapping(&self.atoms)?))
     }
 }
 
@@ -265,6 +279,14 @@ impl registrar::Registrar for AskOnly {
     }
 }
 
+fn mapping(atoms: &[(String, String)]) -> anyhow::Result<AtomMapping> {
+    let pairs: Vec<_> = atoms
+        .iter()
+        .map(|(local, wire)| Ok((Atom::new(local)?, Atom::new(wire)?)))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(AtomMapping::new(pairs)?)
+}
+
 /// What the library cannot do yet.
 fn unsupported(config: &Config) -> Vec<&'static str> {
     let routes = &config.routes;
@@ -272,12 +294,8 @@ fn unsupported(config: &Config) -> Vec<&'static str> {
     [
         (config.tls.is_some(), "[tls]"),
         (config.node.proxy_order.is_some(), "`proxy_order`"),
-        (config.node.flags.is_some(), "`flags` in [node]"),
         (config.acceptors.iter().any(|acceptor| acceptor.tls.is_some()), "`tls` of an acceptor"),
-        (config.acceptors.iter().any(|acceptor| acceptor.flags.is_some()), "`flags` of an acceptor"),
         (routes.iter().any(|route| own_tls(&route.tls)), "`tls` of a route with settings of its own"),
-        (routes.iter().any(|route| !route.atoms.is_empty()), "`atoms` of a route"),
-        (routes.iter().any(|route| route.log.is_some()), "`log` of a route"),
         (!config.proxy_routes.is_empty(), "[[proxy_route]]"),
     ]
     .into_iter()

@@ -13,7 +13,7 @@ use super::facts::Facts;
 use super::section::{At, Reader, Section};
 use super::tls::{Side, Tls};
 use super::units::show_duration;
-use super::{cookie, flags};
+use super::{atoms, cookie, flags};
 
 /// The weight of a route that does not say.
 pub(crate) const DEFAULT_WEIGHT: i64 = 100;
@@ -75,22 +75,34 @@ pub(crate) struct Release {
 pub(crate) struct ProxyRoute {
     pub(crate) pattern: String,
     pub(crate) weight: i64,
-    pub(crate) via: String,
+    pub(crate) via: Option<String>,
     pub(crate) to: Option<String>,
+    pub(crate) resolver: Option<String>,
     pub(crate) max_hop: Option<u8>,
     pub(crate) cookie: Option<Cookie>,
-    pub(crate) flags: Option<ProxyFlags>,
+    pub(crate) flags: Option<Vec<ProxyFlag>>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) on_failure: Option<OnFailure>,
 }
 
-/// What may be done through a proxy.
-pub(crate) type ProxyFlags = Vec<&'static str>;
+/// Something that may be done through a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProxyFlag {
+    Link,
+    Monitor,
+    Spawn,
+    ApplicationStart,
+    ImportantDelivery,
+    Encryption,
+}
 
-pub(crate) const PROXY_FLAGS: [(&str, &str); 5] = [
-    ("link", "link"),
-    ("monitor", "monitor"),
-    ("spawn", "spawn"),
-    ("encryption", "encryption"),
-    ("important_delivery", "important_delivery"),
+const PROXY_FLAGS: [(&str, ProxyFlag); 6] = [
+    ("link", ProxyFlag::Link),
+    ("monitor", ProxyFlag::Monitor),
+    ("spawn", ProxyFlag::Spawn),
+    ("application_start", ProxyFlag::ApplicationStart),
+    ("important_delivery", ProxyFlag::ImportantDelivery),
+    ("encryption", ProxyFlag::Encryption),
 ];
 
 /// The patterns of one table, with the place of each.
@@ -151,7 +163,7 @@ impl Route {
             handshake: Release::read(&mut section, "handshake"),
             protocol: Release::read(&mut section, "protocol"),
             flags: flags::read(&mut section),
-            atoms: atoms(&mut section),
+            atoms: atoms::read(&mut section),
             log: section.word("log", &LEVELS).map(At::into_inner),
         };
         section.finish();
@@ -159,7 +171,6 @@ impl Route {
     }
 
     pub(crate) fn facts(&self) -> Facts {
-        let atoms: Vec<String> = self.atoms.iter().map(|(from, to)| format!("{from}={to}")).collect();
         Facts::default()
             .with("weight", &Some(self.weight))
             .with("host", &self.host)
@@ -172,7 +183,7 @@ impl Route {
             .with("handshake", &self.handshake)
             .with("protocol", &self.protocol)
             .list("flags", self.flags.map(flags::names).as_deref())
-            .list("atoms", Some(&atoms[..]).filter(|atoms| !atoms.is_empty()))
+            .and(atoms::facts(&self.atoms))
             .with("log", &self.log)
     }
 }
@@ -186,8 +197,11 @@ impl ProxyRoute {
         let reader = section.reader;
         let pattern = patterns.read(&mut section);
         let via = section.text("via");
-        if via.is_none() && !section.has("via") {
-            section.error("the proxy route has no `via`: the name of the node that is the gateway");
+        let resolver = section.text("resolver");
+        if let Some(resolver) = &resolver {
+            reading.check_resolver(resolver);
+        } else if !section.has("via") {
+            section.error("the proxy route has neither a `via`, the name of the gateway, nor a `resolver`");
         }
         let to = section.text("to");
         for name in [&via, &to].into_iter().flatten() {
@@ -200,24 +214,34 @@ impl ProxyRoute {
         let route = Self {
             pattern: pattern.clone().unwrap_or_default(),
             weight: weight(&mut section),
-            via: via.map(At::into_inner).unwrap_or_default(),
+            via: via.map(At::into_inner),
             to: to.map(At::into_inner),
+            resolver: resolver.map(At::into_inner),
             max_hop: section.number("max_hop", 1..=u8::MAX).map(At::into_inner),
             cookie: cookie::read(&mut section, reading),
             flags,
+            timeout: section.duration("timeout").map(At::into_inner),
+            on_failure: section.word("on_failure", &ON_FAILURE).map(At::into_inner),
         };
         section.finish();
         pattern.map(|_| route)
     }
 
     pub(crate) fn facts(&self) -> Facts {
+        let flags = self.flags.as_ref().map(|flags| {
+            let on = PROXY_FLAGS.iter().filter(|(_, flag)| flags.contains(flag));
+            on.map(|(name, _)| *name).collect::<Vec<_>>()
+        });
         Facts::default()
             .with("weight", &Some(self.weight))
-            .with("via", &Some(&self.via))
+            .with("via", &self.via)
             .with("to", &self.to)
+            .with("resolver", &self.resolver)
             .with("max_hop", &self.max_hop)
             .secret("cookie", &self.cookie)
-            .list("flags", self.flags.as_deref())
+            .list("flags", flags.as_deref())
+            .with("timeout", &self.timeout.map(show_duration))
+            .with("on_failure", &self.on_failure)
     }
 }
 
@@ -325,22 +349,6 @@ impl std::fmt::Display for Release {
 
 fn weight(section: &mut Section<'_>) -> i64 {
     section.number("weight", i64::MIN..=i64::MAX).map_or(DEFAULT_WEIGHT, At::into_inner)
-}
-
-/// The mapping of atoms: it must be possible to go back.
-fn atoms(section: &mut Section<'_>) -> Vec<(String, String)> {
-    let Some(pairs) = section.text_by_text("atoms") else { return Vec::new() };
-    let mut there: HashMap<String, String> = HashMap::new();
-    let mut pairs = pairs.into_inner();
-    pairs.sort_by_key(|(from, _)| from.span().start);
-    for (from, to) in &pairs {
-        if let Some(other) = there.insert(to.get_ref().clone(), from.get_ref().clone()) {
-            let message =
-                format!("{:?} already stands for {other:?}: there would be no way back", to.get_ref());
-            section.reader.error(to.span(), message);
-        }
-    }
-    pairs.into_iter().map(|(from, to)| (from.into_inner(), to.into_inner())).collect()
 }
 
 /// Complains about what is no name of a node.

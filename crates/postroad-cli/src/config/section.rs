@@ -221,7 +221,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table of texts.
-    pub(crate) fn text_by_text(&mut self, key: &'static str) -> Option<At<Vec<(At<String>, At<String>)>>> {
+    pub(crate) fn text_by_text(&mut self, key: &'static str) -> Option<Vec<(At<String>, At<String>)>> {
         let value = self.value(key)?;
         let span = value.span();
         let DeValue::Table(table) = value.into_inner() else {
@@ -232,7 +232,7 @@ impl<'a> Section<'a> {
             let name = Spanned::new(name.span(), name.into_inner().into_owned());
             Some((name, self.reader.text_of(key, value)?))
         });
-        Some(Spanned::new(span, pairs.collect()))
+        Some(pairs.collect())
     }
 
     /// A table within this one.

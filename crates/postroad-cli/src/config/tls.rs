@@ -70,10 +70,10 @@ impl Tls {
         let reader = section.reader;
         let file = |file: At<String>| {
             let path = reader.source.relative(file.get_ref());
+            reading.depends_on(&path);
             if let Err(error) = std::fs::File::open(&path) {
                 reader.error(file.span(), format!("cannot read {}: {error}", path.display()));
             }
-            reading.depends_on(&path);
             path
         };
         let chain = section.text("chain");

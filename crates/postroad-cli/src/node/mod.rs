@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use postroad::{NetworkMode, Node, SpawnOptions};
 
 use crate::address::{Address, RouteArg};
-use crate::config::{Acceptor, Config, Difference, Notes, Roads, Severity};
+use crate::config::{Acceptor, Config, Difference, Files, Loaded, Roads, Severity};
 use crate::cookie::{CookieArgs, NO_COOKIE};
 use crate::logging::Logging;
 
@@ -34,6 +34,9 @@ pub(crate) struct RunNode {
     /// Prints what the node would be started with, and does not start it.
     #[arg(long, requires = "config")]
     dry_run: bool,
+    /// Reads the file again on SIGHUP only, not when it changes.
+    #[arg(long)]
+    no_watch: bool,
     #[command(flatten)]
     options: NodeOptions,
 }
@@ -71,27 +74,32 @@ impl RunNode {
     pub(crate) async fn run(self, logging: Logging) -> anyhow::Result<ExitCode> {
         // Before the node can be seen: whoever sees it may stop it.
         let mut signals = Signals::listen()?;
-        let (config, notes) = self.options.configure(self.config.as_deref())?;
+        let (config, files) = match &self.config {
+            Some(path) => {
+                let loaded = Config::load(path)?;
+                show_warnings(&loaded);
+                let (config, files) = loaded.parts();
+                (self.options.over(config?)?, files)
+            }
+            None => (self.options.over(Config::default())?, Files::default()),
+        };
         if self.dry_run {
             println!("{}", Difference::between(&Config::default(), &config));
             return Ok(ExitCode::SUCCESS);
         }
-        show_warnings(notes.as_ref());
         let mut running = Running::start(config, logging).await?;
-        let mut watched = running.watch(self.config.as_deref());
+        let mut watched = Watched::new(files);
         loop {
             let told = tokio::select! {
                 told = signals.next() => told,
-                () = watched.changed() => Told::Reload,
+                () = watched.changed(), if !self.no_watch => Told::Reload,
             };
             match (told, self.config.as_deref()) {
                 (Told::Stop, _) => break,
                 (Told::Reload, Some(path)) => {
-                    match self.options.configure(Some(path)) {
-                        Ok((config, notes)) => running.change(path, config, notes.as_ref()),
-                        Err(error) => say_unchanged(path, &error),
+                    if let Some(files) = self.reload(path, &mut running) {
+                        watched = Watched::new(files);
                     }
-                    watched = running.watch(Some(path));
                 }
                 (Told::Reload, None) => tracing::warn!("there is no configuration file to read again"),
             }
@@ -100,18 +108,30 @@ impl RunNode {
         running.node.stop().await;
         Ok(ExitCode::SUCCESS)
     }
+
+    /// Reads the file again, and becomes what it says if it can be used; the
+    /// files to watch from now on.
+    fn reload(&self, path: &Path, running: &mut Running) -> Option<Files> {
+        let unchanged = |error: &anyhow::Error| {
+            tracing::error!(file = %path.display(), "the configuration cannot be used: everything stays as it was");
+            eprintln!("postroad: everything stays as it was: {error:#}");
+        };
+        let loaded = Config::load(path).inspect_err(unchanged).ok()?;
+        show_warnings(&loaded);
+        let (config, files) = loaded.parts();
+        let changed = config
+            .and_then(|config| self.options.over(config))
+            .and_then(|config| running.change(path, config));
+        if let Err(error) = &changed {
+            unchanged(error);
+        }
+        Some(files)
+    }
 }
 
 impl NodeOptions {
-    /// What the file says, with the options laid over it.
-    fn configure(&self, path: Option<&Path>) -> anyhow::Result<(Config, Option<Notes>)> {
-        let (mut config, notes) = match path {
-            Some(path) => {
-                let (config, notes) = Config::load(path)?;
-                (config, Some(notes))
-            }
-            None => (Config::default(), None),
-        };
+    /// Lays the options over what a file says.
+    fn over(&self, mut config: Config) -> anyhow::Result<Config> {
         if let Some(name) = &self.name {
             config.node.name = Some(name.clone());
         }
@@ -130,7 +150,7 @@ impl NodeOptions {
         }
         config.overlay(&self.routes, self.registrar_port, self.no_registrar)?;
         anyhow::ensure!(config.node.cookie.is_some() || config.node.mode == NetworkMode::Disabled, NO_COOKIE);
-        Ok((config, notes))
+        Ok(config)
     }
 }
 
@@ -156,21 +176,10 @@ impl Running {
         Ok(Self { node, roads, config, logging })
     }
 
-    fn watch(&self, path: Option<&Path>) -> Watched {
-        // Without a file of its own it depends on none.
-        Watched::new(
-            path.into_iter()
-                .flat_map(|path| std::iter::once(path.to_owned()).chain(self.config.files.iter().cloned())),
-        )
-    }
-
     /// Becomes what the new configuration says, as far as a running node can.
-    fn change(&mut self, path: &Path, new: Config, notes: Option<&Notes>) {
-        show_warnings(notes);
+    fn change(&mut self, path: &Path, new: Config) -> anyhow::Result<()> {
         let difference = Difference::between(&self.config, &new);
-        if let Err(error) = self.roads.change(&difference, &self.node.network()) {
-            return say_unchanged(path, &error);
-        }
+        self.roads.change(&difference, &self.node.network())?;
         if self.config.node.cookie != new.node.cookie
             && let Some(cookie) = &new.node.cookie
         {
@@ -186,16 +195,13 @@ impl Running {
             tracing::warn!(change = line, "needs a restart; left as it was");
         }
         self.config.take_live(new);
+        Ok(())
     }
 }
 
-fn show_warnings(notes: Option<&Notes>) {
-    if let Some(notes) = notes.filter(|notes| notes.count(Severity::Warning) > 0) {
+fn show_warnings(loaded: &Loaded) {
+    let notes = loaded.notes();
+    if notes.count(Severity::Warning) > 0 && !notes.has_errors() {
         eprintln!("{notes}\n");
     }
-}
-
-fn say_unchanged(path: &Path, error: &anyhow::Error) {
-    tracing::error!(file = %path.display(), "the configuration cannot be used: everything stays as it was");
-    eprintln!("postroad: everything stays as it was: {error:#}");
 }

@@ -1,7 +1,8 @@
 //! What the system and the file system tell a running node.
 
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+
+use crate::config::Files;
 
 /// How often files are looked at. Looking costs a system call for each; unlike
 /// notifications it also sees links that are replaced and files on a network.
@@ -57,29 +58,15 @@ impl Signals {
 
 /// Files that are looked at for changes.
 pub(super) struct Watched {
-    files: Vec<(PathBuf, Option<Seen>)>,
+    files: Files,
     clock: tokio::time::Interval,
 }
 
-/// What tells one state of a file from another.
-#[derive(Debug, PartialEq)]
-struct Seen {
-    modified: Option<SystemTime>,
-    len: u64,
-    /// Another file may have been put in its place within one tick of the clock.
-    #[cfg(unix)]
-    inode: u64,
-}
-
 impl Watched {
-    pub(super) fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
+    pub(super) fn new(files: Files) -> Self {
         let mut clock = tokio::time::interval(LOOK);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let files = files.into_iter().map(|path| {
-            let seen = Seen::of(&path);
-            (path, seen)
-        });
-        Self { files: files.collect(), clock }
+        Self { files, clock }
     }
 
     /// Returns when one of the files is not what it was.
@@ -88,27 +75,9 @@ impl Watched {
     pub(super) async fn changed(&mut self) {
         loop {
             self.clock.tick().await;
-            let mut changed = false;
-            for (path, seen) in &mut self.files {
-                let now = Seen::of(path);
-                changed |= now != *seen;
-                *seen = now;
-            }
-            if changed {
+            if self.files.changed() {
                 return;
             }
         }
-    }
-}
-
-impl Seen {
-    fn of(path: &std::path::Path) -> Option<Self> {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some(Self {
-            modified: metadata.modified().ok(),
-            len: metadata.len(),
-            #[cfg(unix)]
-            inode: std::os::unix::fs::MetadataExt::ino(&metadata),
-        })
     }
 }
