@@ -8,6 +8,7 @@ mod facts;
 mod files;
 mod flags;
 mod node;
+mod patterns;
 mod registrar;
 mod roads;
 mod route;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use facts::Facts;
-use route::Patterns;
+use patterns::Patterns;
 use section::{At, Reader};
 
 pub(crate) use acceptor::Acceptor;
@@ -132,10 +133,12 @@ impl Config {
         let mut patterns = Patterns::default();
         let routes = root.sections("route").into_iter();
         let routes = routes.filter_map(|section| Route::read(section, &reading, &mut patterns)).collect();
+        patterns.check(reader);
         let mut patterns = Patterns::default();
         let proxy_routes = root.sections("proxy_route").into_iter();
         let proxy_routes =
             proxy_routes.filter_map(|section| ProxyRoute::read(section, &reading, &mut patterns)).collect();
+        patterns.check(reader);
         let acceptors = root.sections("acceptor").into_iter();
         let config = Self {
             node: node.map(|section| NodeSettings::read(section, &reading)).unwrap_or_default(),

@@ -1,15 +1,15 @@
 //! Static routes and proxy routes in a configuration file.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use postroad::network::{AddRouteError, NetworkRoute, OnFailure, exact, routes};
+use postroad::network::{NetworkRoute, OnFailure};
 use postroad::{Cookie, NetworkFlags};
 use toml::de::DeValue;
 use tracing::level_filters::LevelFilter;
 
 use super::Reading;
 use super::facts::Facts;
+use super::patterns::Patterns;
 use super::section::{At, Reader, Section};
 use super::tls::{Side, Tls};
 use super::units::show_duration;
@@ -104,10 +104,6 @@ const PROXY_FLAGS: [(&str, ProxyFlag); 6] = [
     ("important_delivery", ProxyFlag::ImportantDelivery),
     ("encryption", ProxyFlag::Encryption),
 ];
-
-/// The patterns of one table, with the place of each.
-#[derive(Default)]
-pub(crate) struct Patterns(HashMap<String, usize>);
 
 impl Route {
     /// A route to an address that says nothing else.
@@ -242,61 +238,6 @@ impl ProxyRoute {
             .list("flags", flags.as_deref())
             .with("timeout", &self.timeout.map(show_duration))
             .with("on_failure", &self.on_failure)
-    }
-}
-
-impl Patterns {
-    /// The pattern of a route, given as `pattern` or, for one node, as `name`.
-    fn read(&mut self, section: &mut Section<'_>) -> Option<String> {
-        let reader = section.reader;
-        let expression = section.text("pattern");
-        let name = section.text("name");
-        let (text, pattern) = match (expression, name) {
-            (Some(pattern), None) => (pattern.clone(), pattern.into_inner()),
-            (None, Some(name)) => {
-                check_node_name(reader, &name);
-                let pattern = exact(name.get_ref());
-                (name, pattern)
-            }
-            (Some(_), Some(name)) => {
-                reader.error(name.span(), "both `pattern` and `name`: a route has one of them");
-                return None;
-            }
-            (None, None) => {
-                if !section.has("pattern") && !section.has("name") {
-                    section.error("for which nodes? Give a `pattern`, or the `name` of one node");
-                }
-                return None;
-            }
-        };
-        match routes::check_pattern(&pattern) {
-            Ok(warnings) => {
-                for warning in warnings {
-                    reader.warning(text.span(), warning.to_string());
-                }
-            }
-            Err(error) => {
-                let mut span = text.span();
-                if let AddRouteError::InvalidPattern { position, .. } = &error
-                    && reader.source.text.get(span.start + 1..).is_some_and(|rest| rest.starts_with(&pattern))
-                {
-                    let before: usize = pattern.chars().take(position - 1).map(char::len_utf8).sum();
-                    let char = pattern[before..].chars().next().map_or(1, char::len_utf8);
-                    span = span.start + 1 + before..span.start + 1 + before + char;
-                }
-                reader.error(span, error.to_string());
-                return None;
-            }
-        }
-        if let Some(first) = self.0.insert(pattern.clone(), text.span().start) {
-            let (line, _) = reader.source.position(first);
-            reader.error_with_help(
-                text.span(),
-                format!("resource is taken: line {line} has a route for `{pattern}` already"),
-                "write a different pattern that matches the same names",
-            );
-        }
-        Some(pattern)
     }
 }
 
