@@ -3,6 +3,7 @@
 package ergonode
 
 import (
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -40,6 +41,14 @@ type Options struct {
 	NoFeatures bool
 	// TLS makes the acceptor ask for TLS, with a self-signed certificate.
 	TLS bool
+	// Certificate, if not nil, is shown by the acceptor instead.
+	Certificate *tls.Certificate
+	// VerifyTLS checks the certificates of dialed peers against the system's
+	// roots (SSL_CERT_FILE). Default: any is accepted.
+	VerifyTLS bool
+	// NoTLSFingerprint leaves out the check that the peer proves its certificate
+	// with the cookie.
+	NoTLSFingerprint bool
 
 	LogLevel gen.LogLevel
 
@@ -67,7 +76,10 @@ func Start(options Options) (*Node, error) {
 	}
 	links := newLinks(options.WrapConn)
 	tracked := trackedProto{proto.Create(), links}
-	shake := handshake.Create(handshake.Options{PoolSize: options.Pool})
+	shake := handshake.Create(handshake.Options{
+		PoolSize:              options.Pool,
+		DisableTLSFingerprint: options.NoTLSFingerprint,
+	})
 	if options.WrapHandshake != nil {
 		shake = options.WrapHandshake(shake)
 	}
@@ -79,7 +91,7 @@ func Start(options Options) (*Node, error) {
 		Cookie:             options.Cookie,
 		Flags:              Flags(options.NoFeatures),
 		MaxMessageSize:     options.MaxMessageSize,
-		InsecureSkipVerify: true,
+		InsecureSkipVerify: !options.VerifyTLS,
 		Registrar:          dialing.registrar(newRegistrar(options)),
 	}
 	if options.Hidden {
@@ -146,7 +158,9 @@ func acceptorOptions(options Options) (gen.AcceptorOptions, error) {
 		acceptor.Port = 12000 + uint16(rand.IntN(18000))
 		acceptor.PortRange = 31000
 	}
-	if options.TLS {
+	if options.Certificate != nil {
+		acceptor.CertManager = gen.CreateCertManager(*options.Certificate)
+	} else if options.TLS {
 		certificate, err := lib.GenerateSelfSignedCert("postroad interop", "localhost", "127.0.0.1")
 		if err != nil {
 			return acceptor, err

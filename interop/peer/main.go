@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"io"
@@ -48,6 +49,10 @@ func start(out *output) (*peer, error) {
 	flag.IntVar(&options.MaxMessageSize, "max-message-size", 0, "bytes; 0 is no limit")
 	features := flag.String("flags", "default", "network flags: default or none")
 	flag.BoolVar(&options.TLS, "tls", false, "acceptor with TLS and a self-signed certificate")
+	certificate := flag.String("tls-cert", "", "PEM `file` of the chain that the acceptor shows; needs -tls-key")
+	key := flag.String("tls-key", "", "PEM `file` of its private key")
+	trust := flag.String("tls-trust", "", "PEM `file` of the roots that certificates of dialed peers are checked against")
+	fingerprint := flag.Bool("tls-fingerprint", true, "false: peers need not prove their certificate with the cookie")
 	level := flag.String("log", "error", "log level")
 	flag.Parse()
 
@@ -67,6 +72,21 @@ func start(out *output) (*peer, error) {
 	options.RegistrarClient = !*server
 	options.NoFeatures = *features == "none"
 	options.LogLevel = logLevel
+	options.NoTLSFingerprint = !*fingerprint
+	if *certificate != "" {
+		pair, err := tls.LoadX509KeyPair(*certificate, *key)
+		if err != nil {
+			return nil, err
+		}
+		options.Certificate = &pair
+	}
+	if *trust != "" {
+		// Ergo can be told of no other roots than those of the system.
+		if err := os.Setenv("SSL_CERT_FILE", *trust); err != nil {
+			return nil, err
+		}
+		options.VerifyTLS = true
+	}
 
 	if err := types.Register(); err != nil {
 		return nil, err

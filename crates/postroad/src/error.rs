@@ -186,6 +186,16 @@ pub enum StartError {
         /// What the system said to the last one.
         source: std::io::Error,
     },
+    /// An acceptor cannot speak TLS.
+    #[error("cannot speak TLS on {host}:{port}: {source}")]
+    Tls {
+        /// The host of the acceptor.
+        host: String,
+        /// The first port of the acceptor.
+        port: u16,
+        /// What is missing.
+        source: crate::tls::TlsError,
+    },
     /// The registrar refused the node.
     #[error("unable to register the node: {0}")]
     Register(#[from] crate::registrar::RegisterError),

@@ -12,6 +12,7 @@ use postroad::network::{
     OwnName, Plan, PlanOptions, Reason, Stage, Step,
 };
 use postroad::registrar::{BoxFuture, Endpoint, ResolveError, Resolver};
+use postroad::tls::TlsOptions;
 use postroad::{Atom, Cookie};
 use postroad_wire::Version;
 use postroad_wire::ehs::{self, HandshakeError as EhsError, Proof};
@@ -50,6 +51,7 @@ fn options(on_failure: OnFailure) -> PlanOptions {
         on_failure,
         dial_timeout: Duration::from_secs(3),
         handshake_timeout: Duration::from_secs(5),
+        tls: TlsOptions::default(),
     }
 }
 
@@ -237,13 +239,10 @@ fn seed_tls_is_forced_on_and_never_off() {
         let (tried, end) = execute(
             plan(&[("db", route, 1)], "db@host", OnFailure::Fail),
             &[("etcd", vec![answer])],
-            "",
+            "10.0.0.1:1",
             |_| refused(),
         );
-        assert!(!tried.contains(&"10.0.0.1:1".to_owned()), "nothing is sent without TLS: {tried:?}");
-        let attempts = end.unwrap_err().attempts;
-        assert!(matches!(attempts[0].error, AttemptError::TlsNotBuilt), "{:?}", attempts[0]);
-        assert_eq!(attempts[0].stage, Stage::Tls);
+        assert!(end.unwrap().endpoint.tls, "nothing is sent without TLS: {tried:?}");
     }
 }
 
@@ -302,8 +301,9 @@ fn a_discovered_address_never_has_a_weaker_lock() {
     assert_eq!(attempt.handshake_timeout, Duration::from_secs(9));
 
     let routes = [("^db@host$", strict.tls(true), 2)];
-    let (tried, _) = execute(plan(&routes, "db@host", OnFailure::Fail), &registrar, "", |_| refused());
-    assert_eq!(tried, ["ask the registrar"], "an address without TLS is not dialed");
+    let (_, end) =
+        execute(plan(&routes, "db@host", OnFailure::Fail), &registrar, "10.9.9.9:1", |_| refused());
+    assert!(end.unwrap().endpoint.tls, "an address without TLS is not dialed without");
 }
 
 #[test]
@@ -461,13 +461,13 @@ fn explains_with_the_addresses_that_resolvers_give() {
         "to db@host:\n  \
            -  route `host` weight 1: resolve: other: no answer within 3s\n  \
            1. route `db@` weight 3: dial x:1, the node's cookie, at most 3s + 5s\n  \
-           2. route `db@` weight 3: dial y:2, TLS, the node's cookie, at most 3s + 5s: \
-              will fail: TLS is not built into this version yet; nothing was sent\n  \
+           2. route `db@` weight 3: dial y:2, TLS (checks the host name with the system's roots, shows none), \
+              the node's cookie, at most 3s + 5s\n  \
            3. route `db` weight 2: dial a:1, the node's cookie, at most 3s + 5s\n  \
            on_failure is `fail`: static routes match, so the registrar is not asked even if all of them fail"
     );
     let (tried, _) = execute(plan, &[], "", |_| refused());
-    assert_eq!(tried, ["x:1", "a:1"], "what was explained is what is executed");
+    assert_eq!(tried, ["x:1", "y:2", "a:1"], "what was explained is what is executed");
 }
 
 #[test]

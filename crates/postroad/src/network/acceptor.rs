@@ -20,6 +20,7 @@ use super::log::{Log, log};
 use super::transport::Stream;
 use crate::error::StartError;
 use crate::node::NodeInner;
+use crate::tls::{Answering, ClientAuth, TlsError, TlsOptions};
 
 /// The port acceptors try first: Ergo's default.
 pub const DEFAULT_PORT: u16 = 11144;
@@ -53,6 +54,11 @@ pub struct AcceptorOptions {
     pub advertise_port: Option<u16>,
     /// The cookie of whoever comes in here; the node's if absent.
     pub cookie: Option<Cookie>,
+    /// What holds for TLS here; what is not said holds as the node says it. The
+    /// acceptor speaks TLS if it or the node has an identity.
+    pub tls: TlsOptions,
+    /// Whether it is without TLS although there is an identity.
+    pub plain: bool,
     /// What whoever comes in here may do at most; what the node allows if absent.
     pub flags: Option<NetworkFlags>,
     /// Which atoms are said otherwise to whoever comes in here.
@@ -72,6 +78,8 @@ impl Default for AcceptorOptions {
             advertise_host: None,
             advertise_port: None,
             cookie: None,
+            tls: TlsOptions::default(),
+            plain: false,
             flags: None,
             mapping: None,
             log_level: None,
@@ -102,6 +110,26 @@ impl AcceptorOptions {
     pub fn cookie(mut self, cookie: impl Into<Cookie>) -> Self {
         self.cookie = Some(cookie.into());
         self
+    }
+
+    /// What holds for TLS here; what is not said holds as the node says it.
+    pub fn tls(mut self, tls: TlsOptions) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Accepts without TLS, also if the node has an identity.
+    pub fn plain(mut self) -> Self {
+        self.plain = true;
+        self
+    }
+
+    /// How to answer with TLS, if this acceptor does.
+    fn answering(&self, node: &TlsOptions) -> Result<Option<Answering>, TlsError> {
+        let tls = self.tls.over(node);
+        let asks = tls.client_auth.unwrap_or_default() != ClientAuth::None;
+        let wanted = tls.identity.is_some() || tls.required == Some(true) || asks;
+        if self.plain || !wanted { Ok(None) } else { Answering::new(&tls).map(Some) }
     }
 
     /// Allows whoever comes in here at most this. What is asked for in spite
@@ -138,20 +166,32 @@ pub struct AcceptorInfo {
     pub advertise_port: u16,
     /// Whether it has a cookie of its own.
     pub own_cookie: bool,
+    /// Whether it speaks TLS.
+    pub tls: bool,
 }
 
 /// A bound listener that does not accept yet.
 pub(crate) struct Bound {
     listener: TcpListener,
     cookie: Option<Cookie>,
+    tls: Option<Answering>,
     flags: Option<NetworkFlags>,
     terms: Terms,
     pub(crate) info: AcceptorInfo,
 }
 
 /// Binds the first free port of the range.
-pub(crate) async fn bind(node_host: &str, options: &AcceptorOptions) -> Result<Bound, StartError> {
+pub(crate) async fn bind(
+    node_host: &str,
+    node_tls: &TlsOptions,
+    options: &AcceptorOptions,
+) -> Result<Bound, StartError> {
     let host = options.bind_host.as_deref().unwrap_or(node_host);
+    let tls = options.answering(node_tls).map_err(|source| StartError::Tls {
+        host: host.to_owned(),
+        port: options.port,
+        source,
+    })?;
     let last = options.port.saturating_add(options.port_count.saturating_sub(1));
     let failed = |source| StartError::Listen { host: host.to_owned(), first: options.port, last, source };
     let addresses: Vec<SocketAddr> =
@@ -167,6 +207,7 @@ pub(crate) async fn bind(node_host: &str, options: &AcceptorOptions) -> Result<B
                         advertise_host: options.advertise_host.clone(),
                         advertise_port: options.advertise_port.unwrap_or(address.port()),
                         own_cookie: options.cookie.is_some(),
+                        tls: tls.is_some(),
                     };
                     let log = Log::new(options.log_level);
                     return Ok(Bound {
@@ -174,6 +215,7 @@ pub(crate) async fn bind(node_host: &str, options: &AcceptorOptions) -> Result<B
                         cookie: options.cookie.clone(),
                         flags: options.flags,
                         terms: Terms { mapping: options.mapping.clone(), log },
+                        tls,
                         info,
                     });
                 }
@@ -200,6 +242,7 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
     let acceptor = Arc::new(Acceptor {
         node: node.clone(),
         cookie: bound.cookie,
+        tls: bound.tls,
         flags: bound.flags,
         terms: bound.terms,
         info: bound.info,
@@ -221,6 +264,7 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
 struct Acceptor {
     node: Arc<NodeInner>,
     cookie: Option<Cookie>,
+    tls: Option<Answering>,
     flags: Option<NetworkFlags>,
     terms: Terms,
     info: AcceptorInfo,
@@ -252,12 +296,10 @@ impl Acceptor {
     async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
         let node = self.node.clone();
         let handshake = async {
-            let mut stream = Stream::tcp(socket)?;
             let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
             let local = node.network.introduction(&node, self.flags);
             let timeout = node.network.options.handshake_timeout;
-            let accepted = handshake::accept(&mut stream, local, cookie, timeout, &*self).await?;
-            Ok::<_, HandshakeError>((stream, accepted))
+            handshake::accept(socket, self.tls.as_ref(), local, cookie, timeout, &*self).await
         };
         let outcome = tokio::select! {
             () = node.network.doors.cancelled() => return,

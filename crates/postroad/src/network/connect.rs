@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use super::connection::{Connection, Redial, Terms};
 use super::log::{Log, log};
 use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Resolve, Step};
-use super::transport::Stream;
+use super::transport::{Address, DialError, Stream};
 use super::{NetworkInner, NetworkMode, NetworkOptions, handshake};
 use crate::Atom;
 use crate::error::InvalidName;
 use crate::node::NodeInner;
 use crate::registrar::{Endpoint, ResolveError, Resolver};
+use crate::tls::{Asking, TlsOptions, Trust};
 
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -212,23 +213,33 @@ impl NetworkInner {
         let cookie = cookie.clone().unwrap_or_else(|| self.cookie());
         let introduction = self.introduction(node, *flags);
         let started = Instant::now();
-        log!(log, DEBUG, %peer, host = %endpoint.host, port = endpoint.port, reason = %attempt.reason, "dialing");
-        let mut stream = Stream::dial(&endpoint.host, endpoint.port, left.min(*dial_timeout))
-            .await
-            .map_err(|error| AttemptError::Dial(Arc::new(error)))?;
+        let address = Address {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            tls: if endpoint.tls { Some(self.asking(&attempt.tls)?) } else { None },
+        };
+        log!(log, DEBUG, %peer, host = %endpoint.host, port = endpoint.port, tls = endpoint.tls, reason = %attempt.reason, "dialing");
+        let mut stream = Stream::dial(&address, peer, left.min(*dial_timeout)).await?;
         let left = left.saturating_sub(started.elapsed()).min(*handshake_timeout);
         log!(log, TRACE, %peer, elapsed = ?started.elapsed(), "dialed; shaking hands");
         let _knocking = self.dialing.knock(peer);
         let established = handshake::dial(&mut stream, introduction, peer, cookie.clone(), left).await?;
-        let redial = Redial {
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            cookie,
-            dial_timeout: *dial_timeout,
-            handshake_timeout: *handshake_timeout,
-        };
+        let redial =
+            Redial { address, cookie, dial_timeout: *dial_timeout, handshake_timeout: *handshake_timeout };
         let terms = Terms { mapping: attempt.mapping.clone(), log };
         Ok(self.dialed(node, stream, established, redial, terms))
+    }
+
+    /// How to dial with TLS under these options.
+    fn asking(&self, options: &TlsOptions) -> Result<Asking, AttemptError> {
+        let system = || {
+            let mut trust = self.system_trust.lock();
+            match &*trust {
+                Some(trust) => Ok(trust.clone()),
+                None => Ok(trust.insert(Trust::system()?).clone()),
+            }
+        };
+        Asking::new(options, system).map_err(|error| AttemptError::Tls(error.into()))
     }
 
     /// Waits a moment for the peer's own dial to arrive.
@@ -261,12 +272,22 @@ impl From<OwnName> for ConnectError {
     }
 }
 
+impl From<DialError> for AttemptError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Tcp(error) => Self::Dial(Arc::new(error)),
+            DialError::Tls(error) => Self::Tls(error),
+        }
+    }
+}
+
 impl From<&NetworkOptions> for PlanOptions {
     fn from(options: &NetworkOptions) -> Self {
         Self {
             on_failure: options.on_failure,
             dial_timeout: options.dial_timeout,
             handshake_timeout: options.handshake_timeout,
+            tls: options.tls.clone(),
         }
     }
 }

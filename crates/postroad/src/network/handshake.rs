@@ -10,9 +10,11 @@ use postroad_wire::ehs::{
 };
 use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::transport::Stream;
+use super::transport::{DialError, Stream};
 use crate::Atom;
+use crate::tls::{Answering, TlsHandshakeError};
 
 /// Why the two nodes did not agree.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -22,6 +24,9 @@ pub enum HandshakeError {
     /// connection instead of answering.
     #[error(transparent)]
     Protocol(#[from] ehs::HandshakeError),
+    /// There is no secure connection, or the certificate does not fit the name.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsHandshakeError),
     /// The stream broke.
     #[error("the connection broke during the handshake: {0}")]
     Io(Arc<std::io::Error>),
@@ -43,14 +48,26 @@ impl From<std::io::Error> for HandshakeError {
     }
 }
 
+impl From<DialError> for HandshakeError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Tcp(error) => error.into(),
+            DialError::Tls(error) => error.into(),
+        }
+    }
+}
+
 /// Why a further link did not join.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JoinError {
     #[error("dial: {0}")]
-    Dial(#[from] std::io::Error),
+    Dial(#[from] DialError),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
 }
+
+/// How a stream begins that speaks TLS: the content type of its first record.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What an accepted stream turned out to be.
 pub(super) enum Accepted {
@@ -76,7 +93,7 @@ pub(super) async fn dial(
     cookie: Cookie,
     timeout: Duration,
 ) -> Result<Established, HandshakeError> {
-    let mut machine = Dial::new(local, Some(expected), cookie, salt(), None);
+    let mut machine = Dial::new(local, Some(expected), cookie, salt(), stream.fingerprint());
     within(timeout, async {
         loop {
             send_all(stream, machine.poll_transmit()).await?;
@@ -100,7 +117,7 @@ pub(super) async fn join(
     cookie: &Cookie,
     timeout: Duration,
 ) -> Result<(Stream, Vec<u8>), HandshakeError> {
-    let mut machine = Join::new(node, connection, cookie.clone(), salt(), None);
+    let mut machine = Join::new(node, connection, cookie.clone(), salt(), stream.fingerprint());
     let tail = within(timeout, async {
         loop {
             send_all(&mut stream, machine.poll_transmit()).await?;
@@ -114,47 +131,64 @@ pub(super) async fn join(
     Ok((stream, tail))
 }
 
-/// Answers whoever dialed.
+/// Answers whoever dialed; the stream, and what it is for.
 pub(super) async fn accept(
-    stream: &mut Stream,
+    socket: TcpStream,
+    tls: Option<&Answering>,
     local: Arc<Introduction>,
     cookie: Cookie,
     timeout: Duration,
     doorkeeper: &impl Doorkeeper,
-) -> Result<Accepted, HandshakeError> {
-    let mut machine = Accept::new(local, cookie, salt(), None);
+) -> Result<(Stream, Accepted), HandshakeError> {
     within(timeout, async {
-        let mut bytes = Vec::new();
-        loop {
-            let outcome = machine.receive(&bytes);
-            bytes.clear();
-            match outcome? {
-                Some(AcceptStep::JoinRequested(request)) => {
-                    if !doorkeeper.admit_link(&request).await {
-                        return Err(HandshakeError::JoinRefused(request.node));
-                    }
-                    let joined = machine.accept_join()?;
-                    send_all(stream, machine.poll_transmit()).await?;
-                    return Ok(Accepted::Link(request, joined));
-                }
-                Some(AcceptStep::Introduced(peer)) => {
-                    if !doorkeeper.admit_peer(&peer) {
-                        return Err(HandshakeError::Duplicate(peer.node));
-                    }
-                    let (pool_size, addresses) = doorkeeper.pool(stream);
-                    let random: [u8; 16] = rand::rng().random();
-                    machine.accept(ehs::connection_id(random), pool_size, addresses)?;
-                    // The peer may have sent ahead.
-                    continue;
-                }
-                Some(AcceptStep::Established(established)) => return Ok(Accepted::Connection(established)),
-                Some(_) | None => {}
-            }
-            send_all(stream, machine.poll_transmit()).await?;
-            bytes = receive(stream).await?.ok_or_else(|| HandshakeError::from(machine.closed()))?;
-        }
+        let mut stream = Stream::accept(socket, tls).await?;
+        let accepted = converse(&mut stream, local, cookie, doorkeeper).await?;
+        Ok((stream, accepted))
     })
     .await
+}
+
+async fn converse(
+    stream: &mut Stream,
+    local: Arc<Introduction>,
+    cookie: Cookie,
+    doorkeeper: &impl Doorkeeper,
+) -> Result<Accepted, HandshakeError> {
+    let mut machine = Accept::new(local, cookie, salt(), stream.fingerprint());
+    let mut bytes = receive(stream).await?.ok_or_else(|| HandshakeError::from(machine.closed()))?;
+    if bytes.first() == Some(&TLS_HANDSHAKE) && !stream.has_tls() {
+        return Err(TlsHandshakeError::PeerSpeaksTls.into());
+    }
+    loop {
+        let outcome = machine.receive(&bytes);
+        bytes.clear();
+        match outcome? {
+            Some(AcceptStep::JoinRequested(request)) => {
+                stream.check_node_name(request.node).map_err(TlsHandshakeError::from)?;
+                if !doorkeeper.admit_link(&request).await {
+                    return Err(HandshakeError::JoinRefused(request.node));
+                }
+                let joined = machine.accept_join()?;
+                send_all(stream, machine.poll_transmit()).await?;
+                return Ok(Accepted::Link(request, joined));
+            }
+            Some(AcceptStep::Introduced(peer)) => {
+                stream.check_node_name(peer.node).map_err(TlsHandshakeError::from)?;
+                if !doorkeeper.admit_peer(&peer) {
+                    return Err(HandshakeError::Duplicate(peer.node));
+                }
+                let (pool_size, addresses) = doorkeeper.pool(stream);
+                let random: [u8; 16] = rand::rng().random();
+                machine.accept(ehs::connection_id(random), pool_size, addresses)?;
+                // The peer may have sent ahead.
+                continue;
+            }
+            Some(AcceptStep::Established(established)) => return Ok(Accepted::Connection(established)),
+            Some(_) | None => {}
+        }
+        send_all(stream, machine.poll_transmit()).await?;
+        bytes = receive(stream).await?.ok_or_else(|| HandshakeError::from(machine.closed()))?;
+    }
 }
 
 async fn within<T>(
@@ -166,7 +200,10 @@ async fn within<T>(
 
 async fn send_all(stream: &mut Stream, bytes: Option<Vec<u8>>) -> Result<(), HandshakeError> {
     match bytes {
-        Some(bytes) => Ok(stream.write_all(&bytes).await?),
+        Some(bytes) => {
+            stream.write_all(&bytes).await?;
+            Ok(stream.flush().await?)
+        }
         None => Ok(()),
     }
 }
@@ -179,6 +216,10 @@ async fn receive(stream: &mut Stream) -> Result<Option<Vec<u8>>, HandshakeError>
         Ok(_) => Ok(Some(bytes)),
         // How a peer that closed with unread bytes of ours looks.
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(None),
+        // A program that was killed says no goodbye.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        // Whether a certificate of ours is accepted, TLS 1.3 tells behind its handshake.
+        Err(error) if stream.has_tls() => Err(TlsHandshakeError::of_io(error).into()),
         Err(error) => Err(error.into()),
     }
 }

@@ -28,6 +28,7 @@ use crate::Atom;
 use crate::error::InvalidName;
 use crate::node::NodeInner;
 use crate::registrar::{Endpoint, RegisterError, Registrar, Registration};
+use crate::tls::{TlsOptions, Trust, Watched};
 
 use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, Terms};
 use self::log::log;
@@ -84,6 +85,9 @@ pub struct NetworkOptions {
     /// What happens when all static routes to a node have failed. Default
     /// [`OnFailure::Fail`]: the registrar is not asked.
     pub on_failure: OnFailure,
+    /// TLS: certificates, whom to trust, and how peers are checked. Default:
+    /// accepts without, dials with it where a route or registrar says so.
+    pub tls: TlsOptions,
     /// What peers may do at most. What this version does not do stays off.
     /// Default: all of it.
     pub flags: NetworkFlags,
@@ -102,6 +106,7 @@ impl Default for NetworkOptions {
             connect_timeout: Duration::from_secs(15),
             keepalive: Some(Duration::from_secs(15)),
             on_failure: OnFailure::Fail,
+            tls: TlsOptions::default(),
             flags: OFFERED,
         }
     }
@@ -157,6 +162,7 @@ impl Network {
         weight: i64,
     ) -> Result<Vec<PatternWarning>, AddRouteError> {
         route.check()?;
+        Watched::add(&self.0, &route.pins.tls);
         let warnings = self.inner().routes.add(pattern, route, weight)?;
         for warning in &warnings {
             tracing::warn!(node = %self.0.name, pattern, %warning, "check this route");
@@ -238,6 +244,12 @@ impl Network {
         self.inner().events.subscribe()
     }
 
+    /// What the node says about TLS: its identity and trust, whose status tells
+    /// what is loaded, and how peers are checked.
+    pub fn tls(&self) -> &TlsOptions {
+        &self.inner().options.tls
+    }
+
     /// Changes the node's cookie for connections made from now on.
     pub fn set_cookie(&self, cookie: impl Into<Cookie>) {
         *self.inner().cookie.write() = cookie.into();
@@ -289,6 +301,10 @@ pub(crate) struct NetworkInner {
     dialing: connect::Dialing,
     acceptors: RwLock<Vec<AcceptorInfo>>,
     events: broadcast::Sender<NetworkEvent>,
+    /// The system's trust store, once somebody was dialed who needs it.
+    system_trust: Mutex<Option<Trust>>,
+    /// Certificates and keys that are kept as their files are.
+    pub(crate) watched: Watched,
 }
 
 impl NetworkInner {
@@ -310,6 +326,8 @@ impl NetworkInner {
             dialing: connect::Dialing::default(),
             acceptors: RwLock::default(),
             events: broadcast::channel(1024).0,
+            system_trust: Mutex::default(),
+            watched: Watched::default(),
         }
     }
 
@@ -324,7 +342,7 @@ impl NetworkInner {
             .map(|bound| Endpoint {
                 host: bound.info.advertise_host.clone().unwrap_or_default(),
                 port: bound.info.advertise_port,
-                tls: false,
+                tls: bound.info.tls,
                 handshake_version: Version::ehs(),
                 proto_version: Version::enp(),
             })

@@ -30,6 +30,7 @@ use super::route::{NetworkRoute, OnFailure, Pins, write_address};
 use super::routes::{Entry, Matches};
 use crate::Atom;
 use crate::registrar::{Endpoint, ResolveError, Resolver};
+use crate::tls::{Dialed, TlsHandshakeError, TlsOptions};
 
 /// So many addresses of one resolver are tried at most. What a resolver says is
 /// a hint by somebody who has proved nothing.
@@ -57,6 +58,8 @@ pub struct PlanOptions {
     pub dial_timeout: Duration,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
+    /// What holds for TLS where a route does not say.
+    pub tls: TlsOptions,
 }
 
 /// A node does not connect with itself.
@@ -82,12 +85,14 @@ pub struct Attempt {
     pub cookie: Option<Cookie>,
     /// What the peer may be allowed at most; if there is none, what the node allows.
     pub flags: Option<NetworkFlags>,
+    /// What holds for TLS, if the endpoint is dialed with it.
+    pub tls: TlsOptions,
     /// Which atoms are said otherwise to the peer.
     pub mapping: Option<AtomMapping>,
     /// How much is logged about it; if there is nothing, what the subscriber
     /// lets through.
     pub log_level: Option<LevelFilter>,
-    /// How long making the TCP connection may take.
+    /// How long making the TCP connection may take, TLS included.
     pub dial_timeout: Duration,
     /// How long the handshake may take.
     pub handshake_timeout: Duration,
@@ -198,15 +203,15 @@ pub enum AttemptError {
         /// The handshake or protocol.
         version: Version,
     },
-    /// The route or the address demands TLS.
-    #[error("TLS is not built into this version yet; nothing was sent")]
-    TlsNotBuilt,
     /// No connection could be made.
     #[error("{0}")]
     Dial(Arc<io::Error>),
+    /// The connection could not be made secure. Nothing of the cookie was sent.
+    #[error("{0}")]
+    Tls(TlsHandshakeError),
     /// The two nodes did not agree.
     #[error(transparent)]
-    Handshake(#[from] HandshakeError),
+    Handshake(HandshakeError),
 }
 
 /// Something that was tried.
@@ -404,7 +409,7 @@ impl Attempt {
         if endpoint.host.is_empty() {
             endpoint.host = name.host().to_owned();
         }
-        endpoint.tls |= pins.tls;
+        endpoint.tls |= pins.tls.demand_tls() || options.tls.required == Some(true);
         if let Some(version) = &pins.handshake_version {
             endpoint.handshake_version.clone_from(version);
         }
@@ -415,6 +420,7 @@ impl Attempt {
             endpoint,
             cookie: pins.cookie.clone(),
             flags: pins.flags,
+            tls: pins.tls.over(&options.tls),
             mapping: pins.mapping.clone(),
             log_level: pins.log_level,
             dial_timeout: pins.timeout.unwrap_or(options.dial_timeout),
@@ -425,7 +431,7 @@ impl Attempt {
 
     /// What can be known without trying.
     fn check(&self) -> Result<(), AttemptError> {
-        let Endpoint { host, port, tls, handshake_version, proto_version } = &self.endpoint;
+        let Endpoint { host, port, handshake_version, proto_version, .. } = &self.endpoint;
         if host.is_empty() {
             return Err(AttemptError::NoHost);
         }
@@ -438,7 +444,7 @@ impl Attempt {
                 return Err(AttemptError::UnknownVersion { version: version.clone() });
             }
         }
-        if *tls { Err(AttemptError::TlsNotBuilt) } else { Ok(()) }
+        Ok(())
     }
 }
 
@@ -452,7 +458,7 @@ impl AttemptError {
             | Self::NoHost
             | Self::UnknownVersion { .. } => Stage::Resolve,
             Self::Dial(_) => Stage::Dial,
-            Self::TlsNotBuilt => Stage::Tls,
+            Self::Tls(_) => Stage::Tls,
             Self::Handshake(HandshakeError::Protocol(error)) => stage_of(error),
             Self::Handshake(_) => Stage::Hello,
         }
@@ -471,6 +477,9 @@ impl AttemptError {
     /// so a close counts.
     pub fn is_distrust(&self) -> bool {
         use ehs::HandshakeError as E;
+        if let Self::Tls(error) = self {
+            return error.is_distrust();
+        }
         matches!(
             self,
             Self::Handshake(HandshakeError::Protocol(
@@ -482,6 +491,15 @@ impl AttemptError {
                     | E::Closed(_)
             ))
         )
+    }
+}
+
+impl From<HandshakeError> for AttemptError {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Tls(error) => Self::Tls(error),
+            other => Self::Handshake(other),
+        }
     }
 }
 
@@ -558,8 +576,10 @@ impl fmt::Display for Attempt {
         write!(f, "{}: dial ", self.reason)?;
         write_address(f, &self.endpoint.host, self.endpoint.port)?;
         let cookie = if self.cookie.is_some() { "the route's cookie" } else { "the node's cookie" };
-        let tls = if self.endpoint.tls { ", TLS" } else { "" };
-        write!(f, "{tls}, {cookie}, at most {:?} + {:?}", self.dial_timeout, self.handshake_timeout)?;
+        if self.endpoint.tls {
+            write!(f, ", TLS ({})", Dialed(&self.tls))?;
+        }
+        write!(f, ", {cookie}, at most {:?} + {:?}", self.dial_timeout, self.handshake_timeout)?;
         match self.check() {
             Ok(()) => Ok(()),
             Err(error) => write!(f, ": will fail: {error}"),

@@ -9,6 +9,7 @@ use postroad_wire::{Cookie, NetworkFlags, Version};
 use tracing::level_filters::LevelFilter;
 
 use crate::registrar::Resolver;
+use crate::tls::{Identity, TlsOptions, Trust, Verify};
 
 /// How to reach the nodes that a pattern matches.
 ///
@@ -36,7 +37,7 @@ pub struct NetworkRoute {
 /// What a route demands of a connection, whatever address it leads to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Pins {
-    pub(super) tls: bool,
+    pub(super) tls: TlsOptions,
     pub(super) cookie: Option<Cookie>,
     pub(super) flags: Option<NetworkFlags>,
     pub(super) timeout: Option<Duration>,
@@ -116,11 +117,46 @@ impl NetworkRoute {
     }
 
     /// Demands TLS, even if the resolver knows an address without. `false`
-    /// demands nothing: TLS that a resolver announces stays.
-    ///
-    /// This version has no TLS yet: an attempt that needs it fails and says so.
+    /// demands nothing: TLS that a resolver announces stays, and so does TLS
+    /// that the node requires.
     pub fn tls(mut self, tls: bool) -> Self {
-        self.pins.tls = tls;
+        self.pins.tls.required = tls.then_some(true);
+        self
+    }
+
+    /// Shows this certificate to the peer, not the node's. Demands TLS.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.pins.tls.identity = Some(identity);
+        self
+    }
+
+    /// Trusts these authorities, not the node's. Demands TLS: without it the
+    /// route would trust anybody.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.pins.tls.trust = Some(trust);
+        self
+    }
+
+    /// What the peer's certificate must have, whatever the node says. Demands
+    /// TLS.
+    pub fn verify(mut self, verify: Verify) -> Self {
+        self.pins.tls.verify = Some(verify);
+        self
+    }
+
+    /// Whether, on this route only, any certificate is accepted. `false` checks
+    /// certificates although the node does not. Does not demand TLS by itself.
+    pub fn insecure_skip_verify(mut self, skip: bool) -> Self {
+        self.pins.tls.insecure_skip_verify = Some(skip);
+        self
+    }
+
+    /// Whether the peer must prove, with the cookie, that the certificate is its
+    /// own; `false` where a load balancer ends TLS. See
+    /// [`TlsOptions::certificate_digest`](TlsOptions#structfield.certificate_digest).
+    /// Does not demand TLS by itself.
+    pub fn certificate_digest(mut self, check: bool) -> Self {
+        self.pins.tls.certificate_digest = Some(check);
         self
     }
 
@@ -246,9 +282,10 @@ impl fmt::Display for NetworkRoute {
 /// What is demanded, each with a comma before it.
 impl fmt::Display for Pins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.tls {
+        if self.tls.demand_tls() {
             f.write_str(", TLS")?;
         }
+        write!(f, "{}", self.tls)?;
         if self.cookie.is_some() {
             f.write_str(", own cookie")?;
         }

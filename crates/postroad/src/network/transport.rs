@@ -1,7 +1,8 @@
 //! Where byte streams come from.
 //!
-//! A transport is anything that yields a stream: a TCP socket here, a pair of
-//! pipes in tests. Handshake, protocol and pools do not know which.
+//! A transport is anything that yields a stream: a TCP socket, with TLS or
+//! without, a pair of pipes in tests. Handshake, protocol and pools do not know
+//! which.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,64 +10,171 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use postroad_wire::ehs::Fingerprint;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::Instant;
+
+use crate::Atom;
+use crate::tls::{
+    Answering, Asking, CertificateFault, Secured, TlsHandshakeError, TlsReadHalf, TlsWriteHalf,
+};
 
 /// How often the system asks a silent peer whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A connected stream of bytes.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    socket: TcpStream,
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<Secured>),
+}
+
+/// Why there is no stream.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("{0}")]
+    Tcp(#[from] io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsHandshakeError),
+}
+
+/// Where to dial, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Without TLS if there is nothing.
+    pub(crate) tls: Option<Asking>,
 }
 
 impl Stream {
-    /// Connects to the addresses of `host` in turn; within `timeout`, the name
-    /// look-up included.
-    pub(crate) async fn dial(host: &str, port: u16, timeout: Duration) -> io::Result<Self> {
-        let connect = async { Self::tcp(TcpStream::connect((host, port)).await?) };
-        tokio::time::timeout(timeout, connect).await.unwrap_or_else(|_| {
-            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {timeout:?}")))
-        })
+    /// Connects to the addresses of a host in turn, to reach `node`; within
+    /// `timeout`, the name look-up and the TLS handshake included.
+    pub(crate) async fn dial(address: &Address, node: Atom, timeout: Duration) -> Result<Self, DialError> {
+        let begun = Instant::now();
+        let Address { host, port, tls } = address;
+        let socket = tokio::time::timeout(timeout, TcpStream::connect((host.as_str(), *port)))
+            .await
+            .unwrap_or_else(|_| {
+                let silence = format!("no connection within {timeout:?}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, silence))
+            })?;
+        prepare(&socket)?;
+        match tls {
+            None => Ok(Self::Tcp(socket)),
+            Some(asking) => {
+                let securing = asking.secure(socket, host, node);
+                let secured = tokio::time::timeout_at(begun + timeout, securing)
+                    .await
+                    .unwrap_or(Err(TlsHandshakeError::Timeout(timeout)))?;
+                Ok(Self::Tls(Box::new(secured)))
+            }
+        }
     }
 
-    /// Takes a connected socket: without delay for small writes, and with
-    /// keepalive probes.
-    pub(crate) fn tcp(socket: TcpStream) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-        SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
-        Ok(Self { socket })
+    /// Takes a socket that somebody dialed, and makes it secure. Waits for the
+    /// peer as long as it likes.
+    pub(crate) async fn accept(socket: TcpStream, tls: Option<&Answering>) -> Result<Self, DialError> {
+        prepare(&socket)?;
+        Ok(match tls {
+            None => Self::Tcp(socket),
+            Some(answering) => Self::Tls(Box::new(answering.secure(socket).await?)),
+        })
     }
 
     /// This end.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        match self {
+            Self::Tcp(socket) => socket.local_addr(),
+            Self::Tls(secured) => secured.stream.get_ref().0.local_addr(),
+        }
+    }
+
+    /// Of the certificate that the accepting side served, if the cookie is to
+    /// be bound to it.
+    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Tls(secured) => secured.fingerprint,
+        }
+    }
+
+    pub(crate) fn has_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Whether the certificate of who dialed, if its names count, has this one.
+    pub(crate) fn check_node_name(&self, node: Atom) -> Result<(), CertificateFault> {
+        match self {
+            Self::Tcp(_) => Ok(()),
+            Self::Tls(secured) => secured.check_node_name(node),
+        }
     }
 
     pub(crate) fn split(self) -> (ReadHalf, WriteHalf) {
-        let (read, write) = self.socket.into_split();
-        (ReadHalf(read), WriteHalf(write))
+        match self {
+            Self::Tcp(socket) => {
+                let (read, write) = socket.into_split();
+                (ReadHalf::Tcp { half: read, read: 0, mark: 0 }, WriteHalf::Tcp(write))
+            }
+            Self::Tls(secured) => {
+                let (read, write) = crate::tls::split(secured.stream);
+                (ReadHalf::Tls(read), WriteHalf::Tls(write))
+            }
+        }
     }
+}
+
+/// Small writes go out without delay, and a peer that is gone is noticed.
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
 /// The incoming half of a stream.
 #[derive(Debug)]
-pub(crate) struct ReadHalf(OwnedReadHalf);
+pub(crate) enum ReadHalf {
+    Tcp {
+        half: OwnedReadHalf,
+        /// How many bytes were read.
+        read: u64,
+        /// How many bytes had come in when that was noted.
+        mark: u64,
+    },
+    Tls(TlsReadHalf),
+}
 
 /// The outgoing half of a stream; dropped, it tells the peer that nothing
 /// more will come.
 #[derive(Debug)]
-pub(crate) struct WriteHalf(OwnedWriteHalf);
+pub(crate) enum WriteHalf {
+    Tcp(OwnedWriteHalf),
+    Tls(TlsWriteHalf),
+}
 
 impl ReadHalf {
-    /// How many bytes lie in the system's buffer at this moment. Asks the
-    /// system, because what the runtime knows may be a moment old.
-    pub(crate) fn arrived(&self) -> io::Result<u64> {
-        Ok(rustix::io::ioctl_fionread(self.0.as_ref())?)
+    /// Notes how much has arrived at this moment. Asks the system, because what
+    /// the runtime knows may be a moment old.
+    pub(crate) fn mark_arrived(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp { half, read, mark } => {
+                *mark = *read + rustix::io::ioctl_fionread(half.as_ref())?;
+                Ok(())
+            }
+            Self::Tls(half) => half.mark_arrived(),
+        }
+    }
+
+    /// Whether everything has been read that had arrived when it was noted.
+    pub(crate) fn has_read_marked(&self) -> bool {
+        match self {
+            Self::Tcp { read, mark, .. } => read >= mark,
+            Self::Tls(half) => half.has_read_marked(),
+        }
     }
 }
 
@@ -76,21 +184,33 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_read(cx, buf),
+        }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(cx, bytes),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_shutdown(cx),
+        }
     }
 }
 
@@ -100,20 +220,37 @@ impl AsyncRead for ReadHalf {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        match &mut *self {
+            Self::Tcp { half, read, .. } => {
+                let before = buf.filled().len();
+                let outcome = Pin::new(half).poll_read(cx, buf);
+                *read += (buf.filled().len() - before) as u64;
+                outcome
+            }
+            Self::Tls(half) => Pin::new(half).poll_read(cx, buf),
+        }
     }
 }
 
 impl AsyncWrite for WriteHalf {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        match &mut *self {
+            Self::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
+            Self::Tls(half) => Pin::new(half).poll_write(cx, bytes),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        match &mut *self {
+            Self::Tcp(half) => Pin::new(half).poll_flush(cx),
+            Self::Tls(half) => Pin::new(half).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        match &mut *self {
+            Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Tls(half) => Pin::new(half).poll_shutdown(cx),
+        }
     }
 }

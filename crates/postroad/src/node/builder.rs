@@ -18,6 +18,7 @@ use crate::error::StartError;
 use crate::network::{AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure};
 use crate::process::ProcessTable;
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
+use crate::tls::{TlsOptions, Watched};
 use crate::{Cookie, NetworkFlags};
 
 /// What a node is started with; from [`Node::builder`].
@@ -130,6 +131,21 @@ impl NodeBuilder {
         self
     }
 
+    /// TLS: certificates, whom to trust, and how peers are checked. With an
+    /// identity the node's acceptors speak TLS. What was said before and is not
+    /// said here stays.
+    pub fn tls(mut self, tls: TlsOptions) -> Self {
+        self.options.tls = tls.over(&self.options.tls);
+        self
+    }
+
+    /// Whether nothing is dialed without TLS: where neither the route nor the
+    /// registrar speaks of TLS, TLS is used all the same. What a registrar says
+    /// is not proved, and may have been made to lead the node astray.
+    pub fn require_tls(self, required: bool) -> Self {
+        self.tls(TlsOptions::new().required(required))
+    }
+
     /// What peers may do at most; acceptors and routes may allow less. What
     /// this version does not do stays off. Default: all it does.
     pub fn network_flags(mut self, flags: NetworkFlags) -> Self {
@@ -171,9 +187,11 @@ impl NodeBuilder {
             Cookie::new(rand::rng().sample_iter(Alphanumeric).take(32).map(char::from).collect::<String>())
         });
         let mut bound = Vec::new();
+        let mut options = vec![self.options.tls.clone()];
         if self.mode == NetworkMode::Enabled {
             for acceptor in self.acceptors.unwrap_or_else(|| vec![AcceptorOptions::default()]) {
-                bound.push(crate::network::bind(name.host(), &acceptor).await?);
+                bound.push(crate::network::bind(name.host(), &self.options.tls, &acceptor).await?);
+                options.push(acceptor.tls);
             }
         }
         let registrar: Option<Arc<dyn Registrar>> = match (self.mode, self.registrar) {
@@ -201,6 +219,9 @@ impl NodeBuilder {
             live: AtomicUsize::new(0),
             drained: Notify::new(),
         });
+        for options in &options {
+            Watched::add(&node, options);
+        }
         let opened = node.network.open(&node, bound).await;
         let node = Node::from_inner(node);
         if let Err(error) = opened {

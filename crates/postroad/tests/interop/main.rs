@@ -25,6 +25,7 @@ mod road;
 mod samples;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod typed;
 mod types;
 mod unsupported;

@@ -48,7 +48,7 @@ const SENDERS: usize = 5;
 /// arrived, and kills a link after every 5000. No sender's messages may have
 /// been reordered or doubled; those that were under way on a killed link are
 /// lost, which is one gap for each sender on it.
-async fn go_records(node: &Node, go: &Peer, kill: impl AsyncFn()) {
+pub(crate) async fn go_records(node: &Node, go: &Peer, kill: impl AsyncFn()) {
     let recorder = go.pid("recorder");
     let mut senders = Vec::new();
     for _ in 0..SENDERS {
@@ -96,7 +96,7 @@ async fn rust_sends_on_links_it_accepted_while_they_are_killed() {
 }
 
 /// Has Go kill one of its links, and waits for its successor.
-async fn kill_link(node: &Node, go: &Peer, link: usize) {
+pub(crate) async fn kill_link(node: &Node, go: &Peer, link: usize) {
     go.ask("kill_link", json!({"node": node.name().as_str(), "link": link})).await;
     all_links(node, go).await;
 }

@@ -1,6 +1,8 @@
 //! What several test files use: nodes on ports of their own, and actors.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+pub mod authority;
+pub mod between;
 pub mod forwarder;
 pub mod log;
 pub mod scripted;

@@ -1,11 +1,13 @@
 //! One link (socket) of a connection: its writer and its reader.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postroad_wire::enp::{self, Split};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead as _, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -60,14 +62,8 @@ pub(super) fn start(
         async move {
             let _guard = guard;
             dead.run_until_cancelled(settle_all(elders)).await;
-            let incoming = Incoming {
-                connection: reader,
-                half: read,
-                asked,
-                answer,
-                settling: Settling::default(),
-                heard: notes,
-            };
+            let incoming =
+                Incoming { connection: reader, half: read, asked, answer, settling: 0, heard: notes };
             let loss = tokio::select! {
                 biased;
                 () = dead.cancelled() => LinkLoss::Closed,
@@ -162,6 +158,14 @@ async fn write_all(
                 }
             }
         }
+        let flushed = tokio::select! {
+            biased;
+            () = dead.cancelled() => Ok(()),
+            flushed = half.flush() => flushed,
+        };
+        if let Err(error) = flushed {
+            return LinkLoss::Io(error);
+        }
         connection.counters.bytes_out.fetch_add(batch.len() as u64, Ordering::Relaxed);
     }
 }
@@ -171,17 +175,10 @@ struct Incoming {
     half: ReadHalf,
     asked: watch::Receiver<u64>,
     answer: watch::Sender<u64>,
-    settling: Settling,
+    /// The last request to settle; the half knows how much had arrived by then.
+    settling: u64,
     /// Whether something has come since this was last looked at.
     heard: Arc<AtomicBool>,
-}
-
-/// The last request to settle, and how much of what had arrived by then is
-/// still to be read.
-#[derive(Default)]
-struct Settling {
-    request: u64,
-    bytes: u64,
 }
 
 impl Incoming {
@@ -231,24 +228,33 @@ impl Incoming {
     /// Reads something. Whoever asked whether what had arrived by then has been
     /// handled is answered as soon as it has been.
     async fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        let mut can_be_asked = true;
         loop {
             let request = *self.asked.borrow_and_update();
-            if request > self.settling.request {
-                self.settling = Settling { request, bytes: self.half.arrived()? };
+            if request > self.settling {
+                self.settling = request;
+                self.half.mark_arrived()?;
             }
-            if self.settling.bytes == 0 && self.settling.request > *self.answer.borrow() {
-                self.answer.send_replace(self.settling.request);
-            }
-            let read = tokio::select! {
-                read = self.half.read(room) => read?,
-                // An error means that nobody can ask any more.
-                changed = self.asked.changed() => match changed {
-                    Ok(()) => continue,
-                    Err(_) => self.half.read(room).await?,
-                },
+            let Self { half, asked, answer, settling, .. } = self;
+            let settle = |half: &ReadHalf| {
+                if half.has_read_marked() && *settling > *answer.borrow() {
+                    answer.send_replace(*settling);
+                }
             };
-            self.settling.bytes = self.settling.bytes.saturating_sub(read as u64);
-            return Ok(read);
+            let read = poll_fn(|cx| {
+                settle(half);
+                let mut room = ReadBuf::new(room);
+                let read = Pin::new(&mut *half).poll_read(cx, &mut room);
+                if read.is_pending() {
+                    // What was there may be no more than a part of a TLS record.
+                    settle(half);
+                }
+                read.map_ok(|()| room.filled().len())
+            });
+            tokio::select! {
+                read = read => return read,
+                changed = asked.changed(), if can_be_asked => can_be_asked = changed.is_ok(),
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use rand::Rng;
 
 use super::{Connection, log};
 use crate::network::handshake;
-use crate::network::transport::Stream;
+use crate::network::transport::{Address, Stream};
 
 /// What the dialing side keeps to open further links: only it may.
 #[derive(Debug, Clone)]
@@ -16,8 +16,7 @@ pub(in crate::network) struct Redial {
     /// Where the first link was dialed. What the peer advertises in its Accept
     /// is not used: it is wrong behind NAT, and a route that leads somewhere is
     /// not to be left for an address the peer names.
-    pub(in crate::network) host: String,
-    pub(in crate::network) port: u16,
+    pub(in crate::network) address: Address,
     pub(in crate::network) cookie: Cookie,
     pub(in crate::network) dial_timeout: Duration,
     pub(in crate::network) handshake_timeout: Duration,
@@ -96,7 +95,7 @@ impl Connection {
     }
 
     async fn join(self: &Arc<Self>, index: usize, redial: &Redial) -> Result<(), handshake::JoinError> {
-        let stream = Stream::dial(&redial.host, redial.port, redial.dial_timeout).await?;
+        let stream = Stream::dial(&redial.address, self.peer.name, redial.dial_timeout).await?;
         let node = self.node();
         let join = handshake::join(stream, node.name, &self.id, &redial.cookie, redial.handshake_timeout);
         let (stream, tail) = join.await?;
