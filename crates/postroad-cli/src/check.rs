@@ -39,7 +39,8 @@ impl Check {
             return Ok(ExitCode::FAILURE);
         }
         let config = loaded.config()?;
-        Roads::of(&config)?.check(&config)?;
+        let roads = Roads::of(&config)?;
+        roads.check(&config)?;
         match self.against {
             Some(running) => {
                 let running = Config::load(&running)?.config()?;
@@ -52,7 +53,7 @@ impl Check {
             }
             None => {
                 println!("{} is good: {}", file.display(), counted(&notes));
-                summarize(&config);
+                summarize(&config, &roads);
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -69,7 +70,7 @@ fn counted(notes: &Notes) -> String {
 }
 
 /// What a node would be, in a few lines.
-fn summarize(config: &Config) {
+fn summarize(config: &Config, roads: &Roads) {
     println!("  node          {}", config.node.name.as_deref().unwrap_or("(its name comes from --name)"));
     let listens: Vec<String> = config.acceptors.iter().map(ToString::to_string).collect();
     let listens =
@@ -78,6 +79,9 @@ fn summarize(config: &Config) {
     println!("  registrar     {}", config.registrar);
     for (name, resolver) in &config.resolvers {
         println!("  resolver      {name}: {resolver}");
+    }
+    for certificate in roads.certificates.summary() {
+        println!("  certificate   {certificate}");
     }
     println!("  routes        {}", config.routes.len());
     println!("  proxy routes  {}", config.proxy_routes.len());

@@ -87,7 +87,7 @@ impl Config {
     /// that nobody else has.
     pub(crate) async fn start_guest(&self, command: &str) -> anyhow::Result<Node> {
         let roads = Roads::of(self)?;
-        let node = roads.guest(self, &guest_name(command)).start().await?;
+        let node = roads.guest(self, &guest_name(command))?.start().await?;
         roads.open(self, &node.network())?;
         Ok(node)
     }

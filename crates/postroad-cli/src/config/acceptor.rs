@@ -35,7 +35,7 @@ impl Acceptor {
             ports: section.number("ports", 1..=u16::MAX).map(At::into_inner),
             advertise: section.parsed("advertise").map(At::into_inner),
             cookie: cookie::read(&mut section, reading),
-            tls: RouteTls::read(&mut section, reading, Side::Both),
+            tls: RouteTls::read(&mut section, Side::Both),
             flags: flags::read(&mut section),
             atoms: atoms::read(&mut section),
             log: section.word("log", &LEVELS).map(At::into_inner),

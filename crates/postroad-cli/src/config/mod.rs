@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod atoms;
+mod certificates;
 mod cookie;
 mod difference;
 mod facts;
@@ -126,7 +127,7 @@ impl Config {
         }
         let tls = root.section("tls").map(|mut section| {
             let required = section.bool("required").is_some_and(At::into_inner);
-            let settings = Tls::read(&mut section, &reading, tls::Side::Both);
+            let settings = Tls::read(&mut section, tls::Side::Both);
             section.finish();
             NodeTls { settings, required }
         });

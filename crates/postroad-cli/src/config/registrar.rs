@@ -112,7 +112,7 @@ impl Etcd {
                 .ok()
         });
         let tls = section.section("tls").map(|mut section| {
-            let tls = Tls::read(&mut section, reading, Side::Dialing);
+            let tls = Tls::read(&mut section, Side::Dialing);
             section.finish();
             tls
         });

@@ -10,9 +10,11 @@ use postroad::network::{AcceptorOptions, NetworkOptions, NetworkRoute, Plan, Pla
 use postroad::registrar::{
     self, BoxFuture, EmbeddedOptions, Endpoint, RegisterError, Registration, ResolveError, Resolver,
 };
+use postroad::tls::TlsOptions;
 use postroad::{Atom, Network, Node, NodeBuilder};
 use postroad_wire::Version;
 
+use super::certificates::Certificates;
 use super::node::Keepalive;
 use super::route::{OWN_REGISTRAR, RouteTls};
 use super::{Acceptor, Change, Config, Difference, Embedded, NodeSettings, Registrar, Route};
@@ -22,6 +24,7 @@ use super::{Acceptor, Change, Config, Difference, Embedded, NodeSettings, Regist
 pub(crate) struct Roads {
     registrar: Option<Arc<dyn registrar::Registrar>>,
     resolvers: BTreeMap<String, Arc<dyn Resolver>>,
+    pub(crate) certificates: Certificates,
 }
 
 impl Roads {
@@ -36,15 +39,16 @@ impl Roads {
         Ok(Self {
             registrar: config.registrar.make().context("registrar")?,
             resolvers: resolvers.collect::<anyhow::Result<_>>()?,
+            certificates: Certificates::default(),
         })
     }
 
     /// A node as it is configured, but for its routes.
     pub(crate) fn node(&self, config: &Config) -> anyhow::Result<NodeBuilder> {
         let name = config.node.name.as_deref().context("no name: give --name, or `name` in [node]")?;
-        let mut builder = config.node.builder(name).network(config.node.mode);
+        let mut builder = self.builder(config, name)?.network(config.node.mode);
         for acceptor in &config.acceptors {
-            builder = builder.acceptor(acceptor.options()?);
+            builder = builder.acceptor(self.acceptor(acceptor)?);
         }
         Ok(match &self.registrar {
             Some(registrar) => builder.registrar(registrar.clone()),
@@ -54,11 +58,22 @@ impl Roads {
 
     /// A node under another name that asks as the configured one would, and
     /// cannot be found.
-    pub(crate) fn guest(&self, config: &Config, name: &str) -> NodeBuilder {
-        let builder = config.node.builder(name).network(postroad::NetworkMode::Hidden);
-        match &self.registrar {
+    pub(crate) fn guest(&self, config: &Config, name: &str) -> anyhow::Result<NodeBuilder> {
+        let builder = self.builder(config, name)?.network(postroad::NetworkMode::Hidden);
+        Ok(match &self.registrar {
             Some(registrar) => builder.registrar(Arc::new(AskOnly(registrar.clone()))),
             None => builder.without_registrar(),
+        })
+    }
+
+    fn builder(&self, config: &Config, name: &str) -> anyhow::Result<NodeBuilder> {
+        Ok(config.node.builder(name).tls(self.node_tls(config)?))
+    }
+
+    fn node_tls(&self, config: &Config) -> anyhow::Result<TlsOptions> {
+        match &config.tls {
+            Some(tls) => Ok(self.certificates.options(&tls.settings)?.required(tls.required)),
+            None => Ok(TlsOptions::new()),
         }
     }
 
@@ -81,6 +96,7 @@ impl Roads {
             on_failure: config.node.on_failure.unwrap_or_default(),
             dial_timeout: config.node.dial_timeout.unwrap_or(defaults.dial_timeout),
             handshake_timeout: config.node.handshake_timeout.unwrap_or(defaults.handshake_timeout),
+            tls: self.node_tls(config)?,
         };
         let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
         Ok(Plan::new(Atom::new(own)?, Atom::new(name)?, &table.lookup(name), registrar, options)?)
@@ -119,8 +135,11 @@ impl Roads {
         for route in &config.routes {
             self.route(route)?.check().with_context(|| format!("route `{}`", route.pattern))?;
         }
+        if let Some(name) = &config.node.name {
+            self.builder(config, name)?;
+        }
         for acceptor in &config.acceptors {
-            acceptor.options()?;
+            self.acceptor(acceptor)?;
         }
         Ok(())
     }
@@ -163,11 +182,44 @@ impl Roads {
         made = made.atom_mapping(mapping(&route.atoms)?);
         match &route.tls {
             None | Some(RouteTls::Off) => {}
-            Some(RouteTls::On | RouteTls::With(_)) => made = made.tls(true),
+            Some(RouteTls::On) => made = made.tls(true),
+            Some(RouteTls::With(settings)) => {
+                made = with_tls(made.tls(true), self.certificates.options(settings)?)
+            }
         }
         Ok(made)
     }
 
+    fn acceptor(&self, acceptor: &Acceptor) -> anyhow::Result<AcceptorOptions> {
+        let mut options = match &acceptor.listen {
+            Some(address) => AcceptorOptions::bind(&address.host, address.port),
+            None => AcceptorOptions::default(),
+        };
+        if let Some(ports) = acceptor.ports {
+            options = options.port_count(ports);
+        }
+        if let Some(advertised) = &acceptor.advertise {
+            options = options.advertise(&advertised.host, advertised.port);
+        }
+        if let Some(cookie) = &acceptor.cookie {
+            options = options.cookie(cookie.clone());
+        }
+        if let Some(flags) = acceptor.flags {
+            options = options.network_flags(flags);
+        }
+        if let Some(level) = acceptor.log {
+            options = options.log_level(level);
+        }
+        match &acceptor.tls {
+            None => {}
+            Some(RouteTls::Off) => options = options.plain(),
+            Some(RouteTls::On) => options = options.tls(TlsOptions::new().required(true)),
+            Some(RouteTls::With(settings)) => {
+                options = options.tls(self.certificates.options(settings)?.required(true));
+            }
+        }
+        Ok(options.atom_mapping(mapping(&acceptor.atoms)?))
+    }
     fn resolver(&self, name: &str) -> Option<Arc<dyn Resolver>> {
         match name {
             OWN_REGISTRAR => self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>),
@@ -205,31 +257,6 @@ impl NodeSettings {
             Some(Keepalive::Never) => builder.keepalive(None),
             Some(Keepalive::Every(period)) => builder.keepalive(period),
         }
-    }
-}
-
-impl Acceptor {
-    fn options(&self) -> anyhow::Result<AcceptorOptions> {
-        let mut options = match &self.listen {
-            Some(address) => AcceptorOptions::bind(&address.host, address.port),
-            None => AcceptorOptions::default(),
-        };
-        if let Some(ports) = self.ports {
-            options = options.port_count(ports);
-        }
-        if let Some(advertised) = &self.advertise {
-            options = options.advertise(&advertised.host, advertised.port);
-        }
-        if let Some(cookie) = &self.cookie {
-            options = options.cookie(cookie.clone());
-        }
-        if let Some(flags) = self.flags {
-            options = options.network_flags(flags);
-        }
-        if let Some(level) = self.log {
-            options = options.log_level(level);
-        }
-        Ok(options.atom_mapping(mapping(&self.atoms)?))
     }
 }
 
@@ -279,6 +306,26 @@ impl registrar::Registrar for AskOnly {
     }
 }
 
+/// Lays settings over a route.
+fn with_tls(mut route: NetworkRoute, settings: TlsOptions) -> NetworkRoute {
+    if let Some(identity) = settings.identity {
+        route = route.identity(identity);
+    }
+    if let Some(trust) = settings.trust {
+        route = route.trust(trust);
+    }
+    if let Some(verify) = settings.verify {
+        route = route.verify(verify);
+    }
+    if let Some(skip) = settings.insecure_skip_verify {
+        route = route.insecure_skip_verify(skip);
+    }
+    match settings.certificate_digest {
+        Some(check) => route.certificate_digest(check),
+        None => route,
+    }
+}
+
 fn mapping(atoms: &[(String, String)]) -> anyhow::Result<AtomMapping> {
     let pairs: Vec<_> = atoms
         .iter()
@@ -289,13 +336,8 @@ fn mapping(atoms: &[(String, String)]) -> anyhow::Result<AtomMapping> {
 
 /// What the library cannot do yet.
 fn unsupported(config: &Config) -> Vec<&'static str> {
-    let routes = &config.routes;
-    let own_tls = |tls: &Option<RouteTls>| matches!(tls, Some(RouteTls::With(_)));
     [
-        (config.tls.is_some(), "[tls]"),
         (config.node.proxy_order.is_some(), "`proxy_order`"),
-        (config.acceptors.iter().any(|acceptor| acceptor.tls.is_some()), "`tls` of an acceptor"),
-        (routes.iter().any(|route| own_tls(&route.tls)), "`tls` of a route with settings of its own"),
         (!config.proxy_routes.is_empty(), "[[proxy_route]]"),
     ]
     .into_iter()

@@ -152,7 +152,7 @@ impl Route {
             host: host.map(At::into_inner),
             port,
             resolver: resolver.map(At::into_inner),
-            tls: RouteTls::read(&mut section, reading, Side::Dialing),
+            tls: RouteTls::read(&mut section, Side::Dialing),
             cookie: cookie::read(&mut section, reading),
             timeout: section.duration("timeout").map(At::into_inner),
             on_failure: section.word("on_failure", &ON_FAILURE).map(At::into_inner),
@@ -243,14 +243,14 @@ impl ProxyRoute {
 
 impl RouteTls {
     /// `tls = true`, `tls = false` or `tls = { … }`.
-    pub(crate) fn read(section: &mut Section<'_>, reading: &Reading<'_>, side: Side) -> Option<Self> {
+    pub(crate) fn read(section: &mut Section<'_>, side: Side) -> Option<Self> {
         let value = section.value("tls")?;
         match value.get_ref() {
             DeValue::Boolean(true) => Some(Self::On),
             DeValue::Boolean(false) => Some(Self::Off),
             _ => {
                 let mut section = section.reader.section_of("tls", value)?;
-                let tls = Tls::read(&mut section, reading, side);
+                let tls = Tls::read(&mut section, side);
                 section.finish();
                 Some(Self::With(Box::new(tls)))
             }

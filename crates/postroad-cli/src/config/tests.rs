@@ -36,11 +36,15 @@ fn difference(old: &str, new: &str) -> Vec<String> {
 fn the_example_is_read_and_says_every_key() {
     let folder = std::env::temp_dir().join(format!("postroad-example-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("tls")).unwrap();
-    for file in ["cookie", "tls/node.pem", "tls/node.key", "tls/ca.pem", "tls/partner.pem", "tls/partner.key"]
-    {
-        std::fs::write(folder.join(file), "content").unwrap();
+    std::fs::write(folder.join("cookie"), "content").unwrap();
+    for (name, chain, key) in [("node", "node.pem", "node.key"), ("partner", "partner.pem", "partner.key")] {
+        let made = rcgen::generate_simple_self_signed([format!("{name}.example.com")]).unwrap();
+        std::fs::write(folder.join("tls").join(chain), made.cert.pem()).unwrap();
+        std::fs::write(folder.join("tls").join(key), made.signing_key.serialize_pem()).unwrap();
     }
-    std::fs::write(folder.join("tls/partner-ca.pem"), "content").unwrap();
+    for (chain, authority) in [("node.pem", "ca.pem"), ("partner.pem", "partner-ca.pem")] {
+        std::fs::copy(folder.join("tls").join(chain), folder.join("tls").join(authority)).unwrap();
+    }
     let source = Source { path: folder.join("node.toml"), text: EXAMPLE.to_owned() };
     let Loaded { config, notes, mut files } = Config::read(source, Files::default());
     assert!(!files.changed());
@@ -154,7 +158,7 @@ fn what_has_another_type_is_said_to_have() {
         ("[node]\ncookie_env = \"A\"\ncookie_file = \"b\"", "more than one cookie"),
         ("[node]\ncookies_in_file = true\ncookie = \"\"", "the cookie is empty"),
         ("[tls]\nchain = \"/nowhere.pem\"", "`chain` without `key`"),
-        ("[tls]\ntrust = \"/nowhere.pem\"", "2:9: cannot read /nowhere.pem"),
+        ("[tls]\ntrust = \"/nowhere.pem\"", "2:9: `trust` cannot be used: cannot read /nowhere.pem"),
         ("[tls]\npins = [\"abc\"]", "is not the SHA-256 of a certificate; 64 hexadecimal digits"),
         ("[tls]\npins = []", "`pins` is empty"),
         ("[registrar]\nport = 1", "say of which `kind` it is"),
@@ -182,6 +186,32 @@ fn what_has_another_type_is_said_to_have() {
         let complaints = complaints(text);
         assert!(complaints.iter().any(|complaint| complaint.contains(expected)), "{text}: {complaints:#?}");
     }
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_a_warning() {
+    let folder = std::env::temp_dir().join(format!("postroad-expired-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut params = rcgen::CertificateParams::new(["db.example.com".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(folder.join("old.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(folder.join("old.key"), key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("other.key"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let read = |text: &str| {
+        let source = Source { path: folder.join("node.toml"), text: text.to_owned() };
+        Config::read(source, Files::default()).notes.to_string()
+    };
+    let expired = read("[tls]\nchain = \"old.pem\"\nkey = \"old.key\"\n");
+    let mismatch = read("[tls]\nchain = \"old.pem\"\nkey = \"other.key\"\n");
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(expired.contains("node.toml:2:9: this certificate has expired: "), "{expired}");
+    assert!(expired.contains("valid until 2020-01-01"), "{expired}");
+    assert!(
+        mismatch.contains("node.toml:2:9: `chain` and `key` cannot be used: the private key is not"),
+        "{mismatch}"
+    );
 }
 
 #[test]

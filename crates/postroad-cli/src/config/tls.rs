@@ -1,10 +1,13 @@
 //! What a configuration says about TLS.
 
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
-use super::Reading;
+use postroad::tls;
+use postroad::tls::CertificateInfo;
+
 use super::facts::Facts;
-use super::section::{At, Section};
+use super::section::{At, Reader, Section};
 
 /// Settings for TLS: of the node, of an acceptor or of a route.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -14,7 +17,8 @@ pub(crate) struct Tls {
     pub(crate) trust: Option<Trust>,
     pub(crate) verify: Option<Verify>,
     pub(crate) client_auth: Option<ClientAuth>,
-    pub(crate) insecure_skip_verify: bool,
+    pub(crate) insecure_skip_verify: Option<bool>,
+    pub(crate) certificate_digest: Option<bool>,
 }
 
 /// Whose signatures count.
@@ -65,49 +69,26 @@ const CHECKS: [(&str, Check); 3] = [
 ];
 
 impl Tls {
-    /// Takes the keys of TLS out of a section.
-    pub(crate) fn read(section: &mut Section<'_>, reading: &Reading<'_>, side: Side) -> Self {
-        let reader = section.reader;
-        let file = |file: At<String>| {
-            let path = reader.source.relative(file.get_ref());
-            reading.depends_on(&path);
-            if let Err(error) = std::fs::File::open(&path) {
-                reader.error(file.span(), format!("cannot read {}: {error}", path.display()));
-            }
-            path
-        };
-        let chain = section.text("chain");
-        let key = section.text("key");
-        let identity = match (chain, key) {
-            (Some(chain), Some(key)) => Some((file(chain), file(key))),
-            (Some(alone), None) => {
-                reader.error(alone.span(), "`chain` without `key`: a certificate needs its private key");
-                None
-            }
-            (None, Some(alone)) => {
-                reader.error(alone.span(), "`key` without `chain`: a private key needs its certificate");
-                None
-            }
-            (None, None) => None,
-        };
-        let trust = section.text("trust").map(|trust| match trust.get_ref().as_str() {
-            "system" => Trust::System,
-            _ => Trust::File(file(trust)),
-        });
-        let verify = Verify::read(section);
-        let client_auth = match side {
-            Side::Both => section.word("client_auth", &CLIENT_AUTH).map(At::into_inner),
-            Side::Dialing => None,
+    /// Takes the keys of TLS out of a section, and loads what they name to see
+    /// whether it can be used.
+    pub(crate) fn read(section: &mut Section<'_>, side: Side) -> Self {
+        let tls = Self {
+            identity: identity(section),
+            trust: trust(section),
+            verify: Verify::read(section),
+            client_auth: match side {
+                Side::Both => section.word("client_auth", &CLIENT_AUTH).map(At::into_inner),
+                Side::Dialing => None,
+            },
+            certificate_digest: section.bool("certificate_digest").map(At::into_inner),
+            insecure_skip_verify: None,
         };
         let skip = section.bool("insecure_skip_verify");
         if let Some(skip) = skip.as_ref().filter(|skip| *skip.get_ref()) {
-            reader.warning(
-                skip.span(),
-                "certificates of peers are not checked here: anybody in between can read",
-            );
+            let message = "certificates of peers are not checked here: anybody in between can read";
+            section.reader.warning(skip.span(), message);
         }
-        let insecure_skip_verify = skip.is_some_and(At::into_inner);
-        Self { identity, trust, verify, client_auth, insecure_skip_verify }
+        Self { insecure_skip_verify: skip.map(At::into_inner), ..tls }
     }
 
     pub(crate) fn facts(&self) -> Facts {
@@ -128,7 +109,8 @@ impl Tls {
             .with("trust", &trust)
             .with("verify", &verify)
             .with("client_auth", &client_auth)
-            .with("insecure_skip_verify", &self.insecure_skip_verify.then_some("true"))
+            .with("insecure_skip_verify", &self.insecure_skip_verify)
+            .with("certificate_digest", &self.certificate_digest)
     }
 }
 
@@ -157,6 +139,61 @@ impl Verify {
             return Some(Self::Pinned(digests.collect()));
         }
         check.map(|check| Self::Signed(check.into_inner()))
+    }
+}
+
+/// The files of a certificate and its key.
+fn identity(section: &mut Section<'_>) -> Option<(PathBuf, PathBuf)> {
+    let reader = section.reader;
+    let (chain, key) = match (section.text("chain"), section.text("key")) {
+        (Some(chain), Some(key)) => (chain, key),
+        (Some(alone), None) => {
+            reader.error(alone.span(), "`chain` without `key`: a certificate needs its private key");
+            return None;
+        }
+        (None, Some(alone)) => {
+            reader.error(alone.span(), "`key` without `chain`: a private key needs its certificate");
+            return None;
+        }
+        (None, None) => return None,
+    };
+    let files = (reader.source.relative(chain.get_ref()), reader.source.relative(key.get_ref()));
+    match tls::Identity::from_files(&files.0, &files.1) {
+        Ok(identity) => warn_of_expiry(reader, &chain, &identity.status().certificate),
+        Err(error) => reader.error(chain.span(), format!("`chain` and `key` cannot be used: {error}")),
+    }
+    Some(files)
+}
+
+fn trust(section: &mut Section<'_>) -> Option<Trust> {
+    let trust = section.text("trust")?;
+    if trust.get_ref() == "system" {
+        return Some(Trust::System);
+    }
+    let reader = section.reader;
+    let path = reader.source.relative(trust.get_ref());
+    match tls::Trust::from_file(&path) {
+        Ok(loaded) => {
+            for certificate in &loaded.status().certificates {
+                warn_of_expiry(reader, &trust, certificate);
+            }
+        }
+        Err(error) => reader.error(trust.span(), format!("`trust` cannot be used: {error}")),
+    }
+    Some(Trust::File(path))
+}
+
+/// How long before a certificate expires it is time to say so.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
+fn warn_of_expiry(reader: &Reader, place: &At<String>, certificate: &CertificateInfo) {
+    let now = SystemTime::now();
+    if certificate.not_after < now {
+        reader.warning(place.span(), format!("this certificate has expired: {certificate}"));
+    } else if certificate.not_after < now + EXPIRES_SOON {
+        reader.warning(place.span(), format!("this certificate expires soon: {certificate}"));
+    } else if certificate.not_before > now {
+        reader.warning(place.span(), format!("this certificate is not valid yet: {certificate}"));
     }
 }
 

@@ -191,6 +191,9 @@ impl Running {
         if !difference.is_empty() {
             println!("{difference}");
         }
+        for line in self.roads.certificates.reload() {
+            println!("{line}");
+        }
         for line in &difference.fixed {
             tracing::warn!(change = line, "needs a restart; left as it was");
         }
