@@ -12,7 +12,7 @@ use postroad::network::{
     AddRouteError, ConnectError, Discovery, InvalidRoute, NetworkRoute, NoRoute, OnFailure, Stage, exact,
 };
 use postroad::registrar::{
-    BoxFuture, Endpoint, RegisterError, Registrar, Registration, ResolveError, Resolver,
+    BoxFuture, Endpoint, RegisterError, Registered, Registrar, Registration, ResolveError, Resolver,
 };
 use postroad::{Atom, Node};
 use postroad_wire::Version;
@@ -46,8 +46,8 @@ impl Resolver for Knows {
 }
 
 impl Registrar for Knows {
-    fn register(&self, _: Registration) -> BoxFuture<'_, Result<(), RegisterError>> {
-        Box::pin(async { Ok(()) })
+    fn register(&self, _: Registration) -> BoxFuture<'_, Result<Registered, RegisterError>> {
+        Box::pin(async { Ok(Registered::default()) })
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {

@@ -1,22 +1,20 @@
 //! What a plan tries, in which order and why, against the sentences of the
 //! seed (`seed/static-routes.md`) and against a simple model.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postroad::network::routes::RoutingTable;
 use postroad::network::{
-    Attempt, AttemptError, Discovery, HandshakeError, InvalidRoute, NetworkRoute, NoRoute, OnFailure,
-    OwnName, Plan, PlanOptions, Reason, Stage, Step,
+    Attempt, AttemptError, Discovery, HandshakeError, InvalidProxyRoute, InvalidRoute, NetworkProxyRoute,
+    NetworkRoute, NoRoute, OnFailure, OwnName, Plan, PlanOptions, ProxyFlags, ProxyOrder, Reason, Stage,
+    Step,
 };
-use postroad::registrar::{BoxFuture, Endpoint, ResolveError, Resolver};
-use postroad::tls::TlsOptions;
+use postroad::registrar::{BoxFuture, Endpoint, ProxyEndpoint, ResolveError, Resolver};
 use postroad::{Atom, Cookie};
 use postroad_wire::Version;
 use postroad_wire::ehs::{self, HandshakeError as EhsError, Proof};
-use proptest::prelude::*;
 
 /// A resolver that is never asked: plans are pure, and the tests answer.
 #[derive(Debug)]
@@ -51,20 +49,33 @@ fn options(on_failure: OnFailure) -> PlanOptions {
         on_failure,
         dial_timeout: Duration::from_secs(3),
         handshake_timeout: Duration::from_secs(5),
-        tls: TlsOptions::default(),
+        ..PlanOptions::default()
     }
 }
 
 /// The plan of `app@localhost`, which has a registrar, for a name.
 fn plan(routes: &[(&str, NetworkRoute, i64)], name: &str, on_failure: OnFailure) -> Plan {
-    let table = RoutingTable::new();
+    plan_with(routes, &[], name, options(on_failure))
+}
+
+fn plan_with(
+    routes: &[(&str, NetworkRoute, i64)],
+    proxies: &[(&str, NetworkProxyRoute, i64)],
+    name: &str,
+    options: PlanOptions,
+) -> Plan {
+    let (table, proxy_table) = (RoutingTable::new(), RoutingTable::new());
     for (pattern, route, weight) in routes {
         route.check().expect("a usable route");
         table.add(pattern, route.clone(), *weight).expect("a valid pattern");
     }
-    let matches = table.lookup(name);
+    for (pattern, route, weight) in proxies {
+        route.check().expect("a usable proxy route");
+        proxy_table.add(pattern, route.clone(), *weight).expect("a valid pattern");
+    }
     let registrar = Arc::new(Named("the registrar"));
-    Plan::new(atom("app@localhost"), atom(name), &matches, Some(registrar), options(on_failure))
+    let (matches, through) = (table.lookup(name), proxy_table.lookup(name));
+    Plan::new(atom("app@localhost"), atom(name), &matches, &through, Some(registrar), options)
         .expect("another node")
 }
 
@@ -102,12 +113,20 @@ fn execute(
             }
             Step::Resolve(resolve) => {
                 let resolver = resolve.resolver.describe();
+                if resolve.asks_for_proxies() {
+                    plan.resolved(resolve, Err::<Vec<ProxyEndpoint>, _>(ResolveError::NotSupported));
+                    continue;
+                }
                 let answer = answers.iter().find(|(name, _)| *name == resolver);
                 tried.push(format!("ask {resolver}"));
                 plan.resolved(
                     resolve,
                     answer.map(|(_, endpoints)| endpoints.clone()).ok_or(ResolveError::Unknown),
                 );
+            }
+            Step::Tunnel(tunnel) => {
+                tried.push(format!("through {}", tunnel.proxy));
+                plan.tunnel_failed(tunnel, AttemptError::TunnelNotBuilt);
             }
         }
     }
@@ -405,8 +424,12 @@ fn a_node_does_not_reach_itself() {
     let own = atom("app@localhost");
     let table = RoutingTable::new();
     table.add("", NetworkRoute::to("elsewhere", 1), 0).unwrap();
-    let plan = Plan::new(own, own, &table.lookup("app@localhost"), None, options(OnFailure::Discover));
+    let matches = table.lookup("app@localhost");
+    let none = RoutingTable::new().lookup("app@localhost");
+    let plan = Plan::new(own, own, &matches, &none, None, options(OnFailure::Discover));
     assert_eq!(plan.unwrap_err(), OwnName(own));
+    let given = NetworkRoute::to("elsewhere", 1);
+    assert_eq!(Plan::along(own, own, &given, options(OnFailure::Fail)).unwrap_err(), OwnName(own));
 }
 
 #[test]
@@ -434,6 +457,8 @@ fn explains_what_it_would_do_without_secrets() {
         plan(OnFailure::Discover).to_string().lines().skip(3).collect::<Vec<_>>(),
         [
             "  3. discovery, as route `prod-db@example.com` demands: ask the registrar and dial each address it gives, own cookie",
+            "  4. discovery, as route `prod-db@example.com` demands: ask the registrar for proxies and go through each, \
+               8 hops at most, for messages, link, monitor, important_delivery",
             "  on_failure is `discover`: when all static routes have failed the registrar is asked, \
                unless a peer failed to prove who it is"
         ]
@@ -450,6 +475,7 @@ fn explains_with_the_addresses_that_resolvers_give() {
     ];
     let mut plan = plan(&routes, "db@host", OnFailure::Fail);
     while let Some((at, resolve)) = plan.ask_ahead() {
+        assert!(!resolve.asks_for_proxies());
         let answer = match resolve.resolver.describe().as_str() {
             "etcd" => Ok(vec![endpoint("x", 1), Endpoint { tls: true, ..endpoint("y", 2) }]),
             _ => Err(ResolveError::Timeout(Duration::from_secs(3))),
@@ -477,202 +503,211 @@ fn giving_up_early_says_what_was_left() {
     let Some(Step::Attempt(attempt)) = plan.next_step() else { panic!("a static route comes first") };
     plan.failed(attempt, HandshakeError::Timeout(Duration::from_secs(5)).into());
     let no_route = plan.give_up();
-    assert_eq!((no_route.attempts.len(), no_route.untried), (1, 2));
-    assert!(no_route.to_string().contains("time was up with 2 more to try"), "{no_route}");
+    // The other route, and both questions to the registrar.
+    assert_eq!((no_route.attempts.len(), no_route.untried), (1, 3));
+    assert!(no_route.to_string().contains("time was up with 3 more to try"), "{no_route}");
 }
 
-/// A route of a generated case: whether it matches, its weight, where it leads.
-#[derive(Debug, Clone)]
-struct Given {
-    matches: bool,
-    weight: i64,
-    on_failure: Option<OnFailure>,
-    tls: bool,
-    own_cookie: bool,
-    /// A host and port, or a resolver with overrides of both.
-    host: Option<u8>,
-    port: u16,
-    resolver: Option<Answer>,
+/// > **Falls back to discovery** - If no static route exists, queries the
+/// > Registrar
+/// >
+/// > **Tries proxy routes** - If direct connection fails, attempts proxy routes
+#[test]
+fn seed_proxy_routes_after_direct_ones_in_both_readings() {
+    let routes = [("^backend-", NetworkRoute::to("10.0.1.50", 4370), 1)];
+    let proxies = [
+        ("backend-.*", NetworkProxyRoute::via("second@dmz"), 100),
+        ("backend-.*@internal.local", NetworkProxyRoute::via("first@dmz"), 200),
+    ];
+    let answers = [("the registrar", vec![endpoint("10.9.9.9", 1)])];
+    let name = "backend-db@internal.local";
+    let tried = |routes: &[_], proxy_order, on_failure| {
+        let options = PlanOptions { proxy_order, ..options(on_failure) };
+        execute(plan_with(routes, &proxies, name, options), &answers, "", |_| refused()).0
+    };
+    let before = tried(&routes, ProxyOrder::BeforeDiscovery, OnFailure::Fail);
+    assert_eq!(before, ["10.0.1.50:4370", "through first@dmz", "through second@dmz"]);
+    let before = tried(&[], ProxyOrder::BeforeDiscovery, OnFailure::Fail);
+    assert_eq!(before, ["through first@dmz", "through second@dmz"], "a static route wins");
+    let before = tried(&[], ProxyOrder::BeforeDiscovery, OnFailure::Discover);
+    assert_eq!(before, ["through first@dmz", "through second@dmz", "ask the registrar", "10.9.9.9:1"]);
+    let after = tried(&[], ProxyOrder::AfterDiscovery, OnFailure::Fail);
+    assert_eq!(after, ["ask the registrar", "10.9.9.9:1", "through first@dmz", "through second@dmz"]);
+    let after = tried(&routes, ProxyOrder::AfterDiscovery, OnFailure::Fail);
+    assert_eq!(after, ["10.0.1.50:4370", "through first@dmz", "through second@dmz"]);
 }
 
-/// What a resolver answers: host, port and TLS of each address.
-type Answer = Result<Vec<(Option<u8>, u16, bool)>, ()>;
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Fate {
-    Refuses,
-    Distrusts,
-    Succeeds,
-}
-
-fn on_failure() -> impl Strategy<Value = OnFailure> {
-    prop_oneof![Just(OnFailure::Fail), Just(OnFailure::Discover)]
-}
-
-fn answer() -> impl Strategy<Value = Answer> {
-    let address = (prop::option::of(0..6u8), 0..3u16, prop::bool::weighted(0.2));
-    prop_oneof![1 => Just(Err(())), 4 => prop::collection::vec(address, 0..4).prop_map(Ok)]
-}
-
-fn given() -> impl Strategy<Value = Given> {
-    (
-        prop::bool::weighted(0.8),
-        -1..3i64,
-        prop::option::weighted(0.3, on_failure()),
-        prop::bool::weighted(0.1),
-        any::<bool>(),
-        prop::option::of(0..6u8),
-        0..3u16,
-        prop::option::of(answer()),
-    )
-        .prop_map(|(matches, weight, on_failure, tls, own_cookie, host, port, resolver)| {
-            let port = if resolver.is_none() { port.max(1) } else { port };
-            Given { matches, weight, on_failure, tls, own_cookie, host, port, resolver }
-        })
-}
-
-fn host(number: Option<u8>) -> String {
-    number.map(|number| format!("h{number}")).unwrap_or_default()
-}
-
-/// The simple model: what is asked and dialed (address and cookie) until
-/// something succeeds, and whether something did.
-fn model(
-    routes: &[Given],
-    registrar: &Option<Answer>,
-    node: OnFailure,
-    fates: &HashMap<String, Fate>,
-) -> (Vec<String>, bool) {
-    let mut matching: Vec<(usize, &Given)> =
-        routes.iter().enumerate().filter(|(_, route)| route.matches).collect();
-    matching.sort_by_key(|(_, route)| -route.weight);
-    let own_cookie = |(index, route): &(usize, &Given)| route.own_cookie.then_some(*index);
-    let mut todo: Vec<(String, Given, Option<usize>)> =
-        matching.iter().map(|found| (format!("r{}", found.0), found.1.clone(), own_cookie(found))).collect();
-    if let Some(answer) = registrar
-        && matching.iter().all(|(_, route)| route.on_failure.unwrap_or(node) == OnFailure::Discover)
-    {
-        let discovery = Given {
-            matches: true,
-            weight: 0,
-            on_failure: None,
-            tls: matching.first().is_some_and(|(_, route)| route.tls),
-            own_cookie: false,
-            host: None,
-            port: 0,
-            resolver: Some(answer.clone()),
-        };
-        todo.push(("registrar".into(), discovery, matching.first().and_then(own_cookie)));
-    }
-    let (mut events, mut distrust) = (Vec::new(), false);
-    for (number, (resolver, route, cookie)) in todo.into_iter().enumerate() {
-        if number >= matching.len() && distrust {
-            break;
-        }
-        let addresses = match route.resolver {
-            None => vec![(route.host, route.port, route.tls)],
-            Some(answer) => {
-                events.push(format!("ask {resolver}"));
-                let overlaid = |(host, port, tls): (Option<u8>, u16, bool)| {
-                    (route.host.or(host), if route.port > 0 { route.port } else { port }, tls || route.tls)
-                };
-                answer.unwrap_or_default().into_iter().map(overlaid).collect()
+/// > **Try proxy discovery** - If direct connection fails, try discovered proxy
+/// > routes
+#[test]
+fn seed_discovered_proxies_come_last_and_connected_ones_first() {
+    let name = "backend-db@internal.local";
+    let through = |proxy: &str, to: &str| ProxyEndpoint { to: atom(to), proxy: atom(proxy) };
+    let known = vec![
+        through("far@dmz", name),
+        through("near@dmz", name),
+        through("app@localhost", name),
+        through(name, name),
+        through("liar@dmz", "other@internal.local"),
+        through("far@dmz", name),
+    ];
+    let connected = [atom("near@dmz")].into_iter().collect();
+    let mut plan = plan_with(&[], &[], name, PlanOptions { connected, ..options(OnFailure::Fail) });
+    let mut tried = Vec::new();
+    while let Some(step) = plan.next_step() {
+        match step {
+            Step::Resolve(resolve) if resolve.asks_for_proxies() => plan.resolved(resolve, Ok(known.clone())),
+            Step::Resolve(resolve) => plan.resolved(resolve, Ok(vec![endpoint("10.9.9.9", 1)])),
+            Step::Attempt(attempt) => {
+                tried.push(attempt.endpoint.host.clone());
+                plan.failed(attempt, refused());
             }
-        };
-        for (to, port, tls) in addresses {
-            if tls || port == 0 {
-                continue;
-            }
-            let address = format!("{}:{port}", if to.is_none() { "nowhere".to_owned() } else { host(to) });
-            events.push(format!("{address} {cookie:?}"));
-            match fates.get(&address) {
-                Some(Fate::Succeeds) => return (events, true),
-                Some(Fate::Distrusts) => distrust = true,
-                _ => {}
+            Step::Tunnel(tunnel) => {
+                assert_eq!(tunnel.reason, Reason::Discovery);
+                tried.push(tunnel.proxy.to_string());
+                plan.tunnel_failed(tunnel, AttemptError::TunnelNotBuilt);
             }
         }
     }
-    (events, false)
+    assert_eq!(tried, ["10.9.9.9", "near@dmz", "far@dmz"]);
+    assert_eq!(plan.give_up().attempts[1].stage, Stage::Tunnel);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+#[test]
+fn a_proxy_route_to_another_node_is_no_candidate() {
+    let proxies = [
+        ("", NetworkProxyRoute::via("a@dmz").to("x@internal"), 5),
+        (".", NetworkProxyRoute::via("db@internal"), 4),
+        ("..", NetworkProxyRoute::via("app@localhost"), 3),
+        ("db", NetworkProxyRoute::via("b@dmz").to("db@internal"), 2),
+    ];
+    let answers = [("the registrar", vec![endpoint("10.9.9.9", 1)])];
+    let tried = |count: usize| {
+        let plan = plan_with(&[], &proxies[..count], "db@internal", options(OnFailure::Fail));
+        execute(plan, &answers, "", |_| refused()).0
+    };
+    assert_eq!(tried(4), ["through b@dmz"]);
+    assert_eq!(tried(3), ["ask the registrar", "10.9.9.9:1"], "as if none matched");
+}
 
-    #[test]
-    fn tries_what_the_model_tries(
-        routes in prop::collection::vec(given(), 0..5),
-        registrar in prop::option::weighted(0.8, answer()),
-        node in on_failure(),
-        fates in prop::collection::hash_map(
-            (prop::option::of(0..6u8), 1..3u16)
-                .prop_map(|(to, port)| format!("{}:{port}", to.map_or("nowhere".to_owned(), |to| host(Some(to))))),
-            prop_oneof![4 => Just(Fate::Refuses), 2 => Just(Fate::Distrusts), 1 => Just(Fate::Succeeds)],
-            0..14,
-        ),
-    ) {
-        const NAMES: [&str; 5] = ["r0", "r1", "r2", "r3", "r4"];
-        let table = RoutingTable::new();
-        let mut answers = HashMap::new();
-        for (index, given) in routes.iter().enumerate() {
-            let mut route = match &given.resolver {
-                None => NetworkRoute::to(host(given.host), given.port),
-                Some(answer) => {
-                    answers.insert(NAMES[index].to_owned(), answer.clone());
-                    NetworkRoute::resolve_with(Arc::new(Named(NAMES[index]))).host(host(given.host)).port(given.port)
-                }
-            };
-            route = route.tls(given.tls);
-            if given.own_cookie {
-                route = route.cookie(index.to_string());
-            }
-            if let Some(on_failure) = given.on_failure {
-                route = route.on_failure(on_failure);
-            }
-            prop_assert_eq!(route.check(), Ok(()));
-            let pattern = if given.matches { format!("db.{{{index},}}") } else { format!("other.{{{index},}}") };
-            table.add(&pattern, route, given.weight).unwrap();
-        }
-        let has_registrar = registrar.clone().map(|answer| {
-            answers.insert("registrar".to_owned(), answer);
-            Arc::new(Named("registrar")) as Arc<dyn Resolver>
-        });
-        let name = "db@nowhere";
-        let mut plan = Plan::new(
-            atom("app@localhost"), atom(name), &table.lookup(name), has_registrar, options(node),
-        ).unwrap();
-
-        let cookies: HashMap<usize, Cookie> = (0..5).map(|index| (index, Cookie::new(index.to_string()))).collect();
-        let (mut events, mut connected) = (Vec::new(), false);
+#[test]
+fn a_proxy_route_with_a_resolver() {
+    let resolver = || Arc::new(Named("etcd"));
+    let (a, b) = (atom("a@dmz"), atom("b@dmz"));
+    let name = atom("db@internal");
+    let tried = |route: NetworkProxyRoute, answer: Result<Vec<ProxyEndpoint>, ResolveError>| {
+        let mut plan = plan_with(&[], &[("db", route, 1)], name.as_str(), options(OnFailure::Fail));
+        let mut tried = Vec::new();
         while let Some(step) = plan.next_step() {
             match step {
-                Step::Attempt(attempt) => {
-                    let address = format!("{}:{}", attempt.endpoint.host, attempt.endpoint.port);
-                    let cookie = attempt.cookie.as_ref()
-                        .and_then(|cookie| cookies.iter().find(|(_, known)| *known == cookie).map(|(index, _)| *index));
-                    events.push(format!("{address} {cookie:?}"));
-                    match fates.get(&address) {
-                        Some(Fate::Succeeds) => {
-                            connected = true;
-                            break;
-                        }
-                        Some(Fate::Distrusts) => plan.failed(attempt, wrong_cookie()),
-                        _ => plan.failed(attempt, refused()),
-                    }
+                Step::Resolve(resolve) => plan.resolved(resolve, answer.clone()),
+                Step::Tunnel(tunnel) => {
+                    tried.push(tunnel.proxy);
+                    plan.tunnel_failed(tunnel, AttemptError::TunnelNotBuilt);
                 }
-                Step::Resolve(resolve) => {
-                    let resolver = resolve.resolver.describe();
-                    events.push(format!("ask {resolver}"));
-                    let answer = answers[&resolver].clone().map_err(|()| ResolveError::Unknown).map(|addresses| {
-                        addresses.into_iter().map(|(to, port, tls)| Endpoint { tls, ..endpoint(&host(to), port) }).collect()
-                    });
-                    plan.resolved(resolve, answer);
-                }
+                Step::Attempt(attempt) => panic!("{attempt}"),
             }
         }
-        let dialed = events.iter().filter(|event| !event.starts_with("ask")).count();
-        let no_route = plan.give_up();
-        prop_assert!(no_route.attempts.len() + usize::from(connected) >= dialed);
-        prop_assert!(connected || no_route.untried == 0);
-        prop_assert_eq!((events, connected), model(&routes, &registrar, node, &fates));
+        (tried, plan.give_up().to_string())
+    };
+    let both = Ok(vec![ProxyEndpoint { to: name, proxy: a }, ProxyEndpoint { to: name, proxy: b }]);
+    assert_eq!(tried(NetworkProxyRoute::resolve_with(resolver()), both.clone()).0, [a, b]);
+    let overridden = NetworkProxyRoute::via("c@dmz").resolver(resolver());
+    assert_eq!(tried(overridden.clone(), both).0, [atom("c@dmz")]);
+    let lies = Ok(vec![ProxyEndpoint { to: atom("other@internal"), proxy: a }]);
+    let (none, error) = tried(overridden.clone(), lies.clone());
+    assert!(none.is_empty());
+    assert!(error.contains("resolve: etcd knows no proxy that leads to the node"), "{error}");
+    assert_eq!(tried(overridden.to("db@internal"), lies).0, [atom("c@dmz")], "the route's own target holds");
+    let (_, error) = tried(NetworkProxyRoute::resolve_with(resolver()), Err(ResolveError::NotSupported));
+    assert!(error.contains("etcd: not supported by this registrar"), "asked for by name: {error}");
+}
+
+#[test]
+fn a_discovered_address_keeps_what_a_proxy_route_bars() {
+    let discover = |flags| NetworkProxyRoute::via("a@dmz").on_failure(OnFailure::Discover).flags(flags);
+    let answers = [("the registrar", vec![endpoint("10.9.9.9", 1)])];
+    let end = |flags| {
+        let plan = plan_with(&[], &[("db", discover(flags), 7)], "db@internal", options(OnFailure::Fail));
+        execute(plan, &answers, "10.9.9.9:1", |_| refused())
+    };
+    let attempt = end(ProxyFlags { spawn: true, ..ProxyFlags::default() }).1.unwrap();
+    assert_eq!(attempt.reason, Reason::Fallback { pattern: "db".into(), weight: 7 });
+    let flags = attempt.flags.unwrap();
+    assert!(flags.allows(postroad_wire::NetworkFlags::REMOTE_SPAWN));
+    assert!(!flags.allows(postroad_wire::NetworkFlags::REMOTE_APPLICATION_START));
+    let (tried, end) = end(ProxyFlags { link: false, ..ProxyFlags::default() });
+    assert_eq!(tried, ["through a@dmz"], "a direct connection could not bar links");
+    assert_eq!(end.unwrap_err().discovery, Discovery::Withheld);
+}
+
+#[test]
+fn unusable_proxy_routes_are_refused() {
+    use InvalidProxyRoute as E;
+    let via = NetworkProxyRoute::via;
+    for (route, error) in [
+        (via(""), E::NoProxy),
+        (via("gateway"), E::ProxyName { name: "gateway".into() }),
+        (via("a@b").to("db"), E::TargetName { name: "db".into() }),
+        (via("a@b").to("a@b"), E::ProxyIsTarget { name: "a@b".into() }),
+        (via("a@b").timeout(Duration::ZERO), E::NoTime),
+    ] {
+        assert_eq!(route.check(), Err(error));
     }
+    let resolver = NetworkProxyRoute::resolve_with(Arc::new(Named("etcd")));
+    assert_eq!(resolver.check(), Ok(()));
+    assert_eq!(via("a@b").max_hop(0).to_string(), via("a@b").to_string(), "0 stands for the default");
+    assert_eq!(
+        via("a@b").to("c@d").cookie("hush").max_hop(1).to_string(),
+        "through a@b, to c@d only, own cookie, 1 hops at most, for messages, link, monitor, important_delivery"
+    );
+}
+
+#[test]
+fn explains_proxies_and_the_reading_in_force() {
+    let proxies = [("db", NetworkProxyRoute::via("a@dmz").cookie("hush").max_hop(3), 7)];
+    let plan = |proxy_order| {
+        let options = PlanOptions { proxy_order, ..options(OnFailure::Fail) };
+        plan_with(&[], &proxies, "db@internal", options).to_string()
+    };
+    assert_eq!(
+        plan(ProxyOrder::BeforeDiscovery),
+        "to db@internal:\n  \
+           1. proxy route `db` weight 7: through a@dmz, the route's cookie, 3 hops at most, \
+              for messages, link, monitor, important_delivery, at most 5s: \
+              will fail: tunnels are not built into this version yet; nothing was sent\n  \
+           proxy_order is `before-discovery`: static proxy routes come before what the registrar knows\n  \
+           on_failure is `fail`: static routes match, so the registrar is not asked even if all of them fail"
+    );
+    let after = plan(ProxyOrder::AfterDiscovery);
+    let lines: Vec<&str> = after.lines().collect();
+    assert!(lines[1].contains("1. discovery: ask the registrar"), "{after}");
+    assert!(lines[2].contains("2. proxy route `db`"), "{after}");
+    assert!(lines[3].contains("proxy_order is `after-discovery`"), "{after}");
+    assert!(!after.contains("hush"));
+}
+
+#[test]
+fn a_given_route_is_the_only_one() {
+    let route = NetworkRoute::resolve_with(Arc::new(Named("etcd"))).cookie("partner");
+    let plan = || Plan::along(atom("app@localhost"), atom("db@host"), &route, options(OnFailure::Discover));
+    let answers = [("etcd", vec![endpoint("a", 1), endpoint("b", 2)])];
+    let (tried, end) = execute(plan().unwrap(), &answers, "b:2", |_| refused());
+    assert_eq!(tried, ["ask etcd", "a:1", "b:2"]);
+    let attempt = end.unwrap();
+    assert_eq!((attempt.reason, attempt.cookie), (Reason::Given, Some(Cookie::new("partner"))));
+    let (_, end) = execute(plan().unwrap(), &answers, "", |_| refused());
+    let no_route = end.unwrap_err();
+    assert_eq!(no_route.discovery, Discovery::RouteGiven);
+    assert!(
+        no_route.to_string().ends_with("2. the given route: b:2: dial: connection refused"),
+        "{no_route}"
+    );
+}
+
+#[test]
+fn an_empty_cookie_stands_for_the_nodes() {
+    let routes = [("db", NetworkRoute::to("a", 1).cookie(""), 1)];
+    let (_, end) = execute(plan(&routes, "db@host", OnFailure::Fail), &[], "a:1", |_| refused());
+    assert_eq!(end.unwrap().cookie, None);
 }

@@ -2,7 +2,8 @@
 //! the sentences of the seed (`seed/static-routes.md`) that are about it.
 
 use postroad::network::routes::{
-    AddRouteError, PatternFault, PatternWarning, RemoveRouteError, RoutingTable, exact,
+    AddRouteError, PatternFault, PatternWarning, RemoveRouteError, ReplaceRouteError, RoutingTable,
+    check_pattern, exact,
 };
 use proptest::prelude::*;
 use regex::Regex;
@@ -199,6 +200,8 @@ fn bad_patterns_say_where_and_why() {
     assert_eq!(fault("(?<!b)a"), (1, PatternFault::LookAround));
     assert_eq!(fault("(?x)a"), (1, PatternFault::UnknownGroup));
     assert_eq!(fault("(?P<a-b>c)"), (1, PatternFault::UnknownGroup));
+    assert_eq!(fault("(?P<a>x)(?<a>y)"), (9, PatternFault::GroupNameTaken));
+    assert_eq!(fault("a\\C"), (2, PatternFault::UnknownEscape));
     assert_eq!(fault("(?i-)"), (1, PatternFault::UnknownGroup));
     assert_eq!(fault("\\p{Klingon}"), (1, PatternFault::UnknownClass));
     assert_eq!(fault("[[:letter:]]"), (2, PatternFault::UnknownClass));
@@ -296,6 +299,25 @@ fn surprising_patterns_come_with_a_warning() {
 }
 
 #[test]
+fn a_pattern_can_be_checked_without_a_table() {
+    assert_eq!(check_pattern("^db@prod$"), Ok(vec![]));
+    assert_eq!(check_pattern("prod-*").unwrap().len(), 1);
+    assert_eq!(check_pattern("("), RoutingTable::new().add("(", 0, 0));
+}
+
+#[test]
+fn what_is_not_there_is_not_replaced() {
+    let table = table(&[("a", 1), ("b", 1)]);
+    for unknown in ["c", "(", "^a"] {
+        let error = table.replace(unknown, 9, 9).unwrap_err();
+        assert_eq!(error, ReplaceRouteError::Unknown { pattern: unknown.into() });
+    }
+    table.replace("a", 7, 1).unwrap();
+    assert_eq!(found(&table, "ab"), ["a", "b"], "it keeps its place");
+    assert_eq!(*table.lookup("ab")[0].route(), 7);
+}
+
+#[test]
 fn the_list_has_every_route_once_in_the_order_of_adding() {
     let patterns = ["b|a|c", "", "a$b", "^a$", r"\bx\b", "z"];
     let table = table(&patterns.map(|pattern| (pattern, 5)));
@@ -368,12 +390,14 @@ fn name() -> impl Strategy<Value = String> {
 enum Change {
     Add(Pair, i64),
     Remove(prop::sample::Index),
+    Replace(prop::sample::Index, i64),
 }
 
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         4 => (pattern(), -2..3i64).prop_map(|(pattern, weight)| Change::Add(pattern, weight)),
         1 => any::<prop::sample::Index>().prop_map(Change::Remove),
+        1 => (any::<prop::sample::Index>(), -2..3i64).prop_map(|(index, weight)| Change::Replace(index, weight)),
     ]
 }
 
@@ -381,14 +405,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     /// The table finds what a table finds that runs each expression, in the
-    /// same order, after any adding and removing.
+    /// same order, after any adding, removing and replacing.
     #[test]
     fn finds_what_trying_every_expression_finds(
         changes in prop::collection::vec(change(), 1..24),
         names in prop::collection::vec(name(), 1..12),
     ) {
         let table = RoutingTable::new();
-        let mut model: Vec<(String, Regex, i64)> = Vec::new();
+        let mut model: Vec<(String, Regex, i64, u32)> = Vec::new();
         for (route, change) in (0..).zip(changes) {
             match change {
                 Change::Add((go, rust), weight) => {
@@ -397,7 +421,7 @@ proptest! {
                         prop_assert_eq!(added, Err(AddRouteError::Taken { pattern: go.into() }));
                     } else {
                         prop_assert!(added.is_ok(), "{added:?}");
-                        model.push((go, Regex::new(&rust).unwrap(), weight));
+                        model.push((go, Regex::new(&rust).unwrap(), weight, route));
                     }
                 }
                 Change::Remove(index) if !model.is_empty() => {
@@ -405,13 +429,26 @@ proptest! {
                     let removed = table.remove(&pattern).unwrap();
                     prop_assert_eq!(removed.pattern(), pattern);
                 }
-                Change::Remove(_) => {}
+                Change::Replace(index, weight) if !model.is_empty() => {
+                    let index = index.index(model.len());
+                    let (pattern, _, former_weight, former_route) = &mut model[index];
+                    let former = table.replace(pattern, route, weight).unwrap();
+                    prop_assert_eq!((former.weight(), *former.route()), (*former_weight, *former_route));
+                    (*former_weight, *former_route) = (weight, route);
+                }
+                Change::Remove(_) | Change::Replace(..) => {}
             }
             for name in &names {
-                let mut expected: Vec<_> = model.iter().filter(|(_, regex, _)| regex.is_match(name)).collect();
-                expected.sort_by_key(|(.., weight)| std::cmp::Reverse(*weight));
-                let expected: Vec<_> = expected.into_iter().map(|(pattern, ..)| pattern.clone()).collect();
-                prop_assert_eq!(found(&table, name), expected, "for {:?}", name);
+                let mut expected: Vec<_> = model.iter().filter(|(_, regex, ..)| regex.is_match(name)).collect();
+                expected.sort_by_key(|(_, _, weight, _)| std::cmp::Reverse(*weight));
+                let expected: Vec<_> =
+                    expected.into_iter().map(|(pattern, _, _, route)| (pattern.clone(), *route)).collect();
+                let found: Vec<_> = table
+                    .lookup(name)
+                    .iter()
+                    .map(|entry| (entry.pattern().to_owned(), *entry.route()))
+                    .collect();
+                prop_assert_eq!(found, expected, "for {:?}", name);
             }
         }
         let listed: Vec<_> = table.list().iter().map(|entry| entry.pattern().to_owned()).collect();

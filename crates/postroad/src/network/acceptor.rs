@@ -20,6 +20,7 @@ use super::log::{Log, log};
 use super::transport::Stream;
 use crate::error::StartError;
 use crate::node::NodeInner;
+use crate::registrar::Registrar;
 use crate::tls::{Answering, ClientAuth, TlsError, TlsOptions};
 
 /// The port acceptors try first: Ergo's default.
@@ -66,6 +67,8 @@ pub struct AcceptorOptions {
     /// How much is logged about who comes in here, under the target
     /// [`CONNECTION_LOG`](super::CONNECTION_LOG).
     pub log_level: Option<LevelFilter>,
+    /// The registrar that is told about this acceptor; the node's if absent.
+    pub registrar: Option<Arc<dyn Registrar>>,
 }
 
 impl Default for AcceptorOptions {
@@ -83,6 +86,7 @@ impl Default for AcceptorOptions {
             flags: None,
             mapping: None,
             log_level: None,
+            registrar: None,
         }
     }
 }
@@ -152,6 +156,13 @@ impl AcceptorOptions {
         self.log_level = Some(level);
         self
     }
+
+    /// Tells this registrar about the acceptor, and the node's does not hear of
+    /// it. It is not asked for other nodes; routes that it hands out are dropped.
+    pub fn registrar(mut self, registrar: Arc<dyn Registrar>) -> Self {
+        self.registrar = Some(registrar);
+        self
+    }
 }
 
 /// A listening acceptor, as [`Network::acceptors`](super::Network::acceptors) shows it.
@@ -177,6 +188,7 @@ pub(crate) struct Bound {
     tls: Option<Answering>,
     flags: Option<NetworkFlags>,
     terms: Terms,
+    pub(super) registrar: Option<Arc<dyn Registrar>>,
     pub(crate) info: AcceptorInfo,
 }
 
@@ -216,6 +228,7 @@ pub(crate) async fn bind(
                         flags: options.flags,
                         terms: Terms { mapping: options.mapping.clone(), log },
                         tls,
+                        registrar: options.registrar.clone(),
                         info,
                     });
                 }
@@ -347,8 +360,8 @@ impl Doorkeeper for Acceptor {
         tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(false)
     }
 
-    fn admit_peer(&self, peer: &Introduction) -> bool {
-        self.node.network.admits(&self.node, peer.node, peer.creation)
+    async fn admit_peer(&self, peer: &Introduction) -> bool {
+        self.node.network.admits(&self.node, peer.node, peer.creation).await
     }
 
     fn pool(&self, stream: &Stream) -> (u16, Vec<String>) {

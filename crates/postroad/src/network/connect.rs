@@ -1,5 +1,8 @@
 //! Executes plans: one attempt per peer at a time, everyone else waits for the
 //! same outcome.
+//!
+//! What sends goes by the node's routes and is told at once of a plan that
+//! failed a moment ago; who asks for a connection by name has it tried anyway.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,14 +13,17 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::connection::{Connection, Redial, Terms};
+use super::event::{NetworkEvent, Road};
 use super::log::{Log, log};
-use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Resolve, Step};
+use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Step};
+use super::route::{InvalidRoute, NetworkRoute};
 use super::transport::{Address, DialError, Stream};
+use super::unreachable::Unreachable;
 use super::{NetworkInner, NetworkMode, NetworkOptions, handshake};
 use crate::Atom;
 use crate::error::InvalidName;
 use crate::node::NodeInner;
-use crate::registrar::{Endpoint, ResolveError, Resolver};
+use crate::registrar::Resolver;
 use crate::tls::{Asking, TlsOptions, Trust};
 
 /// Why there is no connection.
@@ -27,6 +33,9 @@ pub enum ConnectError {
     /// Nothing led there; says what was tried.
     #[error(transparent)]
     NoRoute(Arc<NoRoute>),
+    /// The route that was given cannot be used.
+    #[error(transparent)]
+    Route(#[from] InvalidRoute),
     /// The name is no node name.
     #[error("not a node name: {0}")]
     Name(InvalidName),
@@ -46,16 +55,44 @@ type Outcome = Result<Arc<Connection>, ConnectError>;
 /// Whom this node is dialing.
 #[derive(Default)]
 pub(super) struct Dialing {
-    peers: Mutex<HashMap<Atom, watch::Receiver<Option<Outcome>>>>,
-    /// With whom a handshake is under way that this node began.
+    peers: Mutex<HashMap<Atom, Flight>>,
+    /// To whom this node is about to introduce itself.
     knocking: Mutex<HashSet<Atom>>,
     /// Notified whenever a connection is made.
     connected: Notify,
+    pub(super) unreachable: Unreachable,
+}
+
+/// What a dial goes by.
+#[derive(Debug, Clone)]
+enum Course {
+    /// The node's routes, unless they failed a moment ago.
+    Sending,
+    /// The node's routes.
+    Routes,
+    /// A route that somebody gave.
+    Given(Arc<NetworkRoute>),
+}
+
+impl Course {
+    /// Whether the outcome is that of all who go by the node's routes. What a
+    /// given route comes to says nothing to others.
+    fn is_shared(&self) -> bool {
+        !matches!(self, Self::Given(_))
+    }
+}
+
+/// A dial that is under way.
+#[derive(Clone)]
+struct Flight {
+    is_shared: bool,
+    outcome: watch::Receiver<Option<Outcome>>,
 }
 
 impl Dialing {
-    /// Whether a handshake with the peer is under way, begun by this node. A
-    /// dial that has not reached the peer says nothing: it may never do.
+    /// Whether this node is about to introduce itself to the peer, which it
+    /// dialed. A dial that has reached nobody who knows the cookie says nothing:
+    /// it may never reach the peer.
     pub(super) fn is_knocking(&self, peer: Atom) -> bool {
         self.knocking.lock().contains(&peer)
     }
@@ -65,12 +102,13 @@ impl Dialing {
         Knocking { dialing: self, peer }
     }
 
-    pub(super) fn connected(&self) {
+    pub(super) fn connected(&self, peer: Atom) {
+        self.unreachable.forget(peer);
         self.connected.notify_waiters();
     }
 }
 
-/// A handshake that this node began, until this is dropped.
+/// A dial whose other end has proved the cookie, until this is dropped.
 struct Knocking<'a> {
     dialing: &'a Dialing,
     peer: Atom,
@@ -95,28 +133,62 @@ impl Drop for Underway<'_> {
 }
 
 impl NetworkInner {
-    /// The connection with a node: the one there is, or a new one.
+    /// The connection with a node, for a sender: the one there is, or a new
+    /// one, unless that was tried in vain a moment ago.
     pub(crate) async fn connection(&self, node: &Arc<NodeInner>, peer: Atom) -> Outcome {
-        if let Some(connection) = self.connected(peer) {
-            return Ok(connection);
-        }
-        let mut outcome = self.dial(node, peer)?;
-        match outcome.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or(Err(ConnectError::Stopped)),
-            Err(_) => Err(ConnectError::Stopped),
-        }
+        self.reach(node, peer, Course::Sending).await
     }
 
-    /// Begins to connect, unless somebody has begun already.
-    pub(crate) fn connect_in_background(&self, node: &Arc<NodeInner>, peer: Atom) {
-        let _ = self.dial(node, peer);
-    }
-
-    fn dial(
+    /// Begins to connect for a sender, unless somebody has begun already.
+    pub(crate) fn connect_in_background(
         &self,
         node: &Arc<NodeInner>,
         peer: Atom,
-    ) -> Result<watch::Receiver<Option<Outcome>>, ConnectError> {
+    ) -> Result<(), ConnectError> {
+        self.take_off(node, peer, &Course::Sending).map(drop)
+    }
+
+    /// The connection with a node: the one there is, or a new one.
+    pub(super) async fn connect(&self, node: &Arc<NodeInner>, peer: Atom) -> Outcome {
+        self.reach(node, peer, Course::Routes).await
+    }
+
+    /// The connection with a node: the one there is, or a new one by `route`.
+    pub(super) async fn connect_with(
+        &self,
+        node: &Arc<NodeInner>,
+        peer: Atom,
+        route: NetworkRoute,
+    ) -> Outcome {
+        route.check()?;
+        self.reach(node, peer, Course::Given(Arc::new(route))).await
+    }
+
+    async fn reach(&self, node: &Arc<NodeInner>, peer: Atom, course: Course) -> Outcome {
+        loop {
+            if let Some(connection) = self.live(peer) {
+                return Ok(connection);
+            }
+            let (mut outcome, counts) = self.take_off(node, peer, &course)?;
+            let outcome = match outcome.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone().unwrap_or(Err(ConnectError::Stopped)),
+                Err(_) => Err(ConnectError::Stopped),
+            };
+            if counts || outcome.is_ok() {
+                return outcome;
+            }
+        }
+    }
+
+    /// Begins to dial, or joins the dial that is under way: one at a time for
+    /// each peer. Where to wait for its outcome, and whether a failure is the
+    /// answer for this course too.
+    fn take_off(
+        &self,
+        node: &Arc<NodeInner>,
+        peer: Atom,
+        course: &Course,
+    ) -> Result<(watch::Receiver<Option<Outcome>>, bool), ConnectError> {
         if self.mode == NetworkMode::Disabled || node.is_stopping() {
             return Err(ConnectError::Stopped);
         }
@@ -124,54 +196,68 @@ impl NetworkInner {
             return Err(ConnectError::OwnName(peer));
         }
         let mut peers = self.dialing.peers.lock();
-        if let Some(outcome) = peers.get(&peer) {
-            return Ok(outcome.clone());
+        if let Some(flight) = peers.get(&peer) {
+            return Ok((flight.outcome.clone(), flight.is_shared && course.is_shared()));
+        }
+        if let Course::Sending = course
+            && let Some(no_route) = self.dialing.unreachable.recently(peer)
+        {
+            return Err(ConnectError::NoRoute(Arc::new(no_route)));
         }
         let (publish, outcome) = watch::channel(None);
-        peers.insert(peer, outcome.clone());
-        let dialer = node.clone();
+        peers.insert(peer, Flight { is_shared: course.is_shared(), outcome: outcome.clone() });
+        let (dialer, course) = (node.clone(), course.clone());
         node.tasks.spawn_on(
             async move {
                 let network = &dialer.network;
-                // Also if a resolver panics.
                 let underway = Underway { dialing: &network.dialing, peer };
                 let result = tokio::select! {
+                    biased;
                     () = dialer.stopping.cancelled() => Err(ConnectError::Stopped),
-                    result = network.execute(&dialer, peer) => result,
+                    // A dial that ended since the caller looked may have made the connection
+                    // already, and the peer may come by itself while an attempt leads nowhere.
+                    connection = network.arrival(peer, |connection| !connection.is_down()) => Ok(connection),
+                    result = network.execute(&dialer, peer, &course) => result,
                 };
                 drop(underway);
                 publish.send_replace(Some(result));
             },
             &node.runtime,
         );
-        Ok(outcome)
+        Ok((outcome, true))
     }
 
     /// How this node would reach another one now.
     fn plan(&self, node: &NodeInner, peer: Atom) -> Result<Plan, ConnectError> {
-        let routes = self.routes.lookup(peer.as_str());
+        let (routes, proxies) = (self.routes.lookup(peer.as_str()), self.proxy_routes.lookup(peer.as_str()));
         let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
-        Ok(Plan::new(node.name, peer, &routes, registrar, PlanOptions::from(&self.options))?)
+        let connected = self.connections.load().keys().copied().collect();
+        let options = PlanOptions { connected, ..PlanOptions::from(&self.options) };
+        Ok(Plan::new(node.name, peer, &routes, &proxies, registrar, options)?)
     }
 
     /// The plan for a node, with all resolvers asked.
     pub(super) async fn explain(&self, node: &NodeInner, peer: Atom) -> Result<Plan, ConnectError> {
         let mut plan = self.plan(node, peer)?;
         while let Some((at, resolve)) = plan.ask_ahead() {
-            let answer = ask(&resolve, peer, resolve.timeout).await;
+            let answer = resolve.ask().await;
             plan.answer_ahead(at, resolve, answer);
         }
+        plan.paused(self.dialing.unreachable.pause(peer));
         Ok(plan)
     }
 
-    async fn execute(&self, node: &Arc<NodeInner>, peer: Atom) -> Outcome {
-        // A dial that ended since the caller looked has made the connection already.
-        if let Some(connection) = self.connected(peer).filter(|connection| !connection.is_down()) {
-            return Ok(connection);
-        }
-        let mut plan = self.plan(node, peer)?;
-        let deadline = Instant::now() + self.options.connect_timeout;
-        let left = || deadline.saturating_duration_since(Instant::now());
+    async fn execute(&self, node: &Arc<NodeInner>, peer: Atom, course: &Course) -> Outcome {
+        let epoch = self.dialing.unreachable.epoch();
+        let mut plan = match course {
+            Course::Sending | Course::Routes => self.plan(node, peer)?,
+            Course::Given(route) => Plan::along(node.name, peer, route, PlanOptions::from(&self.options))?,
+        };
+        // More time than a clock can express is no limit.
+        let deadline = Instant::now().checked_add(self.options.connect_timeout);
+        let left =
+            || deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let mut told = 0;
         while !left().is_zero()
             && let Some(step) = plan.next_step()
         {
@@ -179,26 +265,42 @@ impl NetworkInner {
                 Step::Attempt(attempt) => match self.attempt(node, peer, &attempt, left()).await {
                     Ok(connection) => return Ok(connection),
                     Err(error) => {
-                        // Both nodes dial at once and the other's dial wins: it is on its way.
-                        let yields = peer < node.name && error.is_refused_introduction();
-                        if yields && let Some(connection) = self.dialed_by(peer).await {
+                        // Both nodes dial at once and the other's dial wins: it is on its way,
+                        // and ends this when it arrives.
+                        if error.is_refused_introduction() {
+                            tokio::time::sleep(ARRIVAL.min(left())).await;
+                        }
+                        if let Some(connection) = self.live(peer) {
                             return Ok(connection);
                         }
                         log!(Log::new(attempt.log_level), DEBUG, %peer, reason = %attempt.reason, %error, "attempt failed");
                         plan.failed(attempt, error);
                     }
                 },
+                Step::Tunnel(tunnel) => plan.tunnel_failed(tunnel, AttemptError::TunnelNotBuilt),
                 Step::Resolve(resolve) => {
-                    let answer = ask(&resolve, peer, resolve.timeout.min(left())).await;
+                    let answer = resolve.ask_within(left()).await;
                     plan.resolved(resolve, answer);
                 }
             }
-            // The peer may have dialed meanwhile.
-            if let Some(connection) = self.connected(peer) {
-                return Ok(connection);
-            }
+            told = self.tell(peer, &plan, told);
         }
-        Err(ConnectError::NoRoute(Arc::new(plan.give_up())))
+        self.tell(peer, &plan, told);
+        let no_route = Arc::new(plan.give_up());
+        let _ = self.events.send(NetworkEvent::PlanFailed { peer, no_route: no_route.clone() });
+        if course.is_shared() {
+            self.dialing.unreachable.remember(epoch, no_route.clone(), self.options.retry_pause);
+        }
+        Err(ConnectError::NoRoute(no_route))
+    }
+
+    /// Announces what failed beyond the first `told`; how many that are now.
+    fn tell(&self, peer: Atom, plan: &Plan, told: usize) -> usize {
+        for attempt in &plan.failures()[told..] {
+            tracing::debug!(%peer, %attempt, "did not reach it this way");
+            let _ = self.events.send(NetworkEvent::RouteFailed { peer, attempt: Arc::new(attempt.clone()) });
+        }
+        plan.failures().len()
     }
 
     async fn attempt(
@@ -222,10 +324,20 @@ impl NetworkInner {
         let mut stream = Stream::dial(&address, peer, left.min(*dial_timeout)).await?;
         let left = left.saturating_sub(started.elapsed()).min(*handshake_timeout);
         log!(log, TRACE, %peer, elapsed = ?started.elapsed(), "dialed; shaking hands");
-        let _knocking = self.dialing.knock(peer);
-        let established = handshake::dial(&mut stream, introduction, peer, cookie.clone(), left).await?;
-        let redial =
-            Redial { address, cookie, dial_timeout: *dial_timeout, handshake_timeout: *handshake_timeout };
+        let mut knocking = None;
+        let proceed = || {
+            knocking = Some(self.dialing.knock(peer));
+            self.live(peer).is_none()
+        };
+        let established =
+            handshake::dial(&mut stream, introduction, peer, cookie.clone(), left, proceed).await?;
+        let redial = Redial {
+            address,
+            cookie,
+            dial_timeout: *dial_timeout,
+            handshake_timeout: *handshake_timeout,
+            road: Arc::new(Road { reason: attempt.reason.clone(), endpoint: endpoint.clone() }),
+        };
         let terms = Terms { mapping: attempt.mapping.clone(), log };
         Ok(self.dialed(node, stream, established, redial, terms))
     }
@@ -242,11 +354,6 @@ impl NetworkInner {
         Asking::new(options, system).map_err(|error| AttemptError::Tls(error.into()))
     }
 
-    /// Waits a moment for the peer's own dial to arrive.
-    async fn dialed_by(&self, peer: Atom) -> Option<Arc<Connection>> {
-        tokio::time::timeout(ARRIVAL, self.arrival(peer, |_| true)).await.ok()
-    }
-
     /// Waits for a connection with that peer that is as wanted.
     pub(super) async fn arrival(&self, peer: Atom, wanted: impl Fn(&Connection) -> bool) -> Arc<Connection> {
         loop {
@@ -258,12 +365,6 @@ impl NetworkInner {
             connected.await;
         }
     }
-}
-
-async fn ask(resolve: &Resolve, peer: Atom, timeout: Duration) -> Result<Vec<Endpoint>, ResolveError> {
-    tokio::time::timeout(timeout, resolve.resolver.resolve(peer))
-        .await
-        .unwrap_or(Err(ResolveError::Timeout(timeout)))
 }
 
 impl From<OwnName> for ConnectError {
@@ -285,9 +386,11 @@ impl From<&NetworkOptions> for PlanOptions {
     fn from(options: &NetworkOptions) -> Self {
         Self {
             on_failure: options.on_failure,
+            proxy_order: options.proxy_order,
             dial_timeout: options.dial_timeout,
             handshake_timeout: options.handshake_timeout,
             tls: options.tls.clone(),
+            connected: HashSet::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postroad_wire::Cookie;
 use postroad_wire::ehs::{
-    self, Accept, AcceptStep, Dial, Established, Introduction, Join, JoinRequest, Joined,
+    self, Accept, AcceptStep, Dial, Established, Introduction, Join, JoinRequest, Joined, Stage,
 };
 use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,26 +79,33 @@ pub(super) enum Accepted {
 pub(super) trait Doorkeeper: Send + Sync {
     /// Whether that connection takes this link; may wait for a place.
     fn admit_link(&self, request: &JoinRequest) -> impl Future<Output = bool> + Send;
-    /// Whether a connection with this peer may be made now.
-    fn admit_peer(&self, peer: &Introduction) -> bool;
+    /// Whether a connection with this peer may be made now; may wait for the
+    /// end of one that is about to be noticed.
+    fn admit_peer(&self, peer: &Introduction) -> impl Future<Output = bool> + Send;
     /// How many links the connection shall have, and where to dial them.
     fn pool(&self, stream: &Stream) -> (u16, Vec<String>);
 }
 
-/// Makes a connection as the side that dialed.
+/// Makes a connection as the side that dialed. When the peer has proved the
+/// cookie `proceed` says whether a connection with it is still wanted.
 pub(super) async fn dial(
     stream: &mut Stream,
     local: Arc<Introduction>,
     expected: Atom,
     cookie: Cookie,
     timeout: Duration,
+    mut proceed: impl FnMut() -> bool,
 ) -> Result<Established, HandshakeError> {
     let mut machine = Dial::new(local, Some(expected), cookie, salt(), stream.fingerprint());
     within(timeout, async {
         loop {
             send_all(stream, machine.poll_transmit()).await?;
             let Some(bytes) = receive(stream).await? else { return Err(machine.closed().into()) };
+            let before = machine.stage();
             let outcome = machine.receive(&bytes);
+            if before == Stage::Hello && machine.stage() == Stage::Accept && !proceed() {
+                return Err(HandshakeError::Duplicate(expected));
+            }
             send_all(stream, machine.poll_transmit()).await?;
             if let Some(established) = outcome? {
                 return Ok(established);
@@ -174,7 +181,7 @@ async fn converse(
             }
             Some(AcceptStep::Introduced(peer)) => {
                 stream.check_node_name(peer.node).map_err(TlsHandshakeError::from)?;
-                if !doorkeeper.admit_peer(&peer) {
+                if !doorkeeper.admit_peer(&peer).await {
                     return Err(HandshakeError::Duplicate(peer.node));
                 }
                 let (pool_size, addresses) = doorkeeper.pool(stream);

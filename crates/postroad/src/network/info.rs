@@ -1,12 +1,21 @@
-//! What is known of a connection.
+//! What is known of the network, as data.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use postroad_wire::NetworkFlags;
+use postroad_wire::{NetworkFlags, Version};
 
+use super::NetworkMode;
+use super::acceptor::AcceptorInfo;
 use super::connection::{Connection, uptime};
+use super::event::Road;
+use super::plan::{NoRoute, ProxyOrder};
+use super::proxy_route::{NetworkProxyRoute, ProxyFlags};
+use super::route::{NetworkRoute, OnFailure};
+use super::routes::Entry;
 use crate::Atom;
+use crate::node::NodeInner;
 
 /// A connected node.
 #[derive(Debug, Clone)]
@@ -26,6 +35,8 @@ pub struct PeerInfo {
     pub connected: Duration,
     /// Whether this node dialed.
     pub dialed: bool,
+    /// By which road this node dialed.
+    pub road: Option<Arc<Road>>,
     /// How many links the connection has at this moment.
     pub links: usize,
     /// How many it should have.
@@ -53,6 +64,7 @@ impl PeerInfo {
             flags: connection.peer.flags,
             connected: connection.since.elapsed(),
             dialed: connection.was_dialed(),
+            road: connection.road().cloned(),
             links: connection.link_count(),
             pool_size: connection.pool_size(),
             max_message_size: connection.limits.peer_max_frame,
@@ -62,4 +74,173 @@ impl PeerInfo {
             bytes_out: counters.bytes_out.load(Ordering::Relaxed),
         }
     }
+}
+
+/// The network of a node at one moment. It holds no secret.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NetworkInfo {
+    /// Whether the node listens, and dials.
+    pub mode: NetworkMode,
+    /// The registrar that is asked where no static route leads; what it is.
+    pub registrar: Option<String>,
+    /// Where the node listens.
+    pub acceptors: Vec<AcceptorInfo>,
+    /// The longest frame that is accepted, in bytes.
+    pub max_message_size: usize,
+    /// The handshake that is spoken.
+    pub handshake_version: Version,
+    /// The protocol that is spoken.
+    pub proto_version: Version,
+    /// What peers may do, unless an acceptor or route allows less.
+    pub flags: NetworkFlags,
+    /// What happens when all static routes have failed, for routes that do not say.
+    pub on_failure: OnFailure,
+    /// Whether static proxy routes come before or after discovery.
+    pub proxy_order: ProxyOrder,
+    /// The connected nodes, by name.
+    pub peers: Vec<PeerInfo>,
+    /// The static routes, in the order they were added.
+    pub routes: Vec<RouteInfo>,
+    /// The static proxy routes, in the order they were added.
+    pub proxy_routes: Vec<ProxyRouteInfo>,
+    /// The nodes that could not be reached a moment ago, by name.
+    pub unreachable: Vec<RecentFailure>,
+}
+
+/// A static route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RouteInfo {
+    /// The pattern.
+    pub pattern: String,
+    /// The weight: higher ones are tried first.
+    pub weight: i64,
+    /// What resolver is asked for addresses; none if the route has its own.
+    pub resolver: Option<String>,
+    /// The host, if the route says.
+    pub host: Option<String>,
+    /// The port, if the route says.
+    pub port: Option<u16>,
+    /// Whether TLS is demanded.
+    pub tls: bool,
+    /// Whether the route has a cookie of its own.
+    pub own_cookie: bool,
+    /// What peers may do at most, if the route says.
+    pub flags: Option<NetworkFlags>,
+    /// The handshake, if the route says.
+    pub handshake_version: Option<Version>,
+    /// The protocol, if the route says.
+    pub proto_version: Option<Version>,
+    /// How long each step of an attempt may take, if the route says.
+    pub timeout: Option<Duration>,
+    /// What happens when all routes have failed, if the route says.
+    pub on_failure: Option<OnFailure>,
+}
+
+/// A static proxy route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProxyRouteInfo {
+    /// The pattern.
+    pub pattern: String,
+    /// The weight: higher ones are tried first.
+    pub weight: i64,
+    /// What resolver is asked for proxies, if any.
+    pub resolver: Option<String>,
+    /// The node to go through, if the route says.
+    pub proxy: Option<String>,
+    /// The only node that the route leads to, if it says.
+    pub to: Option<String>,
+    /// Whether the route has a cookie of its own.
+    pub own_cookie: bool,
+    /// What may be done through the tunnel.
+    pub flags: ProxyFlags,
+    /// Through how many nodes the way may lead at most.
+    pub max_hop: u8,
+    /// How long each step of an attempt may take, if the route says.
+    pub timeout: Option<Duration>,
+    /// What happens when all routes have failed, if the route says.
+    pub on_failure: Option<OnFailure>,
+}
+
+/// A node that could not be reached a moment ago.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RecentFailure {
+    /// What was tried.
+    pub no_route: Arc<NoRoute>,
+    /// How long ago that was.
+    pub age: Duration,
+    /// For how long senders are still told so at once.
+    pub left: Duration,
+}
+
+impl NetworkInfo {
+    pub(super) fn of(node: &NodeInner) -> Self {
+        let network = &node.network;
+        let mut peers: Vec<PeerInfo> =
+            network.connections.load().values().map(|connection| PeerInfo::of(connection)).collect();
+        peers.sort_by_key(|peer| peer.name);
+        let mut unreachable = network.dialing.unreachable.list();
+        unreachable.sort_by_key(|failure| failure.no_route.name);
+        Self {
+            mode: network.mode,
+            registrar: network.registrar.as_ref().map(|registrar| registrar.describe()),
+            acceptors: network.acceptors.read().clone(),
+            max_message_size: network.options.max_message_size,
+            handshake_version: Version::ehs(),
+            proto_version: Version::enp(),
+            flags: network.introduction(node, None).flags,
+            on_failure: network.options.on_failure,
+            proxy_order: network.options.proxy_order,
+            peers,
+            routes: network.routes.list().iter().map(|entry| RouteInfo::of(entry)).collect(),
+            proxy_routes: network.proxy_routes.list().iter().map(|entry| ProxyRouteInfo::of(entry)).collect(),
+            unreachable,
+        }
+    }
+}
+
+impl RouteInfo {
+    fn of(entry: &Entry<NetworkRoute>) -> Self {
+        let NetworkRoute { host, port, resolver, on_failure, pins } = entry.route();
+        Self {
+            pattern: entry.pattern().to_owned(),
+            weight: entry.weight(),
+            resolver: resolver.as_ref().map(|resolver| resolver.describe()),
+            host: said(host),
+            port: Some(*port).filter(|port| *port != 0),
+            tls: pins.tls.demand_tls(),
+            own_cookie: pins.cookie.is_some(),
+            flags: pins.flags,
+            handshake_version: pins.handshake_version.clone(),
+            proto_version: pins.proto_version.clone(),
+            timeout: pins.timeout,
+            on_failure: *on_failure,
+        }
+    }
+}
+
+impl ProxyRouteInfo {
+    fn of(entry: &Entry<NetworkProxyRoute>) -> Self {
+        let route = entry.route();
+        let (proxy, to) = route.names();
+        Self {
+            pattern: entry.pattern().to_owned(),
+            weight: entry.weight(),
+            resolver: route.resolver.as_ref().map(|resolver| resolver.describe()),
+            proxy: said(proxy),
+            to: said(to),
+            own_cookie: route.cookie.is_some(),
+            flags: route.flags,
+            max_hop: route.max_hop,
+            timeout: route.timeout,
+            on_failure: route.on_failure,
+        }
+    }
+}
+
+fn said(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }

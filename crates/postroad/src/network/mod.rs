@@ -3,13 +3,17 @@
 mod acceptor;
 mod connect;
 mod connection;
+mod event;
 mod handshake;
 mod info;
 mod log;
 mod plan;
+mod proxy_route;
 mod route;
 pub mod routes;
+mod routing;
 mod transport;
+mod unreachable;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,12 +31,15 @@ use tokio_util::sync::CancellationToken;
 use crate::Atom;
 use crate::error::InvalidName;
 use crate::node::NodeInner;
-use crate::registrar::{Endpoint, RegisterError, Registrar, Registration};
+use crate::registrar::{
+    Broken, Endpoint, LEAVE_PATIENCE, REGISTER_PATIENCE, RegisterError, Registered, Registrar, Registration,
+    StaticRoute, guarded,
+};
 use crate::tls::{TlsOptions, Trust, Watched};
 
 use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, Terms};
 use self::log::log;
-use self::routes::{Entry, Matches, RoutingTable};
+use self::routes::RoutingTable;
 use self::transport::Stream;
 
 pub use self::acceptor::{AcceptorInfo, AcceptorOptions, DEFAULT_PORT};
@@ -40,15 +47,17 @@ pub(crate) use self::acceptor::{Bound, bind};
 pub use self::connect::ConnectError;
 pub use self::connection::DownReason;
 pub(crate) use self::connection::{Connection, Outgoing};
+pub use self::event::{NetworkEvent, Road};
 pub use self::handshake::HandshakeError;
-pub use self::info::PeerInfo;
+pub use self::info::{NetworkInfo, PeerInfo, ProxyRouteInfo, RecentFailure, RouteInfo};
 pub use self::log::CONNECTION_LOG;
 pub use self::plan::{
-    Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, Reason, Resolve,
-    Stage, Step,
+    Answer, Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, ProxyOrder,
+    Reason, Resolve, Stage, Step, Tunnel,
 };
+pub use self::proxy_route::{DEFAULT_MAX_HOP, InvalidProxyRoute, NetworkProxyRoute, ProxyFlags};
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
-pub use self::routes::{AddRouteError, PatternWarning, exact};
+pub use self::routes::{AddRouteError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact};
 
 /// Whether a node uses the network, and how openly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,6 +100,15 @@ pub struct NetworkOptions {
     /// What peers may do at most. What this version does not do stays off.
     /// Default: all of it.
     pub flags: NetworkFlags,
+    /// Whether static proxy routes come before or after discovery. Default
+    /// [`ProxyOrder::BeforeDiscovery`].
+    pub proxy_order: ProxyOrder,
+    /// For how long senders to a node that could not be reached are told so at
+    /// once, instead of trying everything again: a node that is down would else
+    /// be dialed for each message to it. Changing routes or the cookie, and the
+    /// node's own call, end the pause; [`Network::connect`] takes no notice of
+    /// it. Zero for no pause. Default 500 ms.
+    pub retry_pause: Duration,
 }
 
 /// What this version does for peers.
@@ -108,28 +126,10 @@ impl Default for NetworkOptions {
             on_failure: OnFailure::Fail,
             tls: TlsOptions::default(),
             flags: OFFERED,
+            proxy_order: ProxyOrder::BeforeDiscovery,
+            retry_pause: Duration::from_millis(500),
         }
     }
-}
-
-/// A change in who is connected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NetworkEvent {
-    /// A connection was made.
-    Connected {
-        /// The peer.
-        peer: Atom,
-        /// Whether this node dialed.
-        dialed: bool,
-    },
-    /// A connection ended: sent exactly once for each.
-    Disconnected {
-        /// The peer.
-        peer: Atom,
-        /// Why.
-        reason: DownReason,
-    },
 }
 
 /// The network of a node: a handle, cheap to clone.
@@ -145,69 +145,36 @@ impl Network {
         &self.0.network
     }
 
-    /// Adds a static route: nodes whose name contains a match of the regular
-    /// expression `pattern` are reached by `route`. Of several routes that
-    /// match, the one with the highest weight is tried first; ties in the order
-    /// they were added. The pattern is the key: see [`AddRouteError::Taken`].
-    ///
-    /// A pattern that is not anchored matches anywhere in a name; [`exact`]
-    /// makes one that matches one name only. What looks like a mistake is
-    /// accepted as it is, logged and returned.
-    ///
-    /// Live connections are not touched.
-    pub fn add_route(
-        &self,
-        pattern: &str,
-        route: NetworkRoute,
-        weight: i64,
-    ) -> Result<Vec<PatternWarning>, AddRouteError> {
-        route.check()?;
-        Watched::add(&self.0, &route.pins.tls);
-        let warnings = self.inner().routes.add(pattern, route, weight)?;
-        for warning in &warnings {
-            tracing::warn!(node = %self.0.name, pattern, %warning, "check this route");
-        }
-        Ok(warnings)
-    }
-
-    /// Removes the route that was added with exactly this pattern. Live
-    /// connections are not touched.
-    pub fn remove_route(&self, pattern: &str) -> Result<(), routes::RemoveRouteError> {
-        self.inner().routes.remove(pattern).map(drop)
-    }
-
-    /// The static routes that match a node's name, in the order they would be
-    /// tried. Nobody is asked and nothing is dialed.
-    pub fn route(&self, name: &str) -> Result<Matches<NetworkRoute>, ConnectError> {
-        let name = crate::node::node_name(name)?;
-        let matches = self.inner().routes.lookup(name.as_str());
-        if matches.is_empty() {
-            return Err(ConnectError::NoRoute(Arc::new(NoRoute::unmatched(name))));
-        }
-        Ok(matches)
-    }
-
-    /// All static routes, in the order they were added.
-    pub fn routes(&self) -> Vec<Arc<Entry<NetworkRoute>>> {
-        self.inner().routes.list()
-    }
-
-    /// What [`connect`](Self::connect) would do to reach a node, and why.
-    /// Resolvers are asked, nothing is dialed.
-    ///
-    /// Cancel safe.
-    pub async fn explain(&self, name: &str) -> Result<Plan, ConnectError> {
-        let name = crate::node::node_name(name)?;
-        self.inner().explain(&self.0, name).await
+    fn node(&self) -> &Arc<NodeInner> {
+        &self.0
     }
 
     /// Connects with a node, if there is no connection yet. Sending does this
-    /// by itself.
+    /// by itself; unlike that, this tries again also right after it failed.
     ///
     /// Cancel safe: the attempt goes on for others.
     pub async fn connect(&self, name: &str) -> Result<PeerInfo, ConnectError> {
         let name = crate::node::node_name(name)?;
-        let connection = self.inner().connection(&self.0, name).await?;
+        let connection = self.inner().connect(&self.0, name).await?;
+        Ok(PeerInfo::of(&connection))
+    }
+
+    /// Connects with a node by this route, whatever the node's routes and
+    /// registrar say; the route is not added. If there is a connection already
+    /// that one is returned and nothing is dialed. A route with a resolver is
+    /// tried with all addresses that it gives, in their order.
+    ///
+    /// Only one dial is made to a node at a time: one that is under way is
+    /// waited for, and this route is tried if that one fails.
+    ///
+    /// # Errors
+    /// [`ConnectError::Route`] if the route cannot be used at all;
+    /// [`ConnectError::NoRoute`] says how each attempt ended.
+    ///
+    /// Cancel safe: the attempt goes on for others.
+    pub async fn connect_with(&self, name: &str, route: NetworkRoute) -> Result<PeerInfo, ConnectError> {
+        let name = crate::node::node_name(name)?;
+        let connection = self.inner().connect_with(&self.0, name, route).await?;
         Ok(PeerInfo::of(&connection))
     }
 
@@ -233,9 +200,19 @@ impl Network {
         Some(PeerInfo::of(&connection))
     }
 
+    /// Everything about the network at this moment, without secrets.
+    pub fn info(&self) -> NetworkInfo {
+        NetworkInfo::of(&self.0)
+    }
+
     /// Where this node listens.
     pub fn acceptors(&self) -> Vec<AcceptorInfo> {
         self.inner().acceptors.read().clone()
+    }
+
+    /// The node's registrar: who else is there, configuration, what changes.
+    pub fn registrar(&self) -> Option<Arc<dyn Registrar>> {
+        self.inner().registrar.clone()
     }
 
     /// What happens to connections from now on. A receiver that lags by more
@@ -253,8 +230,17 @@ impl Network {
     /// Changes the node's cookie for connections made from now on.
     pub fn set_cookie(&self, cookie: impl Into<Cookie>) {
         *self.inner().cookie.write() = cookie.into();
+        self.inner().try_again();
     }
 }
+
+/// A handshake that ends so soon after another one with the same peer began
+/// about when that one did: a stock node takes five seconds for it at most.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// How long after a peer's end of a connection its last link may be noticed to
+/// have ended.
+const NOTICE: Duration = Duration::from_millis(500);
 
 /// How long a connection that is closed on purpose may take to hand over what
 /// was sent.
@@ -294,7 +280,10 @@ pub(crate) struct NetworkInner {
     mode: NetworkMode,
     cookie: RwLock<Cookie>,
     routes: RoutingTable<NetworkRoute>,
+    proxy_routes: RoutingTable<NetworkProxyRoute>,
     registrar: Option<Arc<dyn Registrar>>,
+    /// The registrars to leave: the node's, and those of acceptors.
+    entered: Mutex<Vec<Arc<dyn Registrar>>>,
     /// Read by every send to another node, changed under `changing`.
     connections: ArcSwap<Connections>,
     changing: Mutex<()>,
@@ -320,7 +309,9 @@ impl NetworkInner {
             mode,
             cookie: RwLock::new(cookie),
             routes: RoutingTable::new(),
+            proxy_routes: RoutingTable::new(),
             registrar,
+            entered: Mutex::default(),
             connections: ArcSwap::default(),
             changing: Mutex::default(),
             dialing: connect::Dialing::default(),
@@ -335,34 +326,92 @@ impl NetworkInner {
         self.cookie.read().clone()
     }
 
-    /// Registers what the acceptors listen on, and lets callers in.
+    /// Lets callers in, and registers what the acceptors listen on: with the
+    /// node's registrar, or with the acceptor's own.
     pub(crate) async fn open(&self, node: &Arc<NodeInner>, bound: Vec<Bound>) -> Result<(), RegisterError> {
-        let endpoints = bound
-            .iter()
-            .map(|bound| Endpoint {
+        let mut endpoints = Vec::new();
+        let mut apart: Vec<(Arc<dyn Registrar>, Vec<Endpoint>)> = Vec::new();
+        for bound in &bound {
+            let endpoint = Endpoint {
                 host: bound.info.advertise_host.clone().unwrap_or_default(),
                 port: bound.info.advertise_port,
                 tls: bound.info.tls,
                 handshake_version: Version::ehs(),
                 proto_version: Version::enp(),
-            })
-            .collect();
+            };
+            let Some(own) = &bound.registrar else {
+                endpoints.push(endpoint);
+                continue;
+            };
+            match apart.iter_mut().find(|(registrar, _)| Arc::ptr_eq(registrar, own)) {
+                Some((_, endpoints)) => endpoints.push(endpoint),
+                None => apart.push((own.clone(), vec![endpoint])),
+            }
+        }
         *self.acceptors.write() = bound.iter().map(|bound| bound.info.clone()).collect();
         for acceptor in bound {
             acceptor::run(node, acceptor);
         }
         if let Some(registrar) = &self.registrar {
-            let runtime = node.runtime.clone();
-            registrar.register(Registration { node: node.name, endpoints, runtime }).await?;
+            let registered = self.register(node, registrar, endpoints).await?;
+            self.add_handed_out(node, registered);
+        }
+        for (registrar, endpoints) in apart {
+            self.register(node, &registrar, endpoints).await?;
         }
         Ok(())
     }
 
-    /// Leaves the registrar and lets nobody in any more.
+    async fn register(
+        &self,
+        node: &NodeInner,
+        registrar: &Arc<dyn Registrar>,
+        endpoints: Vec<Endpoint>,
+    ) -> Result<Registered, RegisterError> {
+        // To be left also if registering fails half way.
+        self.entered.lock().push(registrar.clone());
+        let registration = Registration { node: node.name, endpoints, runtime: node.runtime.clone() };
+        match guarded(REGISTER_PATIENCE, || registrar.register(registration)).await {
+            Ok(outcome) => outcome,
+            Err(Broken::TimedOut) => {
+                Err(RegisterError::Timeout { registrar: registrar.describe(), limit: REGISTER_PATIENCE })
+            }
+            Err(Broken::Panicked) => Err(RegisterError::Panicked { registrar: registrar.describe() }),
+        }
+    }
+
+    /// Adds what the registrar hands out. What the node has already goes before.
+    fn add_handed_out(&self, node: &NodeInner, registered: Registered) {
+        for StaticRoute { pattern, route, weight } in registered.routes {
+            let added = route.check().map_err(AddRouteError::from);
+            match added.and_then(|()| self.routes.add(&pattern, route, weight)) {
+                Ok(warnings) => {
+                    tracing::info!(node = %node.name, pattern, weight, "route from the registrar");
+                    for warning in warnings {
+                        tracing::warn!(node = %node.name, pattern, %warning, "check this route of the registrar");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(node = %node.name, pattern, %error, "route from the registrar skipped");
+                }
+            }
+        }
+    }
+
+    /// Leaves the registrars and lets nobody in any more.
     pub(crate) async fn close_doors(&self) {
         self.doors.cancel();
-        if let Some(registrar) = &self.registrar {
-            registrar.leave().await;
+        let entered = std::mem::take(&mut *self.entered.lock());
+        let patience = tokio::time::Instant::now() + LEAVE_PATIENCE;
+        for registrar in entered {
+            let left = patience.saturating_duration_since(tokio::time::Instant::now());
+            if let Err(broken) = guarded(left, || registrar.leave()).await {
+                tracing::warn!(
+                    registrar = registrar.describe(),
+                    ?broken,
+                    "did not leave the registrar in order"
+                );
+            }
         }
     }
 
@@ -385,6 +434,16 @@ impl NetworkInner {
     /// The live connection with a node, if there is one.
     pub(crate) fn connected(&self, peer: Atom) -> Option<Arc<Connection>> {
         self.connections.load().get(&peer).cloned()
+    }
+
+    /// The connection with a node, if there is one that has not ended.
+    fn live(&self, peer: Atom) -> Option<Arc<Connection>> {
+        self.connected(peer).filter(|connection| !connection.is_down())
+    }
+
+    /// What could not be reached a moment ago is to be tried again.
+    fn try_again(&self) {
+        self.dialing.unreachable.clear();
     }
 
     /// Calls `with` with the live connection, without keeping it.
@@ -476,66 +535,92 @@ impl NetworkInner {
         let peer = new.peer.name;
         let replaced = {
             let _changing = self.changing.lock();
-            let old = self.connected(peer).filter(|old| !old.is_down());
             if node.is_stopping() {
                 new.discard();
                 return (new, false);
             }
+            let old = self.connected(peer);
             if let Some(old) = &old
-                && self.prefers(node, old, new.peer.creation, new.was_dialed())
+                && self.stays(node, old, new.peer.creation, new.was_dialed())
             {
                 return (old.clone(), false);
             }
             self.change(|connections| {
                 connections.insert(peer, new.clone());
             });
-            old
+            let replaced = old.filter(|old| {
+                let first = old.claim_end(DownReason::Replaced);
+                self.announce_end(old);
+                first
+            });
+            let (dialed, road) = (new.was_dialed(), new.road().cloned());
+            log!(new.log, INFO, node = %node.name, %peer, dialed, "connected");
+            let _ = self.events.send(NetworkEvent::Connected { peer, dialed, road });
+            replaced
         };
         if let Some(old) = replaced {
-            old.shut_down(DownReason::Replaced);
+            old.end();
         }
-        log!(new.log, INFO, node = %node.name, %peer, dialed = new.was_dialed(), "connected");
-        let _ = self.events.send(NetworkEvent::Connected { peer, dialed: new.was_dialed() });
-        self.dialing.connected();
+        self.dialing.connected(peer);
         (new, true)
     }
 
     /// Whether a connection with that peer may be made by a handshake it began.
-    fn admits(&self, node: &NodeInner, peer: Atom, creation: i64) -> bool {
+    async fn admits(&self, node: &NodeInner, peer: Atom, creation: i64) -> bool {
+        let admits = || match self.connected(peer) {
+            Some(old) if self.stays(node, &old, creation, false) => Err(old),
+            Some(old) if !old.is_down() => Ok(true),
+            // Both dial at once: the dial of the smaller name wins.
+            _ => Ok(!(self.dialing.is_knocking(peer) && node.name < peer)),
+        };
         if node.is_stopping() {
             return false;
         }
-        match self.connected(peer).filter(|old| !old.is_down()) {
-            Some(old) => !self.prefers(node, &old, creation, false),
-            // Both dial at once: the dial of the smaller name wins.
-            None => !(self.dialing.is_knocking(peer) && node.name < peer),
+        match admits() {
+            Ok(admitted) => admitted,
+            Err(old) => {
+                // The peer may have closed it, and that is just being noticed.
+                let deserted = tokio::time::timeout(NOTICE, old.deserted()).await.is_ok();
+                deserted && !node.is_stopping() && admits().is_ok_and(|admitted| admitted)
+            }
         }
     }
 
     /// Whether `old` stays although a handshake with the same peer succeeded.
     ///
-    /// A peer of another creation was restarted; one that dials although it is
-    /// connected has lost that connection. Both make a new one right. What is
-    /// left is that both nodes dialed at once: the dial of the smaller name wins.
-    fn prefers(&self, node: &NodeInner, old: &Connection, creation: i64, new_is_dialed: bool) -> bool {
-        let at_once = old.since.elapsed() < self.options.handshake_timeout;
-        if old.peer.creation != creation || !at_once || old.was_dialed() == new_is_dialed {
+    /// A younger creation is that of a peer that was restarted. One that dials
+    /// although it has long been connected, or whose links have all ended, has
+    /// lost the connection. Those make a new one right.
+    ///
+    /// What is left is two dials at once. If the peer dialed twice, as Ergo's
+    /// senders do, it uses the first. If both nodes dialed, the dial of the
+    /// smaller name wins.
+    fn stays(&self, node: &NodeInner, old: &Connection, creation: i64, new_is_dialed: bool) -> bool {
+        if old.is_down() || old.peer.creation != creation {
+            return !old.is_down() && creation < old.peer.creation;
+        }
+        if old.since.elapsed() >= AT_ONCE || old.is_deserted() {
             return false;
         }
-        old.was_dialed() == (node.name < old.peer.name)
+        old.was_dialed() == new_is_dialed || old.was_dialed() == (node.name < old.peer.name)
     }
 
     /// Forgets a connection that has ended.
-    fn forget(&self, connection: &Connection, reason: DownReason) {
+    fn forget(&self, connection: &Connection) {
         let peer = connection.peer.name;
-        {
-            let _changing = self.changing.lock();
-            if self.connected(peer).is_some_and(|known| std::ptr::eq(&*known, connection)) {
-                self.change(|connections| {
-                    connections.remove(&peer);
-                });
-            }
+        let _changing = self.changing.lock();
+        if self.connected(peer).is_some_and(|known| std::ptr::eq(&*known, connection)) {
+            self.change(|connections| {
+                connections.remove(&peer);
+            });
+            self.announce_end(connection);
         }
+    }
+
+    /// Tells that a connection has ended that was known until now; the caller
+    /// holds `changing`. So what is announced of a peer alternates.
+    fn announce_end(&self, connection: &Connection) {
+        let (peer, reason) = (connection.peer.name, connection.end_reason());
         log!(connection.log, INFO, %peer, %reason, "disconnected");
         let _ = self.events.send(NetworkEvent::Disconnected { peer, reason });
     }

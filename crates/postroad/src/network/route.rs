@@ -160,9 +160,9 @@ impl NetworkRoute {
         self
     }
 
-    /// Uses this cookie instead of the node's.
+    /// Uses this cookie instead of the node's. An empty one stands for the node's.
     pub fn cookie(mut self, cookie: impl Into<Cookie>) -> Self {
-        self.pins.cookie = Some(cookie.into());
+        self.pins.cookie = Some(cookie.into()).filter(|cookie| !cookie.is_empty());
         self
     }
 

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Calls, FIRST_PROCESS, Node, NodeInner, node_name};
 use crate::error::StartError;
-use crate::network::{AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure};
+use crate::network::{AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder};
 use crate::process::ProcessTable;
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
 use crate::tls::{TlsOptions, Watched};
@@ -150,6 +150,20 @@ impl NodeBuilder {
     /// this version does not do stays off. Default: all it does.
     pub fn network_flags(mut self, flags: NetworkFlags) -> Self {
         self.options.flags = flags;
+        self
+    }
+
+    /// Whether static proxy routes come before or after discovery. Default
+    /// [`ProxyOrder::BeforeDiscovery`].
+    pub fn proxy_order(mut self, order: ProxyOrder) -> Self {
+        self.options.proxy_order = order;
+        self
+    }
+
+    /// For how long senders to a node that could not be reached are told so at
+    /// once, instead of trying again. Zero for no pause. Default 500 ms.
+    pub fn retry_pause(mut self, pause: Duration) -> Self {
+        self.options.retry_pause = pause;
         self
     }
 

@@ -100,7 +100,7 @@ pub(crate) fn try_send<M: Message>(
         Some(peer) => match node.network.connected(peer) {
             Some(connection) => connection.try_send(from.outgoing(node), to, &message),
             None => {
-                node.network.connect_in_background(node, peer);
+                node.network.connect_in_background(node, peer)?;
                 Err(SendError::Busy { node: peer })
             }
         },

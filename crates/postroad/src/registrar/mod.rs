@@ -1,20 +1,47 @@
 //! How nodes are found: registrars and resolvers.
+//!
+//! A [`Resolver`] knows addresses; it can back a single static route. A
+//! [`Registrar`] is a resolver that nodes register with; some know more than
+//! addresses: who else is there, where applications run, configuration. What a
+//! registrar does not do it answers with `NotSupported`, so an implementation
+//! writes only what it has.
+//!
+//! All that a registrar says is a hint by somebody who has proved nothing: the
+//! handshake decides who is there. Whatever one does, hanging and panicking
+//! included, costs the node one attempt or one named error, never its life.
 
+mod application;
 mod embedded;
+mod error;
+mod event;
+mod guard;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_wire::Version;
+use tokio::sync::broadcast;
 
 use crate::Atom;
+use crate::network::NetworkRoute;
 
+pub use application::{ApplicationMode, ApplicationRoute, ApplicationState};
 pub use embedded::{Embedded, EmbeddedOptions};
+pub use error::{RegisterError, RegistrarError, ResolveError};
+pub use event::{ConfigValue, RegistrarEvent};
+pub(crate) use guard::{Broken, guarded};
 
 /// A future that a trait object returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How long a node waits for [`Registrar::register`]. Longer than an etcd lease
+/// of the default length, which a restarted node may have to outwait.
+pub(crate) const REGISTER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a node that stops waits for [`Registrar::leave`].
+pub(crate) const LEAVE_PATIENCE: Duration = Duration::from_secs(6);
 
 /// An address at which a node may be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,22 +58,19 @@ pub struct Endpoint {
     pub proto_version: Version,
 }
 
-/// Why a resolver knows no address.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum ResolveError {
-    /// It was asked, and does not know the node.
-    #[error("the registrar does not know this node; is it running and registered?")]
-    Unknown,
-    /// It did not answer in time.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    /// It could not be asked.
-    #[error("{0}")]
-    Failed(Arc<str>),
+/// A node through which another one may be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProxyEndpoint {
+    /// The node that is reached.
+    pub to: Atom,
+    /// The node to go through.
+    pub proxy: Atom,
 }
 
 /// Finds the addresses of nodes. Enough to back a static route.
+///
+/// The node limits how long it waits; implementations still should bound
+/// every call themselves, for they know why it takes long.
 pub trait Resolver: Send + Sync + std::fmt::Debug {
     /// The addresses of a node, the best one first. What it says is a hint: the
     /// handshake decides who is there.
@@ -54,17 +78,97 @@ pub trait Resolver: Send + Sync + std::fmt::Debug {
     /// Cancel safe.
     fn resolve(&self, name: Atom) -> BoxFuture<'_, Result<Vec<Endpoint>, ResolveError>>;
 
+    /// Nodes through which a node can be reached, the best one first. What it
+    /// says is a hint, as with [`resolve`](Self::resolve).
+    ///
+    /// Cancel safe.
+    fn resolve_proxies(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
+        let _ = name;
+        Box::pin(async { Err(ResolveError::NotSupported) })
+    }
+
+    /// Where an application is loaded or runs: running ones first, then by
+    /// weight, the heaviest first. The own node is not among them.
+    ///
+    /// Cancel safe.
+    fn resolve_application(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ApplicationRoute>, ResolveError>> {
+        let _ = name;
+        Box::pin(async { Err(ResolveError::NotSupported) })
+    }
+
     /// What it is, for people.
     fn describe(&self) -> String;
 }
 
 /// A resolver that nodes register with.
+///
+/// Only [`register`](Self::register) can keep a node from starting. What fails
+/// later is the registrar's own to repair: connections and static routes live on.
 pub trait Registrar: Resolver {
     /// Registers a node, and keeps it registered until [`leave`](Self::leave).
-    fn register(&self, registration: Registration) -> BoxFuture<'_, Result<(), RegisterError>>;
+    /// Called once.
+    fn register(&self, registration: Registration) -> BoxFuture<'_, Result<Registered, RegisterError>>;
 
-    /// Ends the registration.
+    /// Ends the registration. A node that stops waits six seconds for it.
     fn leave(&self) -> BoxFuture<'_, ()>;
+
+    /// What it is and can do.
+    fn info(&self) -> RegistrarInfo {
+        RegistrarInfo { server: self.describe(), ..RegistrarInfo::default() }
+    }
+
+    /// Publishes an application of this node, or what has changed about it.
+    ///
+    /// Cancel safe: it is published or it is not, and published again with the
+    /// next registration.
+    fn register_application(&self, route: ApplicationRoute) -> BoxFuture<'_, Result<(), RegistrarError>> {
+        let _ = route;
+        not_supported()
+    }
+
+    /// Withdraws an application of this node.
+    fn unregister_application(&self, name: Atom) -> BoxFuture<'_, Result<(), RegistrarError>> {
+        let _ = name;
+        not_supported()
+    }
+
+    /// The names of the nodes that are registered, without this one.
+    ///
+    /// Cancel safe.
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<Atom>, RegistrarError>> {
+        not_supported()
+    }
+
+    /// The configuration of this node: values of the named items. Those that
+    /// are not there are left out.
+    ///
+    /// Cancel safe.
+    fn config<'a>(
+        &'a self,
+        items: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<BTreeMap<String, ConfigValue>, RegistrarError>> {
+        let _ = items;
+        not_supported()
+    }
+
+    /// One item of the configuration of this node; [`RegistrarError::Unknown`]
+    /// if there is none of that name.
+    ///
+    /// Cancel safe.
+    fn config_item<'a>(&'a self, item: &'a str) -> BoxFuture<'a, Result<ConfigValue, RegistrarError>> {
+        let _ = item;
+        not_supported()
+    }
+
+    /// What changes from now on. A receiver that lags by more than 1024 events
+    /// misses the oldest.
+    fn subscribe(&self) -> Result<broadcast::Receiver<RegistrarEvent>, RegistrarError> {
+        Err(RegistrarError::NotSupported)
+    }
+}
+
+fn not_supported<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, RegistrarError>> {
+    Box::pin(async { Err(RegistrarError::NotSupported) })
 }
 
 /// What a node registers.
@@ -78,34 +182,61 @@ pub struct Registration {
     pub runtime: tokio::runtime::Handle,
 }
 
-/// Why a node was not registered.
-#[derive(Debug, thiserror::Error)]
+/// What a registrar hands out to a node that has registered.
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub enum RegisterError {
-    /// Another node has this name.
-    #[error("resource is taken: a node named {node} is registered already; stop it or choose another name")]
-    Taken {
-        /// The name.
-        node: Atom,
-    },
-    /// The registrar's server cannot be reached.
-    #[error("cannot reach the registrar's server on 127.0.0.1:{port}: {source}")]
-    Unreachable {
-        /// Its port.
-        port: u16,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The registrar's server does not answer.
-    #[error("the registrar's server on 127.0.0.1:{port} does not answer; is something else listening there?")]
-    NoAnswer {
-        /// Its port.
-        port: u16,
-    },
-    /// The registrar refused.
-    #[error("the registrar refused: {0}")]
-    Refused(Arc<str>),
-    /// What was to be registered does not fit into its protocol.
-    #[error("this cannot be registered: {0}")]
-    Invalid(Arc<str>),
+pub struct Registered {
+    /// Static routes. The node adds those whose pattern is not taken, after the
+    /// ones of the same weight that it has already.
+    pub routes: Vec<StaticRoute>,
+}
+
+impl Registered {
+    /// Hands out these static routes.
+    pub fn with_routes(routes: Vec<StaticRoute>) -> Self {
+        Self { routes }
+    }
+}
+
+/// A static route that a registrar hands out.
+#[derive(Debug, Clone)]
+pub struct StaticRoute {
+    /// The pattern, as in [`Network::add_route`](crate::Network::add_route).
+    pub pattern: String,
+    /// Where it leads.
+    pub route: NetworkRoute,
+    /// Its weight; 0 is what registrars give unless somebody asked for more.
+    pub weight: i64,
+}
+
+/// What a registrar is and can do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RegistrarInfo {
+    /// The server it talks to, for people.
+    pub server: String,
+    /// Whether that server runs within this node.
+    pub embedded: bool,
+    /// What it implements, besides addresses.
+    pub capabilities: Capabilities,
+    /// What it is.
+    pub version: Version,
+}
+
+/// What a registrar does besides knowing addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// It lists nodes.
+    pub nodes: bool,
+    /// It publishes applications and resolves them.
+    pub applications: bool,
+    /// It has configuration.
+    pub config: bool,
+    /// It tells what changes.
+    pub events: bool,
+}
+
+impl Capabilities {
+    /// Everything there is.
+    pub const ALL: Self = Self { nodes: true, applications: true, config: true, events: true };
 }

@@ -10,8 +10,8 @@ mod slot;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::link::Link;
 use self::slot::{Appended, Slot};
+use super::event::Road;
 use super::log::{Log, log};
 use super::transport::Stream;
 use crate::actor::ExitReason;
@@ -69,6 +70,7 @@ pub(crate) struct Connection {
     /// How to get further links, if we are the side that dialed.
     redial: Option<Redial>,
     ended: CancellationToken,
+    end_reason: OnceLock<DownReason>,
     down: AtomicBool,
 }
 
@@ -192,6 +194,7 @@ impl Connection {
             counters: Counters::default(),
             redial,
             ended: CancellationToken::new(),
+            end_reason: OnceLock::new(),
             down: AtomicBool::new(false),
         })
     }
@@ -246,6 +249,28 @@ impl Connection {
         self.links.lock().iter().flatten().count()
     }
 
+    /// Whether it has no link any more, at this moment.
+    pub(super) fn is_deserted(&self) -> bool {
+        let links = self.links.lock();
+        let had_one = || self.slots.iter().any(|slot| slot.awaits().is_some_and(|links| links > 0));
+        links.iter().all(Option::is_none) && had_one()
+    }
+
+    /// Waits until it has no link any more, or has ended.
+    pub(super) async fn deserted(&self) {
+        let deserted = async {
+            loop {
+                let mut vacated = std::pin::pin!(self.vacated.notified());
+                vacated.as_mut().enable();
+                if self.is_deserted() {
+                    return;
+                }
+                vacated.await;
+            }
+        };
+        self.ended.run_until_cancelled(deserted).await;
+    }
+
     /// A link has ended: waits for its successor, or does without.
     fn link_lost(self: &Arc<Self>, index: usize, since: Instant, loss: LinkLoss) {
         {
@@ -289,15 +314,31 @@ impl Connection {
 
     /// Ends the connection, once: links are closed, who waits is told.
     pub(super) fn shut_down(self: &Arc<Self>, reason: DownReason) {
-        if self.down.swap(true, Ordering::AcqRel) {
-            return;
+        if self.claim_end(reason) {
+            self.end();
         }
+    }
+
+    /// Whether the connection has not ended before: then it has now, and the
+    /// caller must bring it to its [end](Self::end).
+    pub(super) fn claim_end(&self, reason: DownReason) -> bool {
+        let first = self.end_reason.set(reason).is_ok();
+        self.down.store(true, Ordering::Release);
+        first
+    }
+
+    pub(super) fn end(self: &Arc<Self>) {
         for slot in &self.slots {
             slot.close();
         }
         self.ended.cancel();
-        self.node.network.forget(self, reason);
+        self.node.network.forget(self);
         self.node.calls.connection_lost(self.number);
+    }
+
+    /// Why the connection has ended.
+    pub(super) fn end_reason(&self) -> DownReason {
+        self.end_reason.get().copied().unwrap_or(DownReason::Closed)
     }
 
     /// Whether the connection has ended.
@@ -335,6 +376,11 @@ impl Connection {
     /// Whether this node dialed.
     pub(super) fn was_dialed(&self) -> bool {
         self.redial.is_some()
+    }
+
+    /// By which road this node dialed.
+    pub(super) fn road(&self) -> Option<&Arc<Road>> {
+        self.redial.as_ref().map(|redial| &redial.road)
     }
 }
 

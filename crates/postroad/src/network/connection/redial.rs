@@ -7,6 +7,7 @@ use postroad_wire::secret::Cookie;
 use rand::Rng;
 
 use super::{Connection, log};
+use crate::network::event::Road;
 use crate::network::handshake;
 use crate::network::transport::{Address, Stream};
 
@@ -20,6 +21,8 @@ pub(in crate::network) struct Redial {
     pub(in crate::network) cookie: Cookie,
     pub(in crate::network) dial_timeout: Duration,
     pub(in crate::network) handshake_timeout: Duration,
+    /// By which road the first link came.
+    pub(in crate::network) road: Arc<Road>,
 }
 
 /// Pauses before the attempts to replace a link; after the last one its

@@ -37,6 +37,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+use super::proxy_route::InvalidProxyRoute;
 use super::route::InvalidRoute;
 
 use self::index::Index;
@@ -107,6 +108,9 @@ pub enum AddRouteError {
     /// The route itself cannot be used.
     #[error(transparent)]
     Route(#[from] InvalidRoute),
+    /// The proxy route itself cannot be used.
+    #[error(transparent)]
+    ProxyRoute(#[from] InvalidProxyRoute),
     /// The pattern repeats so much that running it would take too long.
     #[error("`{pattern}` is too large once its repetitions are written out; use smaller counts")]
     TooLarge {
@@ -125,6 +129,24 @@ pub enum RemoveRouteError {
         /// The pattern.
         pattern: Box<str>,
     },
+}
+
+/// Why a route was not replaced: the former one stays.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplaceRouteError {
+    /// No route was added under exactly this pattern.
+    #[error("unknown: there is no route for `{pattern}` to replace; add it")]
+    Unknown {
+        /// The pattern.
+        pattern: Box<str>,
+    },
+    /// The new route cannot be used.
+    #[error(transparent)]
+    Route(#[from] InvalidRoute),
+    /// The new proxy route cannot be used.
+    #[error(transparent)]
+    ProxyRoute(#[from] InvalidProxyRoute),
 }
 
 /// Writes the pattern that matches `name` and nothing else.
@@ -191,6 +213,26 @@ impl<R> RoutingTable<R> {
         }
         self.publish(index);
         Ok(entry)
+    }
+
+    /// Replaces the route that was added under exactly this pattern; returns
+    /// that one. Lookups find either the former or the new one, and never
+    /// neither. Among routes of equal weight it keeps its place.
+    pub fn replace(&self, pattern: &str, route: R, weight: i64) -> Result<Arc<Entry<R>>, ReplaceRouteError> {
+        let unknown = || ReplaceRouteError::Unknown { pattern: pattern.into() };
+        let Pattern { required, matcher, .. } = Pattern::read(pattern).map_err(|_| unknown())?;
+        let mut writing = self.writing.lock();
+        let ByPattern(former) = writing.entries.take(pattern).ok_or_else(unknown)?;
+        let order = former.order;
+        let entry = Arc::new(Entry { pattern: pattern.into(), weight, order, matcher, route });
+        writing.entries.insert(ByPattern(Arc::clone(&entry)));
+        let mut index = self.current.load().index.clone();
+        for text in &required {
+            index.remove(text, |other| Arc::ptr_eq(other, &former));
+            index.insert(text, Arc::clone(&entry));
+        }
+        self.publish(index);
+        Ok(former)
     }
 
     /// All routes whose pattern is found in `name`; empty if there is none.

@@ -52,6 +52,9 @@ pub enum PatternFault {
     /// `(?x)` and whatever else follows `(?`.
     #[error("an unknown kind of group; known are `(?:…)`, `(?P<name>…)` and the flags i, m, s and U")]
     UnknownGroup,
+    /// `(?P<name>a)(?P<name>b)`.
+    #[error("there is another group of that name")]
+    GroupNameTaken,
     /// `\p{Klingon}`, `[[:letter:]]`.
     #[error("there is no class of characters of that name")]
     UnknownClass,
@@ -67,7 +70,7 @@ const MAX_COUNT: u32 = 1000;
 
 /// Reads `pattern`. An error comes with the byte it is about.
 pub(super) fn read(pattern: &str) -> Result<Expression, (usize, PatternFault)> {
-    let mut reader = Reader { text: pattern, at: 0, flags: Flags::default(), depth: 0 };
+    let mut reader = Reader { text: pattern, at: 0, flags: Flags::default(), depth: 0, names: Vec::new() };
     let expression = reader.alternation()?;
     if reader.at < pattern.len() {
         return Err((reader.at, PatternFault::UnopenedGroup));
@@ -80,6 +83,8 @@ struct Reader<'p> {
     at: usize,
     flags: Flags,
     depth: usize,
+    /// Of the groups so far.
+    names: Vec<&'p str>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -263,7 +268,9 @@ impl<'p> Reader<'p> {
         }
         let name = self.rest().strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(name, _)| name);
         match name {
+            Some(name) if self.names.contains(&name) => Err((start, PatternFault::GroupNameTaken)),
             Some(name) if !name.is_empty() && name.chars().all(is_word) => {
+                self.names.push(name);
                 self.at += name.len() + 2;
                 Ok(())
             }

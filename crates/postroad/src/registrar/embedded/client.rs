@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::server::Server;
-use super::{Inner, RegisterError, Registration, encode};
+use super::{Inner, RegisterError, Registered, Registration, encode};
 
 /// How long the server may take to answer a registration.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -19,7 +19,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Registers, as the server or with it, and keeps the registration up until
 /// the registrar is left.
-pub(super) async fn register(inner: Arc<Inner>, registration: Registration) -> Result<(), RegisterError> {
+pub(super) async fn register(
+    inner: Arc<Inner>,
+    registration: Registration,
+) -> Result<Registered, RegisterError> {
     let mut held = enter(&inner, &registration).await?;
     let runtime = registration.runtime.clone();
     runtime.spawn(async move {
@@ -41,7 +44,7 @@ pub(super) async fn register(inner: Arc<Inner>, registration: Registration) -> R
             };
         }
     });
-    Ok(())
+    Ok(Registered::default())
 }
 
 /// What keeps the registration up.
@@ -95,7 +98,8 @@ async fn enter_as_client(inner: &Inner, registration: &Registration) -> Result<H
         .map_err(unreachable)?;
     let mut reply = Vec::new();
     loop {
-        if let Ok(PacketSplit::Packet { packet, rest }) = split(&reply) {
+        let whole = split(&reply).map_err(|error| RegisterError::Refused(error.to_string().into()))?;
+        if let PacketSplit::Packet { packet, rest } = whole {
             match Packet::decode(packet) {
                 Ok(Packet::RegisterReply { error: None }) => return Ok(Held::Client(link)),
                 Ok(Packet::RegisterReply { error: Some(error) }) if error == reason::TAKEN => {

@@ -7,18 +7,21 @@
 //! is authenticated, the handshake decides.
 
 mod client;
+mod question;
 mod server;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use postroad_wire::esrd::{self, Packet, PacketError, Route, reason};
-use tokio::net::UdpSocket;
+use postroad_wire::Version;
+use postroad_wire::esrd::{self, Packet, PacketError, Route};
 use tokio_util::sync::CancellationToken;
 
-use super::{BoxFuture, Endpoint, RegisterError, Registrar, Registration, ResolveError, Resolver};
+use super::{
+    BoxFuture, Capabilities, Endpoint, RegisterError, Registered, Registrar, RegistrarError, RegistrarInfo,
+    Registration, ResolveError, Resolver,
+};
 use crate::Atom;
 
 use server::Server;
@@ -59,17 +62,20 @@ struct Inner {
     options: EmbeddedOptions,
     /// The server, while this node runs it, and the name it was registered under.
     serving: Mutex<Option<(Atom, Server)>>,
+    /// Whether a node has begun to register, and which.
+    node: OnceLock<Atom>,
     stop: CancellationToken,
 }
-
-/// How often and how long a question is repeated; then the host has no registrar.
-const QUESTIONS: [Duration; 3] =
-    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1500)];
 
 impl Embedded {
     /// An embedded registrar; it begins to listen when its node registers.
     pub fn new(options: EmbeddedOptions) -> Self {
-        Self(Arc::new(Inner { options, serving: Mutex::new(None), stop: CancellationToken::new() }))
+        Self(Arc::new(Inner {
+            options,
+            serving: Mutex::new(None),
+            node: OnceLock::new(),
+            stop: CancellationToken::new(),
+        }))
     }
 
     /// Whether this node runs the server of its host at this moment.
@@ -79,8 +85,13 @@ impl Embedded {
 }
 
 impl Registrar for Embedded {
-    fn register(&self, registration: Registration) -> BoxFuture<'_, Result<(), RegisterError>> {
-        Box::pin(client::register(self.0.clone(), registration))
+    fn register(&self, registration: Registration) -> BoxFuture<'_, Result<Registered, RegisterError>> {
+        Box::pin(async move {
+            if self.0.stop.is_cancelled() || self.0.node.set(registration.node).is_err() {
+                return Err(RegisterError::Used);
+            }
+            client::register(self.0.clone(), registration).await
+        })
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {
@@ -90,18 +101,49 @@ impl Registrar for Embedded {
             self.0.serving.lock().take();
         })
     }
+
+    fn info(&self) -> RegistrarInfo {
+        RegistrarInfo {
+            server: format!("127.0.0.1:{}", self.0.options.port),
+            embedded: self.is_server(),
+            capabilities: Capabilities { nodes: true, ..Capabilities::default() },
+            version: Version { license: "MIT".to_owned(), ..Version::new("ESRD", "R1") },
+        }
+    }
+
+    /// The nodes of this host. When this node does not run the server, it is
+    /// asked, and only servers of postroad and of Ergo 3.3 and later answer:
+    /// with as many names as fit into a datagram.
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<Atom>, RegistrarError>> {
+        Box::pin(async {
+            if self.0.stop.is_cancelled() {
+                return Err(RegistrarError::Terminated);
+            }
+            let known = self.0.serving.lock().as_ref().map(|(_, server)| server.nodes());
+            let names = match known {
+                Some(names) => names,
+                None => question::nodes(self.0.options.port).await?,
+            };
+            let own = self.0.node.get();
+            let names = names.iter().filter_map(|name| crate::node::node_name(name).ok());
+            Ok(names.filter(|name| Some(name) != own).collect())
+        })
+    }
 }
 
 impl Resolver for Embedded {
     fn resolve(&self, name: Atom) -> BoxFuture<'_, Result<Vec<Endpoint>, ResolveError>> {
         Box::pin(async move {
+            if self.0.stop.is_cancelled() {
+                return Err(ResolveError::Terminated);
+            }
             let known = self.0.serving.lock().as_ref().and_then(|(own, server)| {
                 (own.host() == name.host()).then(|| server.routes_of(name.as_str()))
             });
             let routes = match known {
                 Some(Some(routes)) => routes,
                 Some(None) => return Err(ResolveError::Unknown),
-                None => ask(name, self.0.options.port).await?,
+                None => question::resolve(name, self.0.options.port).await?,
             };
             Ok(routes.into_iter().map(|route| endpoint(route, name)).collect())
         })
@@ -126,61 +168,5 @@ fn endpoint(route: Route, name: Atom) -> Endpoint {
         tls: route.tls,
         handshake_version: route.handshake_version,
         proto_version: route.proto_version,
-    }
-}
-
-/// Asks the registrar on the host of `name`. Each question has a socket of its
-/// own, because answers carry no number.
-async fn ask(name: Atom, port: u16) -> Result<Vec<Route>, ResolveError> {
-    let host = name.host();
-    let question = encode(&Packet::Resolve { node: name.as_str().to_owned() })
-        .map_err(|error| ResolveError::Failed(error.to_string().into()))?;
-    let failed = |error: std::io::Error| ResolveError::Failed(format!("{host}:{port}: {error}").into());
-    let address = tokio::net::lookup_host((host, port))
-        .await
-        .map_err(failed)?
-        // Registrars listen on IPv4 only.
-        .find(std::net::SocketAddr::is_ipv4)
-        .ok_or_else(|| ResolveError::Failed(format!("{host} has no IPv4 address").into()))?;
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await.map_err(failed)?;
-    socket.connect(address).await.map_err(failed)?;
-    let mut answer = [0; esrd::MAX_RESOLVE_REPLY];
-    for patience in QUESTIONS {
-        if let Err(error) = socket.send(&question).await
-            && error.kind() != std::io::ErrorKind::ConnectionRefused
-        {
-            return Err(failed(error));
-        }
-        match tokio::time::timeout(patience, receive_answer(&socket, &mut answer)).await {
-            Ok(Ok(outcome)) => return outcome,
-            // Nobody listens at this moment: the next server may be about to.
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                tokio::time::sleep(patience / 2).await;
-            }
-            Ok(Err(error)) => return Err(failed(error)),
-            Err(_) => {}
-        }
-    }
-    Err(ResolveError::Failed(format!("no registrar answers at {host}:{port} (UDP)").into()))
-}
-
-/// The first answer that is one; other datagrams are ignored.
-async fn receive_answer(
-    socket: &UdpSocket,
-    buffer: &mut [u8],
-) -> std::io::Result<Result<Vec<Route>, ResolveError>> {
-    loop {
-        let length = socket.recv(buffer).await?;
-        match Packet::decode(&buffer[..length]) {
-            Ok(Packet::ResolveReply { routes, error: None }) if !routes.is_empty() => return Ok(Ok(routes)),
-            Ok(Packet::ResolveReply { error: None, .. }) => return Ok(Err(ResolveError::Unknown)),
-            Ok(Packet::ResolveReply { error: Some(error), .. }) if error == reason::UNKNOWN => {
-                return Ok(Err(ResolveError::Unknown));
-            }
-            Ok(Packet::ResolveReply { error: Some(error), .. }) => {
-                return Ok(Err(ResolveError::Failed(error.into())));
-            }
-            Ok(_) | Err(_) => {}
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +23,11 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_NODES: usize = 4096;
 const MAX_ROUTES: usize = 16;
 
-/// How many questions are answered in a second. Answers go to whatever address
-/// a question claims to come from, so they must not be a useful flood.
+/// How many questions are answered in a second, and how many of one address.
+/// Answers go to whatever address a question claims to come from, so they must
+/// not be a useful flood; and who asks too often must not silence the others.
 const ANSWERS_PER_SECOND: u32 = 5000;
+const ANSWERS_PER_ADDRESS: u32 = 1000;
 
 /// A running server; it ends when this is dropped.
 #[derive(Debug)]
@@ -64,6 +66,10 @@ impl Server {
 
     pub(super) fn routes_of(&self, node: &str) -> Option<Vec<Route>> {
         self.nodes.0.lock().get(node).cloned()
+    }
+
+    pub(super) fn nodes(&self) -> Vec<String> {
+        self.nodes.0.lock().keys().cloned().collect()
     }
 }
 
@@ -153,8 +159,7 @@ impl Drop for Registered {
 async fn answer_all(socket: UdpSocket, nodes: Arc<Nodes>) {
     let own_port = socket.local_addr().map_or(0, |address| address.port());
     let mut buffer = [0; esrd::MAX_RESOLVE];
-    let mut second = Instant::now();
-    let mut answered = 0;
+    let mut allowance = Allowance::new();
     loop {
         let (length, from) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
@@ -165,18 +170,44 @@ async fn answer_all(socket: UdpSocket, nodes: Arc<Nodes>) {
                 continue;
             }
         };
-        if second.elapsed() >= Duration::from_secs(1) {
-            (second, answered) = (Instant::now(), 0);
-        }
-        answered += 1;
         // Two registrars must not be made to talk to each other.
-        if from.port() == own_port || answered > ANSWERS_PER_SECOND {
+        if from.port() == own_port || !allowance.take(from.ip(), Instant::now()) {
             continue;
         }
         if let Some(answer) = nodes.answer(&buffer[..length]) {
             // A full send buffer loses the answer, as the network may: the asker repeats.
             let _ = socket.try_send_to(&answer, from);
         }
+    }
+}
+
+/// How many answers are left in this second.
+struct Allowance {
+    second: Instant,
+    answered: u32,
+    /// Never longer than [`ANSWERS_PER_SECOND`].
+    by_address: HashMap<IpAddr, u32>,
+}
+
+impl Allowance {
+    fn new() -> Self {
+        Self { second: Instant::now(), answered: 0, by_address: HashMap::new() }
+    }
+
+    fn take(&mut self, address: IpAddr, now: Instant) -> bool {
+        if now.duration_since(self.second) >= Duration::from_secs(1) {
+            *self = Self { second: now, answered: 0, by_address: HashMap::new() };
+        }
+        if self.answered >= ANSWERS_PER_SECOND {
+            return false;
+        }
+        let by_address = self.by_address.entry(address).or_default();
+        if *by_address >= ANSWERS_PER_ADDRESS {
+            return false;
+        }
+        *by_address += 1;
+        self.answered += 1;
+        true
     }
 }
 
@@ -202,5 +233,49 @@ impl Nodes {
         };
         let bytes = encode(&answer).ok()?;
         (bytes.len() <= esrd::MAX_RESOLVE_REPLY).then_some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_rationed_by_address_and_in_all() {
+        let mut allowance = Allowance::new();
+        let now = allowance.second;
+        let from = |last| IpAddr::from([10, 0, 0, last]);
+        let mut granted = |last, at| (0..3000).filter(|_| allowance.take(from(last), at)).count();
+        for address in 0..5 {
+            assert_eq!(granted(address, now), 1000);
+        }
+        assert_eq!(granted(5, now), 0, "5000 in all");
+        assert_eq!(granted(5, now + Duration::from_secs(1)), 1000, "another second");
+    }
+
+    #[test]
+    fn ten_thousand_registrations_end_at_the_limit_and_are_gone_with_their_links() {
+        let nodes = Arc::new(Nodes::default());
+        let enter = |number| nodes.enter(format!("node{number}@localhost"), vec![Route::to_port(1)]);
+        let held: Vec<_> = (0..10_000).filter_map(|number| enter(number).ok()).collect();
+        assert_eq!(held.len(), MAX_NODES);
+        let reply = nodes.answer(&encode(&Packet::Nodes).unwrap()).expect("as many names as fit");
+        assert!(reply.len() <= esrd::MAX_RESOLVE_REPLY, "{}", reply.len());
+        drop(held);
+        assert!(nodes.0.lock().is_empty());
+        assert!(enter(10_001).is_ok());
+    }
+
+    #[test]
+    fn registrations_that_make_no_sense_are_refused() {
+        let nodes = Arc::new(Nodes::default());
+        let route = || vec![Route::to_port(1)];
+        for (name, routes) in [("", route()), ("a", route()), ("a@b@c", route()), ("a@b", Vec::new())] {
+            assert_eq!(nodes.enter(name.to_owned(), routes).err(), Some(reason::INCORRECT), "{name}");
+        }
+        let many = vec![Route::to_port(1); MAX_ROUTES + 1];
+        assert_eq!(nodes.enter("a@b".to_owned(), many).err(), Some(reason::INCORRECT));
+        let _held = nodes.enter("a@b".to_owned(), route()).expect("it is free");
+        assert_eq!(nodes.enter("a@b".to_owned(), route()).err(), Some(reason::TAKEN));
     }
 }

@@ -1,0 +1,148 @@
+//! The node's routes: adding, changing, asking for them.
+
+use std::sync::Arc;
+
+use super::connect::ConnectError;
+use super::plan::{NoRoute, Plan};
+use super::proxy_route::NetworkProxyRoute;
+use super::route::NetworkRoute;
+use super::routes::{AddRouteError, Entry, Matches, PatternWarning, RemoveRouteError, ReplaceRouteError};
+use super::{Network, RoutingTable};
+use crate::Atom;
+use crate::tls::Watched;
+
+/// Routes. None of these touches a live connection: what changes holds from the
+/// next attempt to connect on.
+impl Network {
+    /// Adds a static route: nodes whose name contains a match of the regular
+    /// expression `pattern` are reached by `route`. Of several routes that
+    /// match, the one with the highest weight is tried first; ties in the order
+    /// they were added. The pattern is the key: see [`AddRouteError::Taken`].
+    ///
+    /// A pattern that is not anchored matches anywhere in a name;
+    /// [`exact`](super::exact) makes one that matches one name only. What looks
+    /// like a mistake is accepted as it is, logged and returned.
+    pub fn add_route(
+        &self,
+        pattern: &str,
+        route: NetworkRoute,
+        weight: i64,
+    ) -> Result<Vec<PatternWarning>, AddRouteError> {
+        route.check()?;
+        Watched::add(self.node(), &route.pins.tls);
+        self.add_to(&self.inner().routes, pattern, route, weight)
+    }
+
+    /// Replaces the route that was added with exactly this pattern, in one
+    /// step: there is no moment without it. Among routes of equal weight it
+    /// keeps its place.
+    pub fn replace_route(
+        &self,
+        pattern: &str,
+        route: NetworkRoute,
+        weight: i64,
+    ) -> Result<(), ReplaceRouteError> {
+        route.check()?;
+        Watched::add(self.node(), &route.pins.tls);
+        self.inner().routes.replace(pattern, route, weight)?;
+        self.inner().try_again();
+        Ok(())
+    }
+
+    /// Removes the route that was added with exactly this pattern.
+    pub fn remove_route(&self, pattern: &str) -> Result<(), RemoveRouteError> {
+        self.inner().routes.remove(pattern)?;
+        self.inner().try_again();
+        Ok(())
+    }
+
+    /// The static routes that match a node's name, in the order they would be
+    /// tried. Nobody is asked and nothing is dialed.
+    pub fn route(&self, name: &str) -> Result<Matches<NetworkRoute>, ConnectError> {
+        matching(&self.inner().routes, crate::node::node_name(name)?)
+    }
+
+    /// All static routes, in the order they were added.
+    pub fn routes(&self) -> Vec<Arc<Entry<NetworkRoute>>> {
+        self.inner().routes.list()
+    }
+
+    /// Adds a static proxy route: nodes whose name contains a match of
+    /// `pattern` are reached through another node. Patterns, weights and errors
+    /// are as with [`add_route`](Self::add_route); the two kinds of route do
+    /// not share patterns.
+    pub fn add_proxy_route(
+        &self,
+        pattern: &str,
+        route: NetworkProxyRoute,
+        weight: i64,
+    ) -> Result<Vec<PatternWarning>, AddRouteError> {
+        route.check_for(self.node().name)?;
+        self.add_to(&self.inner().proxy_routes, pattern, route, weight)
+    }
+
+    /// Replaces the proxy route that was added with exactly this pattern, as
+    /// [`replace_route`](Self::replace_route) does.
+    pub fn replace_proxy_route(
+        &self,
+        pattern: &str,
+        route: NetworkProxyRoute,
+        weight: i64,
+    ) -> Result<(), ReplaceRouteError> {
+        route.check_for(self.node().name)?;
+        self.inner().proxy_routes.replace(pattern, route, weight)?;
+        self.inner().try_again();
+        Ok(())
+    }
+
+    /// Removes the proxy route that was added with exactly this pattern.
+    pub fn remove_proxy_route(&self, pattern: &str) -> Result<(), RemoveRouteError> {
+        self.inner().proxy_routes.remove(pattern)?;
+        self.inner().try_again();
+        Ok(())
+    }
+
+    /// The static proxy routes whose pattern matches a node's name, in the
+    /// order they would be tried. Those that lead to another node
+    /// ([`NetworkProxyRoute::to`]) are among them, and would not be tried.
+    pub fn proxy_route(&self, name: &str) -> Result<Matches<NetworkProxyRoute>, ConnectError> {
+        matching(&self.inner().proxy_routes, crate::node::node_name(name)?)
+    }
+
+    /// All static proxy routes, in the order they were added.
+    pub fn proxy_routes(&self) -> Vec<Arc<Entry<NetworkProxyRoute>>> {
+        self.inner().proxy_routes.list()
+    }
+
+    /// What [`connect`](Self::connect) would do to reach a node, and why.
+    /// Resolvers are asked, nothing is dialed.
+    ///
+    /// Cancel safe.
+    pub async fn explain(&self, name: &str) -> Result<Plan, ConnectError> {
+        let name = crate::node::node_name(name)?;
+        self.inner().explain(self.node(), name).await
+    }
+
+    fn add_to<R>(
+        &self,
+        table: &RoutingTable<R>,
+        pattern: &str,
+        route: R,
+        weight: i64,
+    ) -> Result<Vec<PatternWarning>, AddRouteError> {
+        let warnings = table.add(pattern, route, weight)?;
+        self.inner().try_again();
+        for warning in &warnings {
+            tracing::warn!(node = %self.node().name, pattern, %warning, "check this route");
+        }
+        Ok(warnings)
+    }
+}
+
+fn matching<R>(table: &RoutingTable<R>, name: Atom) -> Result<Matches<R>, ConnectError> {
+    let matches = table.lookup(name.as_str());
+    if matches.is_empty() {
+        return Err(ConnectError::NoRoute(Arc::new(NoRoute::unmatched(name))));
+    }
+    Ok(matches)
+}

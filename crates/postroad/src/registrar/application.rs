@@ -1,0 +1,41 @@
+//! Where applications are.
+
+use crate::Atom;
+
+/// An application of a node, as registrars publish it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationRoute {
+    /// The node that has it.
+    pub node: Atom,
+    /// Its name.
+    pub name: Atom,
+    /// How much of the work this node wants, compared with others. It is data:
+    /// whoever resolves decides.
+    pub weight: i64,
+    /// How it was started; nothing before that.
+    pub mode: Option<ApplicationMode>,
+    /// What it is doing.
+    pub state: ApplicationState,
+}
+
+/// What the end of an application means for its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ApplicationMode {
+    /// Nothing.
+    Temporary,
+    /// The end of the node, if the application ended abnormally.
+    Transient,
+    /// The end of the node.
+    Permanent,
+}
+
+/// What an application is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ApplicationState {
+    /// It is loaded and does not run.
+    Loaded,
+    /// It runs.
+    Running,
+    /// It is about to end.
+    Stopping,
+}
