@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use postroad::Atom;
 use postroad::network::Plan;
-use postroad::registrar::ResolveError;
 
 use crate::config::{Config, Roads};
-use crate::cookie::CookieArgs;
+use crate::cookie::{CookieArgs, NO_COOKIE};
 use crate::guest::{GuestArgs, guest_name};
+use crate::probe::report;
 
 /// Prints how a node would be reached, and why.
 ///
@@ -27,25 +26,33 @@ pub(crate) struct Explain {
     /// Asks nobody: says where somebody would be asked.
     #[arg(long)]
     offline: bool,
+    /// Walks every road up to the end of the handshake, under a name of its own,
+    /// and hangs up. The exit code is 0 only if the node was reached.
+    #[arg(long, conflicts_with = "offline")]
+    probe: bool,
 }
 
 impl Explain {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.guest.config(&self.cookie)?;
         println!("{}", self.plan(&config).await?);
-        Ok(ExitCode::SUCCESS)
+        if !self.probe {
+            return Ok(ExitCode::SUCCESS);
+        }
+        anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
+        let node = config.start_guest("probe").await?;
+        let probes = node.network().probe(&self.name).await;
+        node.stop().await;
+        Ok(report(&probes?))
     }
 
     async fn plan(&self, config: &Config) -> anyhow::Result<Plan> {
-        let name = Atom::new(&self.name)?;
         let own = config.node.name.clone().unwrap_or_else(|| guest_name("explain"));
         let mut plan = Roads::of(config)?.plan(config, &own, &self.name)?;
         while !self.offline
             && let Some((at, resolve)) = plan.ask_ahead()
         {
-            let answer = tokio::time::timeout(resolve.timeout, resolve.resolver.resolve(name))
-                .await
-                .unwrap_or(Err(ResolveError::Timeout(resolve.timeout)));
+            let answer = resolve.ask().await;
             plan.answer_ahead(at, resolve, answer);
         }
         Ok(plan)

@@ -11,6 +11,7 @@ mod guest;
 mod logging;
 mod node;
 mod ping;
+mod probe;
 
 use std::process::ExitCode;
 

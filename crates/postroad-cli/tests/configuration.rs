@@ -212,6 +212,76 @@ fn explain_plans_as_the_configured_node_would() {
     assert!(stderr(&output).contains("is this node itself"), "{output:?}");
 }
 
+#[test]
+fn a_probe_says_where_each_road_ends_and_what_to_do() {
+    let folder = Folder::new("probe");
+    folder.put("node.toml", &hermit("probed"));
+    folder.put("wrong", "another cookie");
+    let node = Node::run(&["--config", &folder.path("node.toml"), "--no-watch"]);
+    // Somebody who accepts and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let text = hermit("prober")
+        + &format!(
+            "[[route]]\npattern = '^probed-'\nhost = '127.0.0.1'\nport = {port}\nweight = 50\n\
+             [[route]]\npattern = '^probed'\nhost = '127.0.0.1'\nport = {closed}\n\
+             [[route]]\npattern = '^probe'\nhost = '127.0.0.1'\nport = {port}\nweight = 90\ncookie_file = 'wrong'\n\
+             [[route]]\npattern = '^prob'\nhost = '127.0.0.1'\nport = {silent_port}\nweight = 80\ntimeout = '200ms'\n\
+             [[route]]\npattern = '^pro'\nhost = '127.0.0.1'\nport = {port}\nweight = 70\ntls = true\n",
+            port = node.port,
+            closed = program::free_port(),
+        );
+    folder.put("prober.toml", &text);
+    let probe = ["explain", "--config", &folder.path("prober.toml"), "--probe"];
+    let output = run(&[&probe[..], &[&node.name]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (_, probed) = stdout(&output).split_once("\n1. ").unwrap();
+    let parts: Vec<&str> = probed.split("\n     ").collect();
+    let steps: Vec<(&str, &str)> =
+        parts.iter().map(|part| part.split_once(' ').unwrap_or((part, ""))).collect();
+    let seen: Vec<&str> = steps[1..].iter().map(|(stage, _)| *stage).collect();
+    assert_eq!(
+        seen,
+        [
+            "resolve",
+            "dial",
+            "to", // refused
+            "resolve",
+            "dial",
+            "hello",
+            "to", // another cookie
+            "resolve",
+            "dial",
+            "hello",
+            "to", // silent
+            "resolve",
+            "dial",
+            "tls",
+            "to", // plain
+            "resolve",
+            "dial",
+            "hello",
+            "introduce",
+            "reached",
+        ],
+        "{probed}"
+    );
+    for expected in [
+        "nothing listens there: start the node, or correct the port",
+        "compare the cookies of both sides",
+        "something accepts and says nothing",
+        "the acceptor is plain",
+        "the node was reached by 1 of 5 steps",
+    ] {
+        assert!(probed.contains(expected), "{expected}: {probed}");
+    }
+    // The road ends in another node than the one that was meant.
+    let output = run(&[&probe[..], &["probed-other@127.0.0.1"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("another node listens there"), "{}", stdout(&output));
+    assert!(stdout(&output).ends_with("the node was not reached\n"));
+}
+
 /// `cargo test --release -p postroad-cli --test configuration -- --ignored --nocapture`
 #[test]
 #[ignore = "measures; wants a release build"]

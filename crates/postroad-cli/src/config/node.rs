@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postroad::network::OnFailure;
+use postroad::network::{OnFailure, ProxyOrder};
 use postroad::{Cookie, NetworkFlags, NetworkMode};
 use toml::de::DeValue;
 
@@ -38,13 +38,6 @@ pub(crate) struct NodeSettings {
 pub(crate) enum Keepalive {
     Never,
     Every(Duration),
-}
-
-/// Whether static proxy routes come before or after discovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProxyOrder {
-    BeforeDiscovery,
-    AfterDiscovery,
 }
 
 const MODES: [(&str, NetworkMode); 3] =

@@ -1,14 +1,17 @@
 //! Makes of a configuration what the library takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use postroad::edf::AtomMapping;
 use postroad::network::routes::RoutingTable;
-use postroad::network::{AcceptorOptions, NetworkOptions, NetworkRoute, Plan, PlanOptions};
+use postroad::network::{
+    AcceptorOptions, NetworkOptions, NetworkProxyRoute, NetworkRoute, Plan, PlanOptions,
+};
 use postroad::registrar::{
-    self, BoxFuture, EmbeddedOptions, Endpoint, RegisterError, Registration, ResolveError, Resolver,
+    self, BoxFuture, EmbeddedOptions, Endpoint, ProxyEndpoint, RegisterError, Registered, Registration,
+    ResolveError, Resolver,
 };
 use postroad::tls::TlsOptions;
 use postroad::{Atom, Network, Node, NodeBuilder};
@@ -16,8 +19,8 @@ use postroad_wire::Version;
 
 use super::certificates::Certificates;
 use super::node::Keepalive;
-use super::route::{OWN_REGISTRAR, RouteTls};
-use super::{Acceptor, Change, Config, Difference, Embedded, NodeSettings, Registrar, Route};
+use super::route::{OWN_REGISTRAR, ProxyFlag, RouteTls};
+use super::{Acceptor, Change, Config, Difference, Embedded, NodeSettings, ProxyRoute, Registrar, Route};
 
 /// The registrar and the resolvers of a node: made once, because routes that
 /// come later share them.
@@ -29,9 +32,6 @@ pub(crate) struct Roads {
 
 impl Roads {
     pub(crate) fn of(config: &Config) -> anyhow::Result<Self> {
-        if let Some(first) = unsupported(config).first() {
-            anyhow::bail!("{first} is not supported by this build");
-        }
         let resolvers = config.resolvers.iter().filter_map(|(name, resolver)| {
             let made = resolver.make().with_context(|| format!("resolver {name}")).transpose()?;
             Some(made.map(|made| (name.clone(), made as Arc<dyn Resolver>)))
@@ -82,6 +82,9 @@ impl Roads {
         for route in &config.routes {
             network.add_route(&route.pattern, self.route(route)?, route.weight)?;
         }
+        for route in &config.proxy_routes {
+            network.add_proxy_route(&route.pattern, self.proxy_route(route)?, route.weight)?;
+        }
         Ok(())
     }
 
@@ -91,40 +94,57 @@ impl Roads {
         for route in &config.routes {
             table.add(&route.pattern, self.route(route)?, route.weight)?;
         }
+        let proxies = RoutingTable::new();
+        for route in &config.proxy_routes {
+            proxies.add(&route.pattern, self.proxy_route(route)?, route.weight)?;
+        }
         let defaults = NetworkOptions::default();
         let options = PlanOptions {
             on_failure: config.node.on_failure.unwrap_or_default(),
             dial_timeout: config.node.dial_timeout.unwrap_or(defaults.dial_timeout),
             handshake_timeout: config.node.handshake_timeout.unwrap_or(defaults.handshake_timeout),
             tls: self.node_tls(config)?,
+            proxy_order: config.node.proxy_order.unwrap_or_default(),
+            connected: HashSet::new(),
         };
         let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
-        Ok(Plan::new(Atom::new(own)?, Atom::new(name)?, &table.lookup(name), registrar, options)?)
+        Ok(Plan::new(
+            Atom::new(own)?,
+            Atom::new(name)?,
+            &table.lookup(name),
+            &proxies.lookup(name),
+            registrar,
+            options,
+        )?)
     }
 
     /// Does to a running node what the difference says. All or nothing, as far
     /// as it can be known before.
     pub(crate) fn change(&self, difference: &Difference<'_>, network: &Network) -> anyhow::Result<()> {
-        let routes: Vec<_> = difference
-            .routes
-            .iter()
-            .map(|change| match *change {
-                Change::Removed(route) => Ok((change, route, None)),
-                Change::Added(route) | Change::Changed { new: route, .. } => {
-                    self.route(route).map(|made| (change, route, Some(made)))
+        let routes = made(&difference.routes, |route| self.route(route))?;
+        let proxy_routes = made(&difference.proxy_routes, |route| self.proxy_route(route))?;
+        for (change, route) in routes {
+            match (change, route) {
+                (Change::Removed(old), _) => network.remove_route(&old.pattern)?,
+                (Change::Changed { new, .. }, Some(route)) => {
+                    network.replace_route(&new.pattern, route, new.weight)?;
                 }
-            })
-            .collect::<anyhow::Result<_>>()?;
-        for (change, route, made) in routes {
-            match (change, made) {
-                (Change::Changed { .. }, Some(made)) => {
-                    network.remove_route(&route.pattern)?;
-                    network.add_route(&route.pattern, made, route.weight)?;
+                (Change::Added(new), Some(route)) => {
+                    network.add_route(&new.pattern, route, new.weight)?;
                 }
-                (_, Some(made)) => {
-                    network.add_route(&route.pattern, made, route.weight)?;
+                (_, None) => {}
+            }
+        }
+        for (change, route) in proxy_routes {
+            match (change, route) {
+                (Change::Removed(old), _) => network.remove_proxy_route(&old.pattern)?,
+                (Change::Changed { new, .. }, Some(route)) => {
+                    network.replace_proxy_route(&new.pattern, route, new.weight)?;
                 }
-                (_, None) => network.remove_route(&route.pattern)?,
+                (Change::Added(new), Some(route)) => {
+                    network.add_proxy_route(&new.pattern, route, new.weight)?;
+                }
+                (_, None) => {}
             }
         }
         Ok(())
@@ -137,6 +157,10 @@ impl Roads {
         }
         if let Some(name) = &config.node.name {
             self.builder(config, name)?;
+        }
+        for route in &config.proxy_routes {
+            let made = self.proxy_route(route)?;
+            made.check().with_context(|| format!("proxy route `{}`", route.pattern))?;
         }
         for acceptor in &config.acceptors {
             self.acceptor(acceptor)?;
@@ -186,6 +210,34 @@ impl Roads {
             Some(RouteTls::With(settings)) => {
                 made = with_tls(made.tls(true), self.certificates.options(settings)?)
             }
+        }
+        Ok(made)
+    }
+
+    fn proxy_route(&self, route: &ProxyRoute) -> anyhow::Result<NetworkProxyRoute> {
+        let mut made = NetworkProxyRoute::via(route.via.as_deref().unwrap_or_default());
+        if let Some(name) = &route.resolver {
+            let resolver = self.resolver(name);
+            let missing = || format!("proxy route `{}`: no resolver {name:?} in this node", route.pattern);
+            made = made.resolver(resolver.with_context(missing)?);
+        }
+        if let Some(to) = &route.to {
+            made = made.to(to);
+        }
+        if let Some(hops) = route.max_hop {
+            made = made.max_hop(hops);
+        }
+        if let Some(cookie) = &route.cookie {
+            made = made.cookie(cookie.clone());
+        }
+        if let Some(flags) = &route.flags {
+            made = made.flags(ProxyFlag::all(flags));
+        }
+        if let Some(timeout) = route.timeout {
+            made = made.timeout(timeout);
+        }
+        if let Some(on_failure) = route.on_failure {
+            made = made.on_failure(on_failure);
         }
         Ok(made)
     }
@@ -252,6 +304,9 @@ impl NodeSettings {
         if let Some(flags) = self.flags {
             builder = builder.network_flags(flags);
         }
+        if let Some(order) = self.proxy_order {
+            builder = builder.proxy_order(order);
+        }
         match self.keepalive {
             None => builder,
             Some(Keepalive::Never) => builder.keepalive(None),
@@ -291,19 +346,38 @@ impl Resolver for AskOnly {
         self.0.resolve(name)
     }
 
+    fn resolve_proxies(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
+        self.0.resolve_proxies(name)
+    }
+
     fn describe(&self) -> String {
         self.0.describe()
     }
 }
 
 impl registrar::Registrar for AskOnly {
-    fn register(&self, _: Registration) -> BoxFuture<'_, Result<(), RegisterError>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn register(&self, _: Registration) -> BoxFuture<'_, Result<Registered, RegisterError>> {
+        Box::pin(std::future::ready(Ok(Registered::default())))
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
+}
+
+/// The changes, each with the route that it brings.
+fn made<'a, R, N>(
+    changes: &[Change<'a, R>],
+    make: impl Fn(&R) -> anyhow::Result<N>,
+) -> anyhow::Result<Vec<(Change<'a, R>, Option<N>)>> {
+    changes
+        .iter()
+        .map(|change| match *change {
+            Change::Removed(old) => Ok((Change::Removed(old), None)),
+            Change::Added(new) => Ok((Change::Added(new), Some(make(new)?))),
+            Change::Changed { old, new } => Ok((Change::Changed { old, new }, Some(make(new)?))),
+        })
+        .collect()
 }
 
 /// Lays settings over a route.
@@ -332,15 +406,4 @@ fn mapping(atoms: &[(String, String)]) -> anyhow::Result<AtomMapping> {
         .map(|(local, wire)| Ok((Atom::new(local)?, Atom::new(wire)?)))
         .collect::<anyhow::Result<_>>()?;
     Ok(AtomMapping::new(pairs)?)
-}
-
-/// What the library cannot do yet.
-fn unsupported(config: &Config) -> Vec<&'static str> {
-    [
-        (config.node.proxy_order.is_some(), "`proxy_order`"),
-        (!config.proxy_routes.is_empty(), "[[proxy_route]]"),
-    ]
-    .into_iter()
-    .filter_map(|(used, what)| used.then_some(what))
-    .collect()
 }

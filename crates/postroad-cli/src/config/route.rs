@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postroad::network::{NetworkRoute, OnFailure};
+use postroad::network::{NetworkRoute, OnFailure, ProxyFlags};
 use postroad::{Cookie, NetworkFlags};
 use toml::de::DeValue;
 use tracing::level_filters::LevelFilter;
@@ -181,6 +181,20 @@ impl Route {
             .list("flags", self.flags.map(flags::names).as_deref())
             .and(atoms::facts(&self.atoms))
             .with("log", &self.log)
+    }
+}
+
+impl ProxyFlag {
+    /// What a list of them allows: what is not in it is not.
+    pub(crate) fn all(flags: &[Self]) -> ProxyFlags {
+        ProxyFlags {
+            link: flags.contains(&Self::Link),
+            monitor: flags.contains(&Self::Monitor),
+            spawn: flags.contains(&Self::Spawn),
+            application_start: flags.contains(&Self::ApplicationStart),
+            important_delivery: flags.contains(&Self::ImportantDelivery),
+            encryption: flags.contains(&Self::Encryption),
+        }
     }
 }
 
