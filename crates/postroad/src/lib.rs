@@ -34,3 +34,8 @@ pub use process::{Compression, CompressionLevel, CompressionMethod, Priority, Sp
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct ReadMe;
+
+/// The example for operators compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/tls.md")]
+struct TlsForOperators;

@@ -10,8 +10,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use postroad::{Node, Pid};
-use postroad_wire::enp::Method;
+use postroad_wire::NetworkFlags;
 use postroad_wire::enp::compress::{Level, pack};
+use postroad_wire::enp::{Head, Method};
 use support::scripted::{Caller, Link, Wire, frame, introduction, message_to, request_to};
 use support::{Echo, builder};
 
@@ -71,6 +72,7 @@ async fn memory_is_bounded() {
     let mut peer = link(&node, echo).await;
 
     decompression_bombs(&mut peer, echo).await;
+    fragments_that_do_not_all_come(&node, echo).await;
     announced_but_not_sent(&node, &mut peer, echo).await;
     type_cache_of_10_000_names(&node, echo).await;
     answers_that_are_not_read(&node, echo).await;
@@ -95,6 +97,29 @@ async fn decompression_bombs(peer: &mut Link, echo: Pid) {
             assert!(cost < 5 * MIB, "{method:?} announcing {announced} bytes: {cost} bytes");
         }
     }
+}
+
+/// Incomplete frames, and parts without any bytes that come ahead of their turn.
+async fn fragments_that_do_not_all_come(node: &Node, echo: Pid) {
+    let mut local = introduction("peer");
+    local.flags = NetworkFlags::ENABLE | NetworkFlags::FRAGMENTATION;
+    let mut caller = Caller::dial(node, local).await;
+    caller.hello().await;
+    let mut peer = caller.introduce().await;
+    serves(&mut peer, echo).await;
+    let part = vec![0; 60_000];
+    let cost = cost(async {
+        for sequence in 0..200 {
+            peer.send_frame(&Head::Fragment { sequence, index: 0, total: 2 }, &part).await;
+        }
+        for index in 1..10_000 {
+            peer.send_frame(&Head::Fragment { sequence: 1000, index, total: 10_000 }, &[]).await;
+        }
+        serves(&mut peer, echo).await;
+    })
+    .await;
+    println!("12 MB of fragments: {cost} bytes");
+    assert!(cost < 4 * MIB, "{cost} bytes");
 }
 
 async fn announced_but_not_sent(node: &Node, peer: &mut Link, echo: Pid) {

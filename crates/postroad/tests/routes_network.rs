@@ -205,7 +205,8 @@ async fn what_cannot_work_is_refused_early() {
     let warnings = network.add_route("b@*", NetworkRoute::to("127.0.0.1", dead_port()), 1).unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
 
-    network.add_route("secure", NetworkRoute::to("127.0.0.1", dead_port()).tls(true), 1).unwrap();
+    let plain = node("plain").await;
+    network.add_route("secure", NetworkRoute::to("127.0.0.1", port(&plain)).tls(true), 1).unwrap();
     let failures = no_route(&a, "secure@host").await;
     assert_eq!(failures.attempts[0].stage, Stage::Tls, "nothing is dialed without TLS: {failures}");
 }

@@ -12,7 +12,7 @@ use postroad_wire::Version;
 use postroad_wire::ehs::{Accept, AcceptStep, Dial, Join};
 use postroad_wire::enp::any::{AnyMessage, Generation};
 use postroad_wire::enp::compress::{Level, pack, unpack};
-use postroad_wire::enp::fragment::{Assembler, fragments};
+use postroad_wire::enp::fragment::{Assembler, AssemblyLimits, fragments};
 use postroad_wire::enp::{
     Code, Delivery, Frame, Head, Method, Name, Priority, Split, Subject, Target, split, write,
 };
@@ -232,9 +232,9 @@ proptest! {
             prop_assert_eq!(&unpacked, &frame);
         }
         let now = Instant::now();
-        let mut assembler = Assembler::new(1 << 20);
+        let mut assembler = Assembler::new(AssemblyLimits { frame: 1 << 20, open: 1 << 20 });
         let mut whole = None;
-        for (head, part) in fragments(&frame, 1, 0).unwrap() {
+        for (head, part) in fragments(&frame, 1, 0) {
             let Head::Fragment { sequence, index, total } = head else { panic!("{head:?}") };
             whole = assembler.insert(now, sequence, index, total, part).unwrap();
         }

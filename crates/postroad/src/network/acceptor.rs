@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,12 +12,14 @@ use postroad_wire::{Cookie, NetworkFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
-use super::connection::{Connection, Terms};
+use super::connection::{Connection, Reservation, Terms};
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
 use super::log::{Log, log};
 use super::transport::Stream;
+use crate::Atom;
 use crate::error::StartError;
 use crate::node::NodeInner;
 use crate::registrar::Registrar;
@@ -308,11 +310,13 @@ impl Acceptor {
 
     async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
         let node = self.node.clone();
+        let begun = Instant::now();
+        let visit = Visit { acceptor: &self, admitted: OnceLock::new() };
         let handshake = async {
             let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
             let local = node.network.introduction(&node, self.flags);
             let timeout = node.network.options.handshake_timeout;
-            handshake::accept(socket, self.tls.as_ref(), local, cookie, timeout, &*self).await
+            handshake::accept(socket, self.tls.as_ref(), local, cookie, timeout, &visit).await
         };
         let outcome = tokio::select! {
             () = node.network.doors.cancelled() => return,
@@ -321,13 +325,10 @@ impl Acceptor {
         drop(place);
         match outcome {
             Ok((stream, Accepted::Connection(established))) => {
-                node.network.accepted(&node, stream, established, self.terms.clone());
+                let took = begun.elapsed();
+                node.network.accepted(&node, stream, established, self.terms.clone(), took).await;
             }
-            Ok((stream, Accepted::Link(request, joined))) => {
-                if let Some(connection) = node.network.connected(request.node) {
-                    connection.add_link(stream, joined.tail);
-                }
-            }
+            Ok((stream, Accepted::Link(place, joined))) => place.fill(stream, joined.tail),
             Err(HandshakeError::Duplicate(peer)) => {
                 log!(self.terms.log, DEBUG, %from, %peer, "second connection refused")
             }
@@ -349,28 +350,46 @@ impl Acceptor {
     }
 }
 
-impl Doorkeeper for Acceptor {
-    async fn admit_link(&self, request: &JoinRequest) -> bool {
-        let network = &self.node.network;
+/// A stream that was accepted, until it is known what it is.
+struct Visit<'a> {
+    acceptor: &'a Acceptor,
+    /// The peer, once it was let in to make a connection.
+    admitted: OnceLock<Atom>,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if let Some(peer) = self.admitted.get() {
+            self.acceptor.node.network.has_met(*peer);
+        }
+    }
+}
+
+impl Doorkeeper for Visit<'_> {
+    async fn admit_link(&self, request: &JoinRequest) -> Option<Reservation> {
+        let network = &self.acceptor.node.network;
         let admitted = async {
             let wanted = |connection: &Connection| connection.id == request.connection_id;
             let connection = network.arrival(request.node, wanted).await;
-            connection.join_salt_is_new(&request.salt) && connection.has_room().await
+            if connection.join_salt_is_new(&request.salt) { connection.reserve().await } else { None }
         };
-        tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(false)
+        tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(None)
     }
 
     async fn admit_peer(&self, peer: &Introduction) -> bool {
-        self.node.network.admits(&self.node, peer.node, peer.creation).await
+        let node = &self.acceptor.node;
+        let admitted = node.network.admits(node, peer.node, peer.creation).await;
+        admitted && self.admitted.set(peer.node).is_ok()
     }
 
     fn pool(&self, stream: &Stream) -> (u16, Vec<String>) {
-        let address = match (&self.info.advertise_host, stream.local_addr()) {
-            (Some(host), _) => format!("{host}:{}", self.info.advertise_port),
+        let info = &self.acceptor.info;
+        let address = match (&info.advertise_host, stream.local_addr()) {
+            (Some(host), _) => format!("{host}:{}", info.advertise_port),
             (None, Ok(address)) => address.to_string(),
-            (None, Err(_)) => self.info.address.to_string(),
+            (None, Err(_)) => info.address.to_string(),
         };
-        (self.node.network.options.pool_size, vec![address])
+        (self.acceptor.node.network.options.pool_size, vec![address])
     }
 }
 

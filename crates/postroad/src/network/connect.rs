@@ -58,11 +58,22 @@ type Outcome = Result<Arc<Connection>, ConnectError>;
 #[derive(Default)]
 pub(super) struct Dialing {
     peers: Mutex<HashMap<Atom, Flight>>,
-    /// To whom this node is about to introduce itself.
-    knocking: Mutex<HashSet<Atom>>,
+    meetings: Mutex<Meetings>,
     /// Notified whenever a connection is made.
     connected: Notify,
     pub(super) unreachable: Unreachable,
+}
+
+/// With whom a connection is being made at this moment. So the two sides' dials
+/// do not both succeed: at the node with the smaller name one excludes the other.
+#[derive(Default)]
+struct Meetings {
+    /// To whom this node, having dialed, is about to introduce itself. A dial
+    /// that has reached nobody who knows the cookie says nothing: it may never
+    /// reach the peer.
+    knocking: HashSet<Atom>,
+    /// Who dialed and was let in, once for each handshake.
+    admitted: Vec<Atom>,
 }
 
 /// What a dial goes by.
@@ -92,16 +103,34 @@ struct Flight {
 }
 
 impl Dialing {
-    /// Whether this node is about to introduce itself to the peer, which it
-    /// dialed. A dial that has reached nobody who knows the cookie says nothing:
-    /// it may never reach the peer.
-    pub(super) fn is_knocking(&self, peer: Atom) -> bool {
-        self.knocking.lock().contains(&peer)
+    /// Takes the turn to introduce oneself to a peer that was dialed; nothing if
+    /// the peer dialed as well and was let in.
+    fn knock(&self, peer: Atom) -> Option<Knocking<'_>> {
+        let mut meetings = self.meetings.lock();
+        if meetings.admitted.contains(&peer) {
+            return None;
+        }
+        meetings.knocking.insert(peer);
+        Some(Knocking { dialing: self, peer })
     }
 
-    fn knock(&self, peer: Atom) -> Knocking<'_> {
-        self.knocking.lock().insert(peer);
-        Knocking { dialing: self, peer }
+    /// Lets a peer in that dialed. If both dial at once the dial of the smaller
+    /// name wins.
+    pub(super) fn admit(&self, own: Atom, peer: Atom) -> bool {
+        let mut meetings = self.meetings.lock();
+        let admitted = own > peer || !meetings.knocking.contains(&peer);
+        if admitted {
+            meetings.admitted.push(peer);
+        }
+        admitted
+    }
+
+    /// The handshake of a peer that was let in has come to its end.
+    pub(super) fn has_met(&self, peer: Atom) {
+        let mut meetings = self.meetings.lock();
+        if let Some(at) = meetings.admitted.iter().position(|admitted| *admitted == peer) {
+            meetings.admitted.swap_remove(at);
+        }
     }
 
     pub(super) fn connected(&self, peer: Atom) {
@@ -126,7 +155,7 @@ struct Knocking<'a> {
 
 impl Drop for Knocking<'_> {
     fn drop(&mut self) {
-        self.dialing.knocking.lock().remove(&self.peer);
+        self.dialing.meetings.lock().knocking.remove(&self.peer);
     }
 }
 
@@ -277,7 +306,7 @@ impl NetworkInner {
                     Err(error) => {
                         // Both nodes dial at once and the other's dial wins: it is on its way,
                         // and ends this when it arrives.
-                        if error.is_refused_introduction() {
+                        if error.yields() {
                             tokio::time::sleep(ARRIVAL.min(left())).await;
                         }
                         if let Some(connection) = self.live(peer) {
@@ -322,8 +351,8 @@ impl NetworkInner {
     ) -> Result<Arc<Connection>, AttemptError> {
         let mut knocking = None;
         let proceed = || {
-            knocking = Some(self.dialing.knock(peer));
-            self.live(peer).is_none()
+            knocking = self.dialing.knock(peer);
+            knocking.is_some() && self.live(peer).is_none()
         };
         let Met { stream, established, address, cookie } =
             self.meet(node, peer, attempt, left, |_| (), proceed).await?;

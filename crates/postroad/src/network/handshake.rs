@@ -12,6 +12,7 @@ use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::connection::Reservation;
 use super::transport::{DialError, Stream};
 use crate::Atom;
 use crate::tls::{Answering, TlsHandshakeError};
@@ -72,13 +73,13 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// What an accepted stream turned out to be.
 pub(super) enum Accepted {
     Connection(Established),
-    Link(JoinRequest, Joined),
+    Link(Reservation, Joined),
 }
 
 /// What the accepting side decides by.
 pub(super) trait Doorkeeper: Send + Sync {
-    /// Whether that connection takes this link; may wait for a place.
-    fn admit_link(&self, request: &JoinRequest) -> impl Future<Output = bool> + Send;
+    /// The place of this link in that connection, if it takes it; may wait for one.
+    fn admit_link(&self, request: &JoinRequest) -> impl Future<Output = Option<Reservation>> + Send;
     /// Whether a connection with this peer may be made now; may wait for the
     /// end of one that is about to be noticed.
     fn admit_peer(&self, peer: &Introduction) -> impl Future<Output = bool> + Send;
@@ -172,12 +173,12 @@ async fn converse(
         match outcome? {
             Some(AcceptStep::JoinRequested(request)) => {
                 stream.check_node_name(request.node).map_err(TlsHandshakeError::from)?;
-                if !doorkeeper.admit_link(&request).await {
+                let Some(place) = doorkeeper.admit_link(&request).await else {
                     return Err(HandshakeError::JoinRefused(request.node));
-                }
+                };
                 let joined = machine.accept_join()?;
                 send_all(stream, machine.poll_transmit()).await?;
-                return Ok(Accepted::Link(request, joined));
+                return Ok(Accepted::Link(place, joined));
             }
             Some(AcceptStep::Introduced(peer)) => {
                 stream.check_node_name(peer.node).map_err(TlsHandshakeError::from)?;

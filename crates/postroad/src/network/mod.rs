@@ -38,7 +38,7 @@ use crate::registrar::{
 };
 use crate::tls::{TlsOptions, Trust, Watched};
 
-use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, Terms};
+use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, Terms, patience};
 use self::log::log;
 use self::routes::RoutingTable;
 use self::transport::Stream;
@@ -114,7 +114,7 @@ pub struct NetworkOptions {
 }
 
 /// What this version does for peers.
-const OFFERED: NetworkFlags = NetworkFlags::ENABLE;
+const OFFERED: NetworkFlags = NetworkFlags::ENABLE.with(NetworkFlags::FRAGMENTATION);
 
 impl Default for NetworkOptions {
     fn default() -> Self {
@@ -484,29 +484,57 @@ impl NetworkInner {
         terms: Terms,
     ) -> Arc<Connection> {
         let tail = established.tail.clone();
-        let connection = Connection::new(node, self.agreement(established, Some(redial), terms));
+        let agreement = self.agreement(established, Some(redial), terms, Duration::ZERO);
+        let connection = Connection::new(node, agreement);
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
-            connection.add_link(stream, tail);
-            connection.fill_pool();
+            connection.start(stream, tail);
         }
         connection
     }
 
-    /// Makes a connection of a handshake that the peer began.
-    fn accepted(&self, node: &Arc<NodeInner>, stream: Stream, established: Established, terms: Terms) {
+    /// Makes a connection of a handshake that the peer began and that took so long.
+    async fn accepted(
+        &self,
+        node: &Arc<NodeInner>,
+        stream: Stream,
+        established: Established,
+        terms: Terms,
+        took: Duration,
+    ) {
         let tail = established.tail.clone();
-        let connection = Connection::new(node, self.agreement(established, None, terms));
-        let (connection, adopted) = self.adopt(node, connection);
+        let creation = established.peer.creation;
+        let connection = Connection::new(node, self.agreement(established, None, terms, took));
+        let (mut there, mut adopted) = self.adopt(node, connection.clone());
+        // A stock node that was dialed at the same time has kept one of the two
+        // connections. If it was this one it closes the other.
+        if !adopted
+            && there.peer.creation == creation
+            && !connection.is_down()
+            && tokio::time::timeout(NOTICE, there.forsaken()).await.is_ok()
+        {
+            (there, adopted) = self.adopt(node, connection.clone());
+        }
         if adopted {
-            connection.add_link(stream, tail);
-            connection.fill_pool();
+            there.start(stream, tail);
         }
     }
 
-    fn agreement(&self, established: Established, redial: Option<Redial>, terms: Terms) -> Agreement {
+    /// The handshake of a peer that was let in has come to its end.
+    fn has_met(&self, peer: Atom) {
+        self.dialing.has_met(peer);
+    }
+
+    fn agreement(
+        &self,
+        established: Established,
+        redial: Option<Redial>,
+        terms: Terms,
+        took: Duration,
+    ) -> Agreement {
         let (encode, decode) = established.tables(terms.mapping);
         let keepalive = Keepalive::agreed(&established);
+        let flags = established.local.flags & established.peer.flags;
         let peer = &established.peer;
         let peer_max_frame = match peer.max_message_size {
             0 => usize::MAX,
@@ -525,8 +553,10 @@ impl NetworkInner {
             encode,
             decode,
             keepalive,
+            fragmentation: flags.allows(NetworkFlags::FRAGMENTATION),
             id: established.connection_id,
             redial,
+            patience: patience(took, self.options.handshake_timeout),
             allowed: established.local.flags,
             log: terms.log,
         }
@@ -543,7 +573,7 @@ impl NetworkInner {
             }
             let old = self.connected(peer);
             if let Some(old) = &old
-                && self.stays(node, old, new.peer.creation, new.was_dialed())
+                && self.stays(old, new.peer.creation)
             {
                 return (old.clone(), false);
             }
@@ -567,44 +597,31 @@ impl NetworkInner {
         (new, true)
     }
 
-    /// Whether a connection with that peer may be made by a handshake it began.
+    /// Lets a peer in that began a handshake, if a connection with it may be
+    /// made now. Then [`has_met`](Self::has_met) is owed.
     async fn admits(&self, node: &NodeInner, peer: Atom, creation: i64) -> bool {
-        let admits = || match self.connected(peer) {
-            Some(old) if self.stays(node, &old, creation, false) => Err(old),
-            Some(old) if !old.is_down() => Ok(true),
-            // Both dial at once: the dial of the smaller name wins.
-            _ => Ok(!(self.dialing.is_knocking(peer) && node.name < peer)),
-        };
-        if node.is_stopping() {
-            return false;
+        let in_the_way = || self.connected(peer).filter(|old| self.stays(old, creation));
+        if let Some(old) = in_the_way() {
+            // The peer may have closed it, and that is just being noticed.
+            let _ = tokio::time::timeout(NOTICE, old.forsaken()).await;
         }
-        match admits() {
-            Ok(admitted) => admitted,
-            Err(old) => {
-                // The peer may have closed it, and that is just being noticed.
-                let deserted = tokio::time::timeout(NOTICE, old.deserted()).await.is_ok();
-                deserted && !node.is_stopping() && admits().is_ok_and(|admitted| admitted)
-            }
-        }
+        in_the_way().is_none() && !node.is_stopping() && self.dialing.admit(node.name, peer)
     }
 
     /// Whether `old` stays although a handshake with the same peer succeeded.
     ///
     /// A younger creation is that of a peer that was restarted. One that dials
-    /// although it has long been connected, or whose links have all ended, has
-    /// lost the connection. Those make a new one right.
+    /// although it has long been connected, or has closed a link of a young
+    /// connection, does not have that connection. Those make a new one right.
     ///
-    /// What is left is two dials at once. If the peer dialed twice, as Ergo's
-    /// senders do, it uses the first. If both nodes dialed, the dial of the
-    /// smaller name wins.
-    fn stays(&self, node: &NodeInner, old: &Connection, creation: i64, new_is_dialed: bool) -> bool {
+    /// What is left is several dials at once: the connection that was there
+    /// first stays, as at a stock node. Two dials of nodes of this kind do not
+    /// come so far, see [`connect::Dialing`].
+    fn stays(&self, old: &Connection, creation: i64) -> bool {
         if old.is_down() || old.peer.creation != creation {
             return !old.is_down() && creation < old.peer.creation;
         }
-        if old.since.elapsed() >= AT_ONCE || old.is_deserted() {
-            return false;
-        }
-        old.was_dialed() == new_is_dialed || old.was_dialed() == (node.name < old.peer.name)
+        old.since.elapsed() < AT_ONCE && !old.has_lost_a_link()
     }
 
     /// Forgets a connection that has ended.

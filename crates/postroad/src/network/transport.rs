@@ -26,6 +26,12 @@ use crate::tls::{
 /// How often the system asks a silent peer whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// How long the system tries to deliver what was sent. Probes are for silent
+/// roads only; without this one that breaks while we write is given up after a
+/// quarter of an hour.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNTAKEN: Duration = Duration::from_secs(45);
+
 /// A connected stream of bytes.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -140,11 +146,15 @@ impl Stream {
     }
 }
 
-/// Small writes go out without delay, and a peer that is gone is noticed.
+/// Small writes go out without delay, a peer that is gone is noticed, and so is
+/// one that takes nothing of what is sent.
 fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+    let options = SockRef::from(socket);
+    options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    options.set_tcp_user_timeout(Some(UNTAKEN))?;
+    Ok(())
 }
 
 /// The incoming half of a stream.
@@ -264,5 +274,19 @@ impl AsyncWrite for WriteHalf {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
             Self::Tls(half) => Pin::new(half).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_gives_up_what_it_cannot_deliver() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        prepare(&socket).unwrap();
+        assert_eq!(SockRef::from(&socket).tcp_user_timeout().unwrap(), Some(UNTAKEN));
     }
 }

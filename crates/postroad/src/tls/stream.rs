@@ -31,6 +31,8 @@ pub(crate) struct TlsReadHalf {
     received: Box<[u8]>,
     waiting: std::ops::Range<usize>,
     progress: Progress,
+    /// What ended the session. It comes up after what was good has been handed over.
+    broken: Option<rustls::Error>,
 }
 
 /// How far a reader is, to tell when what had arrived by a certain moment has
@@ -84,6 +86,7 @@ pub(crate) fn split(stream: TlsStream<TcpStream>) -> (TlsReadHalf, TlsWriteHalf)
         received: vec![0; RECEIVE].into_boxed_slice(),
         waiting: 0..0,
         progress: Progress { plain, ..Progress::default() },
+        broken: None,
     };
     (read, TlsWriteHalf { socket: write, session, out: Vec::new(), sent: 0, said_goodbye: false })
 }
@@ -117,7 +120,13 @@ impl TlsReadHalf {
                     buf.advance(n);
                     self.progress.handed_over += n as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match &self.broken {
+                    Some(error) if buf.filled().len() == before => {
+                        return Err(io::Error::other(error.clone()));
+                    }
+                    Some(_) => return Ok(false),
+                    None => {}
+                },
                 // A program that was killed says no goodbye; frames say how long they are,
                 // so whoever cuts the stream gains nothing.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(true),
@@ -131,9 +140,10 @@ impl TlsReadHalf {
             self.waiting.start += taken;
             let state = match session.process_new_packets() {
                 Ok(state) => state,
-                // It comes up again, after what was good has been handed over.
-                Err(_) if buf.filled().len() > before => return Ok(false),
-                Err(error) => return Err(io::Error::other(error)),
+                Err(error) => {
+                    self.broken = Some(error);
+                    continue;
+                }
             };
             let progress = &mut self.progress;
             let below_mark = progress.decrypted < progress.mark;
@@ -237,5 +247,141 @@ impl Drop for TlsWriteHalf {
         if self.say_goodbye().is_ok() {
             let _ = self.socket.try_write(&self.out[self.sent..]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::tls::{Answering, Asking, Identity, TlsOptions, Trust};
+
+    /// Two ends of a stream with TLS.
+    async fn pair() -> (TlsStream<TcpStream>, TlsStream<TcpStream>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let identity =
+            Identity::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes());
+        let server = Answering::new(&TlsOptions::new().identity(identity.unwrap())).unwrap();
+        let client = Asking::new(&TlsOptions::new().insecure_skip_verify(true), Trust::system).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let near = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        let node = crate::Atom::new("node@localhost").unwrap();
+        let (near, far) = tokio::join!(client.secure(near, "localhost", node), server.secure(far));
+        (near.unwrap().stream, far.unwrap().stream)
+    }
+
+    async fn arrived(socket: &impl std::os::fd::AsFd, bytes: u64) {
+        while rustix::io::ioctl_fionread(socket).unwrap() < bytes {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn tells_when_all_that_had_arrived_was_handed_over() {
+        let (near, far) = pair().await;
+        let ((mut read, _near), (_far, mut write)) = (split(near), split(far));
+        write.write_all(&[7; 40_000]).await.unwrap();
+        write.flush().await.unwrap();
+        arrived(read.socket.as_ref(), 40_000).await;
+        read.mark_arrived().unwrap();
+        // What comes later does not count.
+        write.write_all(&[8; 40_000]).await.unwrap();
+        write.flush().await.unwrap();
+        let mut bytes = [0; 1000];
+        for _ in 0..40 {
+            assert!(!read.has_read_marked());
+            read.read_exact(&mut bytes).await.unwrap();
+        }
+        assert!(read.has_read_marked());
+        read.mark_arrived().unwrap();
+        assert!(!read.has_read_marked());
+        for _ in 0..40 {
+            read.read_exact(&mut bytes).await.unwrap();
+        }
+        assert!(read.has_read_marked());
+    }
+
+    /// The rest of a record may take its time.
+    #[tokio::test]
+    async fn a_part_of_a_record_is_not_waited_for() {
+        let (near, far) = pair().await;
+        let (mut read, _near) = split(near);
+        let TlsStream::Server(far) = far else { panic!("the accepting end") };
+        let (mut socket, mut session) = far.into_inner();
+        session.writer().write_all(&[7; 1000]).unwrap();
+        let mut record = Vec::new();
+        session.write_tls(&mut record).unwrap();
+        let (front, rest) = record.split_at(record.len() / 2);
+        socket.write_all(front).await.unwrap();
+        arrived(read.socket.as_ref(), front.len() as u64).await;
+        read.mark_arrived().unwrap();
+        assert!(!read.has_read_marked());
+        let mut bytes = [0; 1000];
+        // The runtime may not have noticed yet that something is there.
+        std::future::poll_fn(|cx| {
+            assert!(Pin::new(&mut read).poll_read(cx, &mut ReadBuf::new(&mut bytes)).is_pending());
+            if read.has_read_marked() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        socket.write_all(rest).await.unwrap();
+        read.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(bytes, [7; 1000]);
+    }
+
+    /// What came in behind the handshake has arrived as well.
+    #[tokio::test]
+    async fn what_was_decrypted_before_the_split_counts() {
+        let (mut near, mut far) = pair().await;
+        far.write_all(b"hello world").await.unwrap();
+        far.flush().await.unwrap();
+        near.read_exact(&mut [0; 5]).await.unwrap();
+        let (mut read, _near) = split(near);
+        read.mark_arrived().unwrap();
+        assert!(!read.has_read_marked());
+        read.read_exact(&mut [0; 6]).await.unwrap();
+        assert!(read.has_read_marked());
+    }
+
+    #[tokio::test]
+    async fn each_half_ends_for_itself() {
+        let (near, far) = pair().await;
+        let ((mut near_read, mut near_write), (mut far_read, far_write)) = (split(near), split(far));
+        drop(far_write);
+        assert_eq!(near_read.read(&mut [0; 1]).await.unwrap(), 0);
+        let state = near_read.session.lock().process_new_packets().unwrap();
+        assert!(state.peer_has_closed(), "it said goodbye");
+        // The other direction is still open.
+        near_write.write_all(b"still here").await.unwrap();
+        near_write.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        far_read.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"still here");
+        assert!(far_read.session.lock().process_new_packets().unwrap().peer_has_closed());
+    }
+
+    #[tokio::test]
+    async fn what_was_changed_on_the_way_is_an_error() {
+        let (near, far) = pair().await;
+        let (mut read, _near) = split(near);
+        let TlsStream::Server(far) = far else { panic!("the accepting end") };
+        let (mut socket, mut session) = far.into_inner();
+        session.writer().write_all(&[7; 100]).unwrap();
+        let mut records = Vec::new();
+        session.write_tls(&mut records).unwrap();
+        session.writer().write_all(&[8; 100]).unwrap();
+        session.write_tls(&mut records).unwrap();
+        *records.last_mut().unwrap() ^= 1;
+        socket.write_all(&records).await.unwrap();
+        let mut bytes = [0; 100];
+        read.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(bytes, [7; 100], "what was good is handed over");
+        assert!(read.read(&mut bytes).await.is_err());
+        assert!(read.read(&mut bytes).await.is_err());
     }
 }

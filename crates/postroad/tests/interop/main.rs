@@ -11,6 +11,7 @@
 //! mind it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod at_once;
 mod bridge;
 mod calls;
 mod compression;

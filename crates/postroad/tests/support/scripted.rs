@@ -71,6 +71,16 @@ impl Wire {
         self.stream.write_all(bytes).await.expect("the node reads");
     }
 
+    /// Sends as many bytes as the system takes, without letting anybody else run.
+    pub fn send_at_once(&mut self, bytes: &[u8]) -> usize {
+        self.stream.try_write(bytes).expect("the node reads")
+    }
+
+    /// Closes in such a way that the node's next write fails.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// Sends bytes as they are, until the node does not take them any more;
     /// one at a time, with a pause after each.
     pub async fn drip(&mut self, bytes: &[u8], pause: Duration) {
@@ -180,9 +190,13 @@ impl Desk {
         Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
+    pub fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
     /// Leads a node here for the peer of this name.
     pub fn leads(&self, node: &Node, name: Atom) {
-        let route = NetworkRoute::to("127.0.0.1", self.0.local_addr().unwrap().port());
+        let route = NetworkRoute::to("127.0.0.1", self.port());
         node.network().add_route(&exact(name.as_str()), route, 1).unwrap();
     }
 
@@ -287,6 +301,22 @@ impl Link {
     /// The bytes of a request to join this connection by a further link.
     pub fn join(&self) -> Vec<u8> {
         join(self.local.node, &self.connection_id)
+    }
+
+    /// Loses the link, and joins the connection by another one.
+    pub async fn rejoin(self, node: &Node) -> Self {
+        drop(self.wire);
+        let mut machine =
+            Join::new(self.local.node, &self.connection_id, COOKIE.into(), rand::random(), None);
+        let mut wire = Wire::to(node).await;
+        wire.send(&machine.poll_transmit().unwrap()).await;
+        loop {
+            wire.expect_answer().await;
+            if let Some(joined) = machine.receive(&std::mem::take(&mut wire.arrived)).unwrap() {
+                wire.arrived = joined.tail;
+                return Self { wire, ..self };
+            }
+        }
     }
 
     /// The payload of a frame with this value.

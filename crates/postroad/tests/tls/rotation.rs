@@ -15,10 +15,10 @@ use crate::support::log::Log;
 use crate::{answers, dial, fault, node, refused, to};
 
 /// A directory of its own, gone with the test.
-struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("postroad-tls-{}-{number}", std::process::id()));
@@ -26,7 +26,7 @@ impl Directory {
         Self(path)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 

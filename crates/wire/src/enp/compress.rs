@@ -7,7 +7,7 @@ use weezl::BitOrder;
 
 use super::frame::{Head, Method};
 use super::kind;
-use super::split::{HEADER_LEN, Split, SplitError, split};
+use super::split::{HEADER_LEN, Split, SplitError, order_byte, split};
 use super::write::{WriteError, write};
 
 /// The threshold of a stock node: frames that are longer are packed, if their
@@ -78,8 +78,9 @@ pub fn pack(
     out: &mut Vec<u8>,
 ) -> Result<usize, WriteError<io::Error>> {
     let unpacked_len = u32::try_from(frame.len()).map_err(|_| WriteError::TooLong(frame.len()))?;
-    let order = frame.get(ORDER_AT).copied().unwrap_or_default();
-    write(out, order, &Head::Compressed { method, unpacked_len }, |out| deflate(frame, method, level, out))
+    write(out, order_byte(frame), &Head::Compressed { method, unpacked_len }, |out| {
+        deflate(frame, method, level, out)
+    })
 }
 
 /// Unpacks what [`Head::Compressed`] announces and returns the frame that comes
@@ -100,7 +101,7 @@ pub fn unpack(method: Method, announced: u32, packed: &[u8], limit: u64) -> Resu
         Split::Frame { rest: [], .. } => {}
         _ => return Err(UnpackError::NotOneFrame { announced }),
     }
-    if frame[ORDER_AT + 1] == kind::COMPRESSED { Err(UnpackError::Nested) } else { Ok(frame) }
+    if frame[HEADER_LEN - 1] == kind::COMPRESSED { Err(UnpackError::Nested) } else { Ok(frame) }
 }
 
 /// Appends `bytes` in packed form.
@@ -150,8 +151,6 @@ impl Level {
         }
     }
 }
-
-const ORDER_AT: usize = HEADER_LEN - 2;
 
 /// Literals of LZW are bytes.
 const LITERAL_BITS: u8 = 8;

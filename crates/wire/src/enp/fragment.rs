@@ -20,40 +20,27 @@ pub const ASSEMBLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a fragment frame has before its part: header, sequence, index, total.
 const FRAGMENT_HEAD: usize = HEADER_LEN + 8;
 
-/// The frame would need more than [`MAX_FRAGMENTS`] fragments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a frame of {len} bytes needs {needed} fragments, at most 10000 are taken by a peer")]
-pub struct TooManyFragments {
-    /// The length of the frame.
-    pub len: usize,
-    /// How many fragments it needs.
-    pub needed: usize,
+/// Takes a frame apart: the heads and payloads of the fragments, in order, to be
+/// written with the order byte of the whole and sent over one link. The
+/// parameters are those of [`fragment`].
+pub fn fragments(frame: &[u8], sequence: u32, len: usize) -> impl Iterator<Item = (Head<'static>, &[u8])> {
+    (0..).map_while(move |index| fragment(frame, sequence, index, len))
 }
 
-/// Takes a frame apart: the heads and payloads of the fragments, in order, to be
-/// written with the order byte of the whole and sent over one link.
+/// The head and the payload of one fragment of a frame, counted from 0; nothing
+/// behind the last one.
 ///
 /// * `frame`: a whole frame as [`write`](super::write()) appends it, possibly
 ///   packed.
 /// * `sequence`: tells it from other frames in parts on the connection.
 /// * `len`: the longest fragment frame, header included; at least
-///   [`MIN_FRAGMENT_LEN`].
-///
-/// # Errors
-/// If the peer would not put it together again.
-pub fn fragments(
-    frame: &[u8],
-    sequence: u32,
-    len: usize,
-) -> Result<impl ExactSizeIterator<Item = (Head<'static>, &[u8])>, TooManyFragments> {
-    let part = len.max(MIN_FRAGMENT_LEN) - FRAGMENT_HEAD;
-    let needed = frame.len().div_ceil(part);
-    let total = u16::try_from(needed)
-        .ok()
-        .filter(|total| *total <= MAX_FRAGMENTS)
-        .ok_or(TooManyFragments { len: frame.len(), needed })?;
-    let parts = frame.chunks(part).enumerate();
-    Ok(parts.map(move |(index, part)| (Head::Fragment { sequence, index: index as u16, total }, part)))
+///   [`MIN_FRAGMENT_LEN`]. A frame that would need more than [`MAX_FRAGMENTS`]
+///   of that length has longer ones.
+pub fn fragment(frame: &[u8], sequence: u32, index: u16, len: usize) -> Option<(Head<'static>, &[u8])> {
+    let part = (len.max(MIN_FRAGMENT_LEN) - FRAGMENT_HEAD).max(frame.len().div_ceil(MAX_FRAGMENTS.into()));
+    let total = frame.len().div_ceil(part) as u16;
+    let payload = frame.chunks(part).nth(index.into())?;
+    Some((Head::Fragment { sequence, index, total }, payload))
 }
 
 /// Why a fragment is dropped, and with it the frame it belongs to.
@@ -80,9 +67,17 @@ pub enum AssemblyError {
     /// Too many frames are incomplete.
     #[error("{MAX_ASSEMBLIES} frames are incomplete already")]
     TooManyOpen,
+    /// The frame is longer than this side takes.
+    #[error("a frame in fragments has {bytes} bytes or more, at most {limit} are taken")]
+    TooLong {
+        /// How many bytes of it have come.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// The incomplete frames take up too much room.
     #[error("incomplete frames would take {bytes} bytes, at most {limit} are kept")]
-    TooLarge {
+    TooMuchOpen {
         /// How many bytes they would take.
         bytes: u64,
         /// The limit.
@@ -96,11 +91,22 @@ pub enum AssemblyError {
     NotOneFrame,
 }
 
+/// What an [`Assembler`] takes, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AssemblyLimits {
+    /// The longest frame.
+    pub frame: u64,
+    /// All incomplete frames together.
+    pub open: u64,
+}
+
 /// Puts frames together that come in parts. One for each connection, because
 /// parts may come over different links.
+///
+/// Memory grows with the parts that come, never with what they announce.
 #[derive(Debug)]
 pub struct Assembler {
-    limit: u64,
+    limits: AssemblyLimits,
     kept: u64,
     open: HashMap<u32, Assembly>,
 }
@@ -115,15 +121,17 @@ struct Assembly {
     early: BTreeMap<u16, Box<[u8]>>,
     cost: u64,
     deadline: Instant,
+    /// It was given up: what still comes of it is dropped.
+    refused: bool,
 }
 
 /// What a part costs that is kept by itself, beside its bytes.
 const EARLY_PART_COST: u64 = 64;
 
 impl Assembler {
-    /// Keeps at most `limit` bytes of incomplete frames.
-    pub fn new(limit: u64) -> Self {
-        Self { limit, kept: 0, open: HashMap::new() }
+    /// Keeps as much of incomplete frames as the limits allow.
+    pub fn new(limits: AssemblyLimits) -> Self {
+        Self { limits, kept: 0, open: HashMap::new() }
     }
 
     /// Takes a fragment and returns the whole frame with the last one. A
@@ -133,7 +141,8 @@ impl Assembler {
     /// given up first.
     ///
     /// # Errors
-    /// The frame that the fragment belongs to is given up; the link lives on.
+    /// The frame that the fragment belongs to is given up, and what still comes
+    /// of it is dropped without a further error; the link lives on.
     pub fn insert(
         &mut self,
         now: Instant,
@@ -144,14 +153,14 @@ impl Assembler {
     ) -> Result<Option<Vec<u8>>, AssemblyError> {
         self.expire(now);
         if let Err(error) = self.add(now, sequence, index, total, part) {
-            self.give_up(sequence);
+            self.refuse(sequence);
             return Err(error);
         }
         if !self.open.get(&sequence).is_some_and(Assembly::is_whole) {
             return Ok(None);
         }
-        let frame = self.give_up(sequence).map(|assembly| assembly.front).unwrap_or_default();
-        match split(&frame, self.limit) {
+        let frame = self.close(sequence).map(|assembly| assembly.front).unwrap_or_default();
+        match split(&frame, self.limits.frame) {
             Ok(Split::Frame { rest: [], .. }) => Ok(Some(frame)),
             Ok(_) => Err(AssemblyError::NotOneFrame),
             Err(error) => Err(AssemblyError::NoFrame(error)),
@@ -159,23 +168,30 @@ impl Assembler {
     }
 
     /// Gives frames up that were begun too long before `now`, and returns how
-    /// many.
+    /// many of them were still waited for.
     pub fn expire(&mut self, now: Instant) -> usize {
-        let before = self.open.len();
+        let mut given_up = 0;
         let kept = &mut self.kept;
         self.open.retain(|_, assembly| {
             let alive = assembly.deadline > now;
             if !alive {
                 *kept -= assembly.cost;
+                given_up += usize::from(!assembly.refused);
             }
             alive
         });
-        before - self.open.len()
+        given_up
     }
 
     /// When the next incomplete frame is to be given up, if there is one.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.open.values().map(|assembly| assembly.deadline).min()
+    }
+
+    /// Gives all incomplete frames up.
+    pub fn clear(&mut self) {
+        self.open = HashMap::new();
+        self.kept = 0;
     }
 
     fn add(
@@ -199,17 +215,22 @@ impl Assembler {
             early: BTreeMap::new(),
             cost: 0,
             deadline: now + ASSEMBLY_TIMEOUT,
+            refused: false,
         });
+        if assembly.refused || assembly.has(index) {
+            return Ok(());
+        }
         if total != assembly.total {
             return Err(AssemblyError::TotalChanged { expected: assembly.total, got: total });
         }
-        if assembly.has(index) {
-            return Ok(());
-        }
         let cost = part.len() as u64 + if index == assembly.next { 0 } else { EARLY_PART_COST };
-        let bytes = self.kept + cost;
-        if bytes > self.limit {
-            return Err(AssemblyError::TooLarge { bytes, limit: self.limit });
+        let (bytes, limit) = (assembly.cost + cost, self.limits.frame);
+        if limit != 0 && bytes > limit {
+            return Err(AssemblyError::TooLong { bytes, limit });
+        }
+        let (bytes, limit) = (self.kept + cost, self.limits.open);
+        if bytes > limit {
+            return Err(AssemblyError::TooMuchOpen { bytes, limit });
         }
         assembly.add(index, part);
         assembly.cost += cost;
@@ -217,7 +238,17 @@ impl Assembler {
         Ok(())
     }
 
-    fn give_up(&mut self, sequence: u32) -> Option<Assembly> {
+    /// Gives a frame up, and remembers that until its time is over.
+    fn refuse(&mut self, sequence: u32) {
+        if let Some(assembly) = self.open.get_mut(&sequence) {
+            self.kept -= std::mem::take(&mut assembly.cost);
+            assembly.front = Vec::new();
+            assembly.early = BTreeMap::new();
+            assembly.refused = true;
+        }
+    }
+
+    fn close(&mut self, sequence: u32) -> Option<Assembly> {
         let assembly = self.open.remove(&sequence)?;
         self.kept -= assembly.cost;
         Some(assembly)
@@ -243,7 +274,7 @@ impl Assembly {
     }
 
     fn is_whole(&self) -> bool {
-        self.next == self.total
+        !self.refused && self.next == self.total
     }
 }
 
@@ -270,15 +301,19 @@ mod tests {
         assembler.insert(now, sequence, index, total, part)
     }
 
+    fn limited(limit: u64) -> Assembler {
+        Assembler::new(AssemblyLimits { frame: limit, open: limit })
+    }
+
     type Outcome = Result<Option<Vec<u8>>, AssemblyError>;
 
     #[test]
     fn a_frame_comes_out_whole_in_any_order() {
         let (now, whole) = (Instant::now(), frame(20_000));
-        let parts: Vec<_> = fragments(&whole, 7, 4096).unwrap().collect();
+        let parts: Vec<_> = fragments(&whole, 7, 4096).collect();
         assert_eq!(parts.len(), 5);
         for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3]] {
-            let mut assembler = Assembler::new(1 << 20);
+            let mut assembler = limited(1 << 20);
             for index in &order[..4] {
                 assert_eq!(insert(&mut assembler, now, parts[*index]), Ok(None));
             }
@@ -290,7 +325,7 @@ mod tests {
     #[test]
     fn fragments_are_frames_of_the_length_asked_for() {
         let whole = frame(20_000);
-        for (head, part) in fragments(&whole, 7, 4096).unwrap() {
+        for (head, part) in fragments(&whole, 7, 4096) {
             let mut out = Vec::new();
             write::<Infallible>(&mut out, 9, &head, |out| {
                 out.extend_from_slice(part);
@@ -303,17 +338,19 @@ mod tests {
     }
 
     #[test]
-    fn too_large_a_frame_is_refused_before_it_is_sent() {
-        let whole = vec![0; (MIN_FRAGMENT_LEN - FRAGMENT_HEAD) * 10_000 + 1];
-        let refused = fragments(&whole, 1, MIN_FRAGMENT_LEN).err();
-        assert_eq!(refused, Some(TooManyFragments { len: whole.len(), needed: 10_001 }));
-        assert!(fragments(&whole[1..], 1, MIN_FRAGMENT_LEN).is_ok());
+    fn a_very_long_frame_has_longer_fragments() {
+        let part = MIN_FRAGMENT_LEN - FRAGMENT_HEAD;
+        let whole = vec![0; part * 10_000 + 1];
+        let longest = |whole| fragments(whole, 1, MIN_FRAGMENT_LEN).map(|(_, part)| part.len()).max();
+        assert_eq!(longest(&whole[1..]), Some(part));
+        assert_eq!(longest(&whole), Some(part + 1));
+        assert!(fragments(&whole, 1, MIN_FRAGMENT_LEN).count() <= MAX_FRAGMENTS.into());
     }
 
     #[test]
     fn bad_input_indexes_and_totals() {
         let now = Instant::now();
-        let mut assembler = Assembler::new(1 << 20);
+        let mut assembler = limited(1 << 20);
         for (index, total) in [(0, 0), (3, 3), (0, MAX_FRAGMENTS + 1)] {
             let refused = assembler.insert(now, 1, index, total, b"x");
             assert_eq!(refused, Err(AssemblyError::OutOfRange { index, total }));
@@ -321,14 +358,17 @@ mod tests {
         assert_eq!(assembler.insert(now, 1, 0, 3, b"x"), Ok(None));
         let refused = assembler.insert(now, 1, 1, 4, b"x");
         assert_eq!(refused, Err(AssemblyError::TotalChanged { expected: 3, got: 4 }));
-        assert_eq!(assembler.open.len(), 0, "the frame is given up");
+        for index in [0, 1, 2] {
+            assert_eq!(assembler.insert(now, 1, index, 3, b"x"), Ok(None), "the frame is given up");
+        }
+        assert_eq!(assembler.kept, 0);
     }
 
     #[test]
     fn a_part_that_comes_twice_counts_once() {
         let (now, whole) = (Instant::now(), frame(10_000));
-        let parts: Vec<_> = fragments(&whole, 7, 4096).unwrap().collect();
-        let mut assembler = Assembler::new(1 << 20);
+        let parts: Vec<_> = fragments(&whole, 7, 4096).collect();
+        let mut assembler = limited(1 << 20);
         for part in [parts[0], parts[0], parts[2], parts[2]] {
             assert_eq!(insert(&mut assembler, now, part), Ok(None));
         }
@@ -339,7 +379,7 @@ mod tests {
     #[test]
     fn bad_input_parts_that_are_no_frame() {
         let now = Instant::now();
-        let mut assembler = Assembler::new(1 << 20);
+        let mut assembler = limited(1 << 20);
         assert_eq!(
             assembler.insert(now, 1, 0, 1, b"GET / HTTP/1.1"),
             Err(AssemblyError::NoFrame(SplitError::WrongMagic(b'G')))
@@ -351,29 +391,34 @@ mod tests {
     #[test]
     fn bad_input_incomplete_frames_are_bounded() {
         let now = Instant::now();
-        let mut assembler = Assembler::new(10_000);
+        let mut assembler = Assembler::new(AssemblyLimits { frame: 9000, open: 10_000 });
         assert_eq!(assembler.insert(now, 1, 0, 3, &[0; 6000]), Ok(None));
         let refused = assembler.insert(now, 2, 0, 3, &[0; 6000]);
-        assert_eq!(refused, Err(AssemblyError::TooLarge { bytes: 12_000, limit: 10_000 }));
+        assert_eq!(refused, Err(AssemblyError::TooMuchOpen { bytes: 12_000, limit: 10_000 }));
+        assert_eq!(assembler.insert(now, 2, 1, 3, &[0; 3000]), Ok(None), "no more is heard of it");
+        assert_eq!(assembler.kept, 6000);
         assert_eq!(assembler.insert(now, 1, 1, 3, &[0; 3000]), Ok(None), "the other one lives on");
+        let refused = assembler.insert(now, 1, 2, 3, &[0]);
+        assert_eq!(refused, Err(AssemblyError::TooLong { bytes: 9001, limit: 9000 }));
+        assert_eq!(assembler.kept, 0);
 
-        let mut assembler = Assembler::new(1 << 20);
+        let mut assembler = limited(1 << 20);
         for sequence in 0..MAX_ASSEMBLIES as u32 {
             assert_eq!(assembler.insert(now, sequence, 0, 2, b"x"), Ok(None));
         }
         assert_eq!(assembler.insert(now, 5000, 0, 2, b"x"), Err(AssemblyError::TooManyOpen));
 
         // Empty parts ahead of their turn are not free.
-        let mut assembler = Assembler::new(10_000);
+        let mut assembler = limited(10_000);
         let refused =
             (1..MAX_FRAGMENTS).find_map(|index| assembler.insert(now, 1, index, MAX_FRAGMENTS, b"").err());
-        assert!(matches!(refused, Some(AssemblyError::TooLarge { .. })));
+        assert!(matches!(refused, Some(AssemblyError::TooLong { .. })));
     }
 
     #[test]
     fn incomplete_frames_are_given_up_in_time() {
         let begun = Instant::now();
-        let mut assembler = Assembler::new(1 << 20);
+        let mut assembler = limited(1 << 20);
         assert_eq!(assembler.next_deadline(), None);
         assembler.insert(begun, 1, 0, 2, b"x").unwrap();
         let deadline = begun + ASSEMBLY_TIMEOUT;

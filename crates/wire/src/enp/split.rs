@@ -87,6 +87,22 @@ pub fn split(stream: &[u8], limit: u64) -> Result<Split<'_>, SplitError> {
     })
 }
 
+/// The whole frames at the front of `stream`, whatever their length.
+pub fn frames(mut stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || match split(stream, 0) {
+        Ok(Split::Frame { frame, rest }) => {
+            stream = rest;
+            Some(frame)
+        }
+        _ => None,
+    })
+}
+
+/// The order byte of a whole frame: what carries it in parts or packed has it too.
+pub fn order_byte(frame: &[u8]) -> u8 {
+    frame.get(HEADER_LEN - 2).copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +115,7 @@ mod tests {
         assert_eq!(split(&stream, 0), Ok(Split::Frame { frame: &KEEPALIVE, rest: &KEEPALIVE }));
         assert_eq!(split(&stream[..3], 0), Ok(Split::Need { more: 5 }));
         assert_eq!(split(&[], 0), Ok(Split::Need { more: 8 }));
+        assert_eq!(frames(&stream[..15]).collect::<Vec<_>>(), [KEEPALIVE]);
         let announced = [0x4e, 1, 0, 0, 1, 0, 0, 101];
         assert_eq!(split(&announced, 256), Ok(Split::Need { more: 248 }));
         assert_eq!(split(&announced, 255), Err(SplitError::TooLong { len: 256, limit: 255 }));

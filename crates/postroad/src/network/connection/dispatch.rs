@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use postroad_edf::{DecodeError, Decoder, ErrorValue, Payload};
+use postroad_wire::enp::fragment::AssemblyError;
 use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
 
 use super::{Connection, log};
@@ -27,19 +28,32 @@ pub(super) enum Dropped {
     Unpack(#[from] enp::compress::UnpackError),
     #[error("it asks for {0}, which is nothing known")]
     UnknownRequest(String),
+    #[error("it is a fragment, although the two sides have not agreed on any")]
+    FragmentNotAgreed,
+    #[error("it is a fragment that cannot be used: {0}")]
+    Fragment(#[from] AssemblyError),
     #[error("frames of type {0} are not handled here")]
     Unhandled(u8),
+}
+
+/// What a frame came out of. A packed frame may come in fragments, but neither
+/// the other way round nor twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Layer {
+    Link,
+    Fragments,
+    Packed,
 }
 
 impl Connection {
     /// Handles one complete frame.
     pub(super) fn handle_frame(self: &Arc<Self>, frame: &[u8]) {
-        if let Err(dropped) = self.dispatch(frame, false) {
+        if let Err(dropped) = self.dispatch(frame, Layer::Link) {
             log!(self.log, WARN, peer = %self.peer.name, reason = %dropped, "frame dropped");
         }
     }
 
-    fn dispatch(self: &Arc<Self>, frame: &[u8], unpacked: bool) -> Result<(), Dropped> {
+    fn dispatch(self: &Arc<Self>, frame: &[u8], layer: Layer) -> Result<(), Dropped> {
         let Frame { head, payload, .. } = Frame::parse(frame)?;
         log!(self.log, TRACE, peer = %self.peer.name, bytes = frame.len(), ?head, "frame in");
         match head {
@@ -58,10 +72,16 @@ impl Connection {
                 Ok(())
             }
             Head::Exit { from, to } => self.exit_in(from, to, payload),
-            Head::Compressed { method, unpacked_len } if !unpacked => {
+            Head::Compressed { method, unpacked_len } if layer < Layer::Packed => {
                 let inner =
                     enp::compress::unpack(method, unpacked_len, payload, self.limits.max_frame as u64)?;
-                self.dispatch(&inner, true)
+                self.dispatch(&inner, Layer::Packed)
+            }
+            Head::Fragment { sequence, index, total } if layer == Layer::Link => {
+                match self.fragment_in(sequence, index, total, payload)? {
+                    Some(whole) => self.dispatch(&whole, Layer::Fragments),
+                    None => Ok(()),
+                }
             }
             Head::Any => self.any_in(payload),
             Head::Keepalive => Ok(()),

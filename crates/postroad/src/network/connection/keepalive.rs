@@ -68,6 +68,6 @@ fn give_sign(slot: &Slot) {
     if slot.waiting() == 0 {
         // A slot that has no link any more needs none, and this cannot fail otherwise.
         let _ = slot
-            .append(false, |out| enp::write::<Infallible>(out, 0, &Head::Keepalive, |_| Ok(())).map(drop));
+            .append(0, false, |out| enp::write::<Infallible>(out, 0, &Head::Keepalive, |_| Ok(())).map(drop));
     }
 }

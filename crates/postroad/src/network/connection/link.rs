@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postroad_wire::enp::{self, Split};
-use tokio::io::{AsyncRead as _, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,15 @@ const READ_MAX: usize = 256 << 10;
 
 /// How long a reader of a new link waits at most for the older links to be read.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// How long the input of a link whose connection has ended is still read: if it
+/// were closed with unread input, the system would reset it, and the peer lose
+/// the end of what was sent.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// How long what has arrived on a link that cannot be written to any more may
+/// take to be handled.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What others know of a running link.
 #[derive(Debug, Clone)]
@@ -62,7 +71,7 @@ pub(super) fn start(
         async move {
             let _guard = guard;
             dead.run_until_cancelled(settle_all(elders)).await;
-            let incoming =
+            let mut incoming =
                 Incoming { connection: reader, half: read, asked, answer, settling: 0, heard: notes };
             let loss = tokio::select! {
                 biased;
@@ -70,6 +79,9 @@ pub(super) fn start(
                 loss = incoming.run(tail) => loss,
             };
             end(&dead, peer, log, index, &loss);
+            if incoming.connection.is_down() {
+                incoming.drain().await;
+            }
         },
         &node.runtime,
     );
@@ -87,6 +99,10 @@ pub(super) fn start(
     node.tasks.spawn_on(
         async move {
             let loss = write_all(&writer, index, write, &dead).await;
+            if let LinkLoss::Io(_) = loss {
+                // What the peer said before may not have been read yet.
+                let _ = tokio::time::timeout(LAST_WORDS, dead.cancelled()).await;
+            }
             dead.cancel();
             // The successor must not be handled while this link's frames still are.
             while read_to_the_end.changed().await.is_ok() {}
@@ -130,33 +146,21 @@ async fn write_all(
 ) -> LinkLoss {
     let slot = &connection.slots[index];
     let mut batch = Vec::new();
-    loop {
+    let loss = loop {
         batch.clear();
-        if !slot.take(&mut batch) {
+        let Some(whole) = slot.take(&mut batch) else {
             tokio::select! {
                 biased;
                 () = dead.cancelled() => break LinkLoss::Closed,
                 () = slot.filled() => continue,
             }
+        };
+        if let Err((written, loss)) = write_batch(&mut half, &batch, dead).await {
+            slot.give_back(&batch, whole, written);
+            break loss;
         }
-        let mut written = 0;
-        while written < batch.len() {
-            let outcome = tokio::select! {
-                biased;
-                () = dead.cancelled() => Ok(0),
-                outcome = half.write(&batch[written..]) => outcome,
-            };
-            match outcome {
-                Ok(0) => {
-                    slot.give_back(&batch, written);
-                    return LinkLoss::Closed;
-                }
-                Ok(n) => written += n,
-                Err(error) => {
-                    slot.give_back(&batch, written);
-                    return LinkLoss::Io(error);
-                }
-            }
+        if whole < batch.len() {
+            slot.fragments_written();
         }
         let flushed = tokio::select! {
             biased;
@@ -164,10 +168,37 @@ async fn write_all(
             flushed = half.flush() => flushed,
         };
         if let Err(error) = flushed {
-            return LinkLoss::Io(error);
+            break LinkLoss::Io(error);
         }
         connection.counters.bytes_out.fetch_add(batch.len() as u64, Ordering::Relaxed);
+    };
+    if let LinkLoss::Closed = loss {
+        let _ = tokio::time::timeout(LINGER, half.shutdown()).await;
     }
+    loss
+}
+
+/// Hands a batch over to the system; if that cannot be done, how many bytes of
+/// it were taken.
+async fn write_batch(
+    half: &mut WriteHalf,
+    batch: &[u8],
+    dead: &CancellationToken,
+) -> Result<(), (usize, LinkLoss)> {
+    let mut written = 0;
+    while written < batch.len() {
+        let outcome = tokio::select! {
+            biased;
+            () = dead.cancelled() => Ok(0),
+            outcome = half.write(&batch[written..]) => outcome,
+        };
+        match outcome {
+            Ok(0) => return Err((written, LinkLoss::Closed)),
+            Ok(n) => written += n,
+            Err(error) => return Err((written, LinkLoss::Io(error))),
+        }
+    }
+    Ok(())
 }
 
 struct Incoming {
@@ -184,7 +215,7 @@ struct Incoming {
 impl Incoming {
     /// Reads and handles frames until the link ends. `tail` is what came in
     /// behind the handshake.
-    async fn run(mut self, tail: Vec<u8>) -> LinkLoss {
+    async fn run(&mut self, tail: Vec<u8>) -> LinkLoss {
         let mut buffer = tail;
         let mut filled = buffer.len();
         let mut start = 0;
@@ -210,6 +241,13 @@ impl Incoming {
                 Err(error) => return LinkLoss::Io(error),
             }
         }
+    }
+
+    /// Reads what still comes, until the peer has closed as well.
+    async fn drain(mut self) {
+        let mut dropped = vec![0; READ_MIN];
+        let closed = async { while !matches!(self.half.read(&mut dropped).await, Ok(0) | Err(_)) {} };
+        let _ = tokio::time::timeout(LINGER, closed).await;
     }
 
     /// Handles the complete frames at the front; how many bytes they have.

@@ -1,43 +1,45 @@
 //! One peer: its links, and what goes out and comes in over them.
 
+mod assembly;
 mod dispatch;
 mod keepalive;
 mod link;
+mod parts;
 mod redial;
 mod requests;
+mod reservation;
+mod send;
 mod slot;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use postroad_edf::{
-    AtomMapping, DecodeTables, EncodeError, EncodeTables, Encoder, ErrorValue, Message, Payload,
-};
+use postroad_edf::{AtomMapping, DecodeTables, EncodeTables};
 use postroad_wire::NetworkFlags;
+use postroad_wire::enp;
 use postroad_wire::enp::any::Generation;
-use postroad_wire::enp::{self, Code, Delivery, Head};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::assembly::Assembly;
 use self::link::Link;
-use self::slot::{Appended, Slot};
+use self::parts::Parts;
+use self::slot::{Slot, Unsent};
 use super::event::Road;
 use super::log::{Log, log};
 use super::transport::Stream;
-use crate::actor::ExitReason;
-use crate::error::SendError;
-use crate::node::{NodeInner, Target};
-use crate::process::{Compression, Priority};
-use crate::{Atom, Pid};
+use crate::Atom;
+use crate::node::NodeInner;
 
 pub(super) use keepalive::Keepalive;
-pub(super) use redial::Redial;
+pub(super) use redial::{Redial, patience};
+pub(super) use reservation::Reservation;
+pub(crate) use send::Outgoing;
 
 /// A connection with a peer: one or more links, alive until the last is lost
 /// for good.
@@ -56,8 +58,10 @@ pub(crate) struct Connection {
     node: Arc<NodeInner>,
     slots: Box<[Slot]>,
     links: Mutex<Vec<Option<Link>>>,
-    /// Notified when a link is lost.
+    /// Notified when a link is lost, or one that was expected does not come.
     vacated: Notify,
+    /// Frames that come in fragments, if the two sides have agreed on that.
+    assembly: Option<Assembly>,
     /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
     join_salts: Mutex<HashSet<String>>,
     encode: EncodeTables,
@@ -69,10 +73,15 @@ pub(crate) struct Connection {
     counters: Counters,
     /// How to get further links, if we are the side that dialed.
     redial: Option<Redial>,
+    /// How long the dialing side may take to bring a link, if we are the other one.
+    patience: Duration,
     ended: CancellationToken,
     end_reason: OnceLock<DownReason>,
     down: AtomicBool,
 }
+
+/// The slot of the link that a connection is made on.
+const FIRST: usize = 0;
 
 /// A connection takes so many joins in its life: a link that flaps once a
 /// second does so for a day. Then the connection is made anew.
@@ -102,14 +111,6 @@ pub(super) struct Counters {
     pub(super) frames_in: AtomicU64,
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
-}
-
-/// What the sender adds to a message that leaves the node.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Outgoing {
-    pub(crate) from: u64,
-    pub(crate) priority: Priority,
-    pub(crate) compression: Option<Compression>,
 }
 
 /// Why a link ended.
@@ -165,7 +166,11 @@ pub(super) struct Agreement {
     pub(super) encode: EncodeTables,
     pub(super) decode: DecodeTables,
     pub(super) keepalive: Option<Keepalive>,
+    /// Whether both sides take frames in fragments.
+    pub(super) fragmentation: bool,
     pub(super) redial: Option<Redial>,
+    /// How long the dialing side may take to bring a link, if we are the other one.
+    pub(super) patience: Duration,
     /// What we said that the peer may do.
     pub(super) allowed: NetworkFlags,
     pub(super) log: Log,
@@ -173,18 +178,35 @@ pub(super) struct Agreement {
 
 impl Connection {
     pub(super) fn new(node: &Arc<NodeInner>, agreement: Agreement) -> Arc<Self> {
-        let Agreement { peer, id, limits, pool_size, encode, decode, keepalive, redial, allowed, log } =
-            agreement;
-        Arc::new(Self {
+        let Agreement {
+            peer,
+            id,
+            limits,
+            pool_size,
+            encode,
+            decode,
+            keepalive,
+            fragmentation,
+            redial,
+            patience,
+            allowed,
+            log,
+        } = agreement;
+        let parts = |index| match fragmentation {
+            true => Parts::of_slot(index, pool_size, limits.peer_max_frame),
+            false => Parts::never(),
+        };
+        let connection = Self {
             number: node.new_reference(),
             peer,
             id,
             limits,
             since: Instant::now(),
             node: node.clone(),
-            slots: (0..pool_size).map(|_| Slot::new()).collect(),
+            slots: (0..pool_size).map(|index| Slot::new(parts(index))).collect(),
             links: Mutex::new(vec![None; pool_size]),
             vacated: Notify::new(),
+            assembly: fragmentation.then(|| Assembly::new(limits.max_frame, pool_size)),
             join_salts: Mutex::default(),
             encode,
             decode,
@@ -193,48 +215,38 @@ impl Connection {
             log,
             counters: Counters::default(),
             redial,
+            patience,
             ended: CancellationToken::new(),
             end_reason: OnceLock::new(),
             down: AtomicBool::new(false),
-        })
+        };
+        // The link that the connection was made on is there already.
+        connection.slots[FIRST].reserve();
+        Arc::new(connection)
     }
 
     fn node(&self) -> &Arc<NodeInner> {
         &self.node
     }
 
-    /// Puts a link to work in the first slot that waits for one. False if none
-    /// does, or the connection has ended.
-    pub(super) fn add_link(self: &Arc<Self>, stream: Stream, tail: Vec<u8>) -> bool {
-        self.add_link_to(0..self.slots.len(), stream, tail)
+    /// Puts the link to work that the connection was made on.
+    pub(super) fn start(self: &Arc<Self>, stream: Stream, tail: Vec<u8>) {
+        self.add_link(FIRST, stream, tail);
+        self.fill_pool();
     }
 
-    /// Puts a link to work in the first of these slots that waits for one.
-    fn add_link_to(self: &Arc<Self>, mut slots: Range<usize>, stream: Stream, tail: Vec<u8>) -> bool {
+    /// Puts a link to work in a slot that waits for one; does nothing if it
+    /// does not, or the connection has ended.
+    fn add_link(self: &Arc<Self>, index: usize, stream: Stream, tail: Vec<u8>) {
         let mut links = self.links.lock();
-        if self.is_down() {
-            return false;
+        if self.is_down() || !self.slots[index].link() {
+            return;
         }
-        let Some(index) = slots.find(|index| self.slots[*index].link()) else { return false };
         let elders = links.iter().flatten().cloned().collect();
         links[index] = Some(link::start(self, index, stream, tail, elders));
-        true
-    }
-
-    /// Waits until a further link would find a place; false when the connection
-    /// has ended.
-    pub(super) async fn has_room(&self) -> bool {
-        let vacancy = async {
-            loop {
-                let mut vacated = std::pin::pin!(self.vacated.notified());
-                vacated.as_mut().enable();
-                if self.slots.iter().any(|slot| slot.awaits().is_some()) {
-                    return;
-                }
-                vacated.await;
-            }
-        };
-        self.ended.run_until_cancelled(vacancy).await.is_some()
+        for slot in &self.slots {
+            slot.redirect(index, &self.slots[index]);
+        }
     }
 
     /// Remembers the salt of a join; false if it was used before, or if there
@@ -249,26 +261,24 @@ impl Connection {
         self.links.lock().iter().flatten().count()
     }
 
-    /// Whether it has no link any more, at this moment.
-    pub(super) fn is_deserted(&self) -> bool {
-        let links = self.links.lock();
-        let had_one = || self.slots.iter().any(|slot| slot.awaits().is_some_and(|links| links > 0));
-        links.iter().all(Option::is_none) && had_one()
+    /// Whether a link of it has ended, be it replaced or not.
+    pub(super) fn has_lost_a_link(&self) -> bool {
+        self.slots.iter().any(Slot::has_lost_a_link)
     }
 
-    /// Waits until it has no link any more, or has ended.
-    pub(super) async fn deserted(&self) {
-        let deserted = async {
+    /// Waits until a link of it has ended, or the connection has.
+    pub(super) async fn forsaken(&self) {
+        let forsaken = async {
             loop {
                 let mut vacated = std::pin::pin!(self.vacated.notified());
                 vacated.as_mut().enable();
-                if self.is_deserted() {
+                if self.has_lost_a_link() {
                     return;
                 }
                 vacated.await;
             }
         };
-        self.ended.run_until_cancelled(deserted).await;
+        self.ended.run_until_cancelled(forsaken).await;
     }
 
     /// A link has ended: waits for its successor, or does without.
@@ -286,17 +296,16 @@ impl Connection {
         self.replace_link(index, since.elapsed());
     }
 
-    /// No further link will come for this slot: its traffic takes another one,
-    /// or the connection has ended.
+    /// Nobody tries any more to get a link for this slot: its traffic takes
+    /// another one, as soon as there is one. The connection ends when there is
+    /// none, and none is hoped for.
     fn give_up_link(self: &Arc<Self>, index: usize) {
         let links = self.links.lock();
-        let other = (0..links.len()).find(|other| {
-            links[*other].is_some()
-                && *other != index
-                && self.slots[index].redirect(*other, &self.slots[*other])
-        });
-        let finished =
-            other.is_none() && links.iter().all(Option::is_none) && self.slots[index].awaits().is_some();
+        let slot = &self.slots[index];
+        slot.give_up();
+        let redirected =
+            (0..links.len()).any(|other| links[other].is_some() && slot.redirect(other, &self.slots[other]));
+        let finished = !redirected && !self.slots.iter().any(Slot::has_hope);
         drop(links);
         if finished {
             self.shut_down(DownReason::Lost);
@@ -306,13 +315,15 @@ impl Connection {
     /// Ends a connection that nobody has seen.
     pub(super) fn discard(&self) {
         self.down.store(true, Ordering::Release);
-        for slot in &self.slots {
-            slot.close();
-        }
-        self.ended.cancel();
+        self.close();
     }
 
     /// Ends the connection, once: links are closed, who waits is told.
+    ///
+    /// What was not handed to the system is lost, and counted in the log. It
+    /// is not moved to a connection that replaces this one: it is encoded for
+    /// the tables of this one, and the peer may still read what went out here
+    /// after what would go out there.
     pub(super) fn shut_down(self: &Arc<Self>, reason: DownReason) {
         if self.claim_end(reason) {
             self.end();
@@ -328,10 +339,11 @@ impl Connection {
     }
 
     pub(super) fn end(self: &Arc<Self>) {
-        for slot in &self.slots {
-            slot.close();
+        let Unsent { frames, bytes } = self.close();
+        if frames > 0 {
+            let reason = self.end_reason();
+            log!(self.log, WARN, peer = %self.peer.name, %reason, frames, bytes, "frames lost that were not sent");
         }
-        self.ended.cancel();
         self.node.network.forget(self);
         self.node.calls.connection_lost(self.number);
     }
@@ -339,6 +351,15 @@ impl Connection {
     /// Why the connection has ended.
     pub(super) fn end_reason(&self) -> DownReason {
         self.end_reason.get().copied().unwrap_or(DownReason::Closed)
+    }
+
+    fn close(&self) -> Unsent {
+        let unsent = self.slots.iter().map(Slot::close).fold(Unsent::default(), Unsent::and);
+        self.ended.cancel();
+        if let Some(assembly) = &self.assembly {
+            assembly.clear();
+        }
+        unsent
     }
 
     /// Whether the connection has ended.
@@ -381,346 +402,6 @@ impl Connection {
     /// By which road this node dialed.
     pub(super) fn road(&self) -> Option<&Arc<Road>> {
         self.redial.as_ref().map(|redial| &redial.road)
-    }
-}
-
-/// Sending.
-impl Connection {
-    /// Sends a message; waits while the sender's link is congested.
-    pub(crate) async fn send<M: Message>(
-        &self,
-        outgoing: Outgoing,
-        to: Target,
-        message: M,
-    ) -> Result<(), SendError> {
-        let left = self.place_message(outgoing, to, &message)?;
-        // Neither the message nor a reference to it is kept while waiting: it need not be `Sync`.
-        drop(message);
-        match left {
-            None => Ok(()),
-            Some(frame) => self.place_late(outgoing.from, frame).await,
-        }
-    }
-
-    /// Sends a message without waiting. If the sender's link is congested the
-    /// frame comes back, for [`place_late`](Self::place_late).
-    #[inline]
-    pub(crate) fn place_message<M: Message>(
-        &self,
-        outgoing: Outgoing,
-        to: Target,
-        message: &M,
-    ) -> Result<Option<Vec<u8>>, SendError> {
-        self.check_incarnation(&to)?;
-        let head = self.message_head(outgoing, to);
-        self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, message))
-    }
-
-    /// Sends a message now or not at all.
-    pub(crate) fn try_send<M: Message>(
-        &self,
-        outgoing: Outgoing,
-        to: Target,
-        message: &M,
-    ) -> Result<(), SendError> {
-        self.check_incarnation(&to)?;
-        let head = self.message_head(outgoing, to);
-        let write = |out: &mut Vec<u8>| self.write(out, &head, outgoing.compression, message);
-        match self.append(outgoing.from, true, write)? {
-            Placed::Done => Ok(()),
-            Placed::Full(_) => Err(SendError::Busy { node: self.peer.name }),
-        }
-    }
-
-    /// Sends a request.
-    pub(crate) async fn request<M: Message>(
-        &self,
-        outgoing: Outgoing,
-        to: Target,
-        reference: [u64; 3],
-        request: M,
-    ) -> Result<(), SendError> {
-        self.check_incarnation(&to)?;
-        let head = Head::Request {
-            from: outgoing.from,
-            delivery: outgoing.delivery(),
-            reference,
-            to: self.wire_target(to),
-        };
-        let left = self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, &request))?;
-        drop(request);
-        self.place_left(outgoing.from, left).await
-    }
-
-    /// Answers a request of the peer. An answer that cannot travel becomes an
-    /// error that says so: silence would leave the caller to its timeout.
-    pub(crate) async fn respond(
-        &self,
-        responder: u64,
-        caller: u64,
-        reference: [u64; 3],
-        answer: Result<Payload, ErrorValue>,
-        compression: Option<Compression>,
-    ) -> Result<(), SendError> {
-        let placed = self.place(responder, |out| {
-            self.write_answer(out, responder, caller, reference, &answer, compression)
-        });
-        drop(answer);
-        if let Err(error @ (SendError::TooLarge { .. } | SendError::Encode(_))) = &placed {
-            let reason = ErrorValue::new(error.to_string());
-            self.respond_now(responder, caller, reference, &Err(reason));
-        }
-        self.place_left(responder, placed?).await
-    }
-
-    /// Answers without waiting: for what is small and sent from where one must
-    /// not wait.
-    fn respond_now(
-        &self,
-        responder: u64,
-        caller: u64,
-        reference: [u64; 3],
-        answer: &Result<Payload, ErrorValue>,
-    ) {
-        let write = |out: &mut Vec<u8>| self.write_answer(out, responder, caller, reference, answer, None);
-        self.log_unsent(self.append(responder, false, write));
-    }
-
-    /// Answers with nothing but a code. Does not wait.
-    pub(crate) fn respond_code(&self, from: u64, to: u64, reference: [u64; 3], code: Code) {
-        let head = Head::ResponseError { from, delivery: Delivery::default(), to, reference, code };
-        let write = |out: &mut Vec<u8>| self.write_frame(out, &head, None, |_| Ok(()));
-        self.log_unsent(self.append(from, false, write));
-    }
-
-    fn log_unsent(&self, outcome: Result<Placed, SendError>) {
-        match outcome {
-            Ok(Placed::Done) => {}
-            Ok(Placed::Full(_)) => {
-                log!(self.log, WARN, peer = %self.peer.name, "answer dropped: the peer does not read")
-            }
-            Err(error) => log!(self.log, DEBUG, peer = %self.peer.name, %error, "answer not sent"),
-        }
-    }
-
-    /// Asks a process of the peer to end.
-    pub(crate) async fn send_exit(&self, from: u64, to: Pid, reason: &ExitReason) -> Result<(), SendError> {
-        self.check_incarnation(&Target::Pid(to))?;
-        let reason = ErrorValue::from(reason);
-        let head = Head::Exit { from, to: to.id };
-        let left = self.place(from, |out| self.write(out, &head, None, &reason))?;
-        self.place_left(from, left).await
-    }
-
-    fn message_head(&self, outgoing: Outgoing, to: Target) -> Head<'static> {
-        Head::Message {
-            from: outgoing.from,
-            delivery: outgoing.delivery(),
-            message_id: 0,
-            to: self.wire_target(to),
-        }
-    }
-
-    fn write_answer(
-        &self,
-        out: &mut Vec<u8>,
-        from: u64,
-        to: u64,
-        reference: [u64; 3],
-        answer: &Result<Payload, ErrorValue>,
-        compression: Option<Compression>,
-    ) -> Result<(), SendError> {
-        let delivery = Delivery::default();
-        let failed = |code| Head::ResponseError { from, delivery, to, reference, code };
-        match answer {
-            // EDF has no nil at the top level: a nil answer is an error of code 0.
-            Ok(value) if value.is::<()>() => self.write_frame(out, &failed(Code::Ok), None, |_| Ok(())),
-            Ok(value) => {
-                let head = Head::Response { from, delivery, to, reference };
-                self.write_frame(out, &head, compression, |out| value.encode_top(&mut self.encoder(out)))
-            }
-            Err(error) => self.write(out, &failed(Code::Error), compression, error),
-        }
-    }
-
-    fn write<M: Message>(
-        &self,
-        out: &mut Vec<u8>,
-        head: &Head<'_>,
-        compression: Option<Compression>,
-        value: &M,
-    ) -> Result<(), SendError> {
-        self.write_frame(out, head, compression, |out| value.encode_top(&mut self.encoder(out)))
-    }
-
-    fn write_frame(
-        &self,
-        out: &mut Vec<u8>,
-        head: &Head<'_>,
-        compression: Option<Compression>,
-        payload: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-    ) -> Result<(), SendError> {
-        self.write_ordered(out, head.order(), head, compression, payload)
-    }
-
-    /// Writes one frame, packs it if asked to, and checks it against the
-    /// peer's limit.
-    fn write_ordered(
-        &self,
-        out: &mut Vec<u8>,
-        order: u8,
-        head: &Head<'_>,
-        compression: Option<Compression>,
-        payload: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-    ) -> Result<(), SendError> {
-        let start = out.len();
-        let mut size = match enp::write(out, order, head, payload) {
-            Ok(size) => size,
-            Err(enp::WriteError::Payload(error)) => return Err(SendError::Encode(Arc::new(error))),
-            Err(enp::WriteError::NameTooLong(len)) => return Err(crate::edf::AtomError::TooLong(len).into()),
-            Err(_) => return Err(self.too_large(usize::MAX)),
-        };
-        if let Some(compression) = compression
-            && size > compression.threshold
-        {
-            let frame = out.split_off(start);
-            size = enp::compress::pack(&frame, compression.method, compression.level, out)
-                .map_err(|_| self.too_large(frame.len()))?;
-        }
-        log!(self.log, TRACE, peer = %self.peer.name, bytes = size, ?head, "frame out");
-        if size > self.limits.peer_max_frame { Err(self.too_large(size)) } else { Ok(()) }
-    }
-
-    fn too_large(&self, size: usize) -> SendError {
-        SendError::TooLarge { node: self.peer.name, size, limit: self.limits.peer_max_frame }
-    }
-
-    fn encoder<'a>(&'a self, out: &'a mut Vec<u8>) -> Encoder<'a> {
-        Encoder::new(out, &self.encode)
-    }
-
-    fn wire_target(&self, to: Target) -> enp::Target<'static> {
-        match to {
-            Target::Pid(pid) => enp::Target::Pid(pid.id),
-            Target::Alias(alias) => enp::Target::Alias(alias.id),
-            Target::Name(process) => enp::Target::Name(self.wire_name(process.name)),
-        }
-    }
-
-    /// The name as the peer knows it: mapped, and by its number if it has one.
-    fn wire_name(&self, name: Atom) -> enp::Name<'static> {
-        let name = self.encode.mapping.as_ref().map_or(name, |mapping| mapping.wire(name));
-        match self.encode.atom_id(name) {
-            Some(id) => enp::Name::Cached(id),
-            None => enp::Name::Inline(name.as_str().as_bytes()),
-        }
-    }
-
-    /// A process of the peer's former life cannot be addressed: frames carry no
-    /// incarnation (`docs/wire/ENP.md` section 2).
-    fn check_incarnation(&self, to: &Target) -> Result<(), SendError> {
-        let creation = match to {
-            Target::Pid(pid) => pid.creation,
-            Target::Alias(alias) => alias.creation,
-            Target::Name(_) => return Ok(()),
-        };
-        if creation == self.peer.creation {
-            Ok(())
-        } else {
-            Err(SendError::Incarnation { node: self.peer.name })
-        }
-    }
-
-    /// Appends a frame to the sender's slot; if that is full, hands the frame
-    /// back for [`place_late`](Self::place_late).
-    #[inline]
-    fn place(
-        &self,
-        from: u64,
-        write: impl Fn(&mut Vec<u8>) -> Result<(), SendError>,
-    ) -> Result<Option<Vec<u8>>, SendError> {
-        match self.append(from, true, &write)? {
-            Placed::Done => Ok(None),
-            Placed::Full(_) => {
-                let mut frame = Vec::new();
-                write(&mut frame)?;
-                Ok(Some(frame))
-            }
-        }
-    }
-
-    async fn place_left(&self, from: u64, left: Option<Vec<u8>>) -> Result<(), SendError> {
-        match left {
-            None => Ok(()),
-            Some(frame) => self.place_late(from, frame).await,
-        }
-    }
-
-    /// Appends a frame that was handed back, when there is room.
-    pub(crate) async fn place_late(&self, from: u64, frame: Vec<u8>) -> Result<(), SendError> {
-        let mut slot = (from % self.slots.len() as u64) as usize;
-        loop {
-            let mut room = std::pin::pin!(self.slots[slot].room());
-            room.as_mut().enable();
-            let append = |out: &mut Vec<u8>| {
-                out.extend_from_slice(&frame);
-                Ok(())
-            };
-            match self.append(from, true, append)? {
-                Placed::Done => return Ok(()),
-                Placed::Full(now) if now == slot => room.await,
-                Placed::Full(now) => slot = now,
-            }
-        }
-    }
-
-    #[inline]
-    fn append(
-        &self,
-        from: u64,
-        patient: bool,
-        write: impl Fn(&mut Vec<u8>) -> Result<(), SendError>,
-    ) -> Result<Placed, SendError> {
-        let mut index = (from % self.slots.len() as u64) as usize;
-        loop {
-            match self.slots[index].append(patient, &write)? {
-                Appended::Done => return Ok(Placed::Done),
-                Appended::Full => return Ok(Placed::Full(index)),
-                Appended::Elsewhere(other) => index = other,
-                Appended::Closed => return Err(SendError::NoConnection { node: self.peer.name }),
-            }
-        }
-    }
-}
-
-enum Placed {
-    Done,
-    Full(usize),
-}
-
-impl Outgoing {
-    fn delivery(&self) -> Delivery {
-        Delivery { priority: self.priority.into(), important: false }
-    }
-}
-
-impl From<Priority> for enp::Priority {
-    fn from(priority: Priority) -> Self {
-        match priority {
-            Priority::Low | Priority::Normal => Self::Normal,
-            Priority::High => Self::High,
-            Priority::Max => Self::Max,
-        }
-    }
-}
-
-impl From<enp::Priority> for Priority {
-    fn from(priority: enp::Priority) -> Self {
-        match priority {
-            enp::Priority::Normal => Self::Normal,
-            enp::Priority::High => Self::High,
-            enp::Priority::Max => Self::Max,
-        }
     }
 }
 

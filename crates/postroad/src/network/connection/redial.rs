@@ -39,13 +39,23 @@ const PAUSES: [Duration; 5] = [
 /// a join before they find out that they do not know the connection.
 const TOO_SOON: Duration = Duration::from_millis(50);
 
-/// How long the accepting side waits for the dialing side to bring a link: a
-/// little more than all its attempts take.
+/// How long the accepting side waits for the dialing side to bring a link, on a
+/// road where bytes take no time: a little more than all pauses.
 const EXPECTED: Duration = Duration::from_secs(1);
+
+/// How many times that of a handshake is added: one for the dialing side to
+/// notice, and one for each attempt.
+const ROUNDS: u32 = 1 + PAUSES.len() as u32;
+
+/// How long the accepting side waits for the dialing side to bring a link, when
+/// the first handshake took so long. No road is slower than `limit`.
+pub(in crate::network) fn patience(handshake: Duration, limit: Duration) -> Duration {
+    EXPECTED + (handshake * ROUNDS).min(limit)
+}
 
 impl Connection {
     /// Fills the pool after the first link has started.
-    pub(in crate::network) fn fill_pool(self: &Arc<Self>) {
+    pub(super) fn fill_pool(self: &Arc<Self>) {
         for index in 0..self.slots.len() {
             self.spawn_replacement(index, 0);
         }
@@ -66,7 +76,7 @@ impl Connection {
                 let replace = async {
                     match &connection.redial {
                         Some(redial) => connection.redial(index, redial, first_pause).await,
-                        None => tokio::time::sleep(EXPECTED).await,
+                        None => tokio::time::sleep(connection.patience).await,
                     }
                 };
                 tokio::select! {
@@ -103,7 +113,7 @@ impl Connection {
         let join = handshake::join(stream, node.name, &self.id, &redial.cookie, redial.handshake_timeout);
         let (stream, tail) = join.await?;
         // Each slot is filled by its own task: a link for one is not to take another's place.
-        self.add_link_to(index..index + 1, stream, tail);
+        self.add_link(index, stream, tail);
         Ok(())
     }
 }

@@ -6,8 +6,8 @@
 
 use postroad_edf::{ErrorValue, Opaque, Payload, Pid};
 use postroad_wire::NetworkFlags;
+use postroad_wire::enp;
 use postroad_wire::enp::any::{Answer, AnyMessage, LastEvents, Request, Verb, Watch, WatchTarget};
-use postroad_wire::enp::{self, Head};
 
 use super::dispatch::Dropped;
 use super::{Connection, log};
@@ -38,10 +38,7 @@ impl Connection {
         let reference = request.reference();
         log!(self.log, DEBUG, peer = %self.peer.name, %reference, why, "request refused");
         let answer = Answer { error: Some(ErrorValue::new(why)), result: nothing, reference };
-        let write = |out: &mut Vec<u8>| {
-            self.write_ordered(out, order, &Head::Any, None, |out| self.encoder(out).top(&answer))
-        };
-        self.log_unsent(self.append(link, false, write));
+        self.respond_any(order, link, &answer);
     }
 }
 

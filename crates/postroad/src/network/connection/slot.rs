@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use postroad_wire::enp::{self, Split};
+use postroad_wire::enp;
+
+use super::parts::Parts;
 
 /// A sender waits while this many bytes wait in front of it (and as many again
 /// may be under way). A single message may be longer.
@@ -37,9 +39,15 @@ pub(super) struct Slot {
 #[derive(Debug)]
 struct Out {
     buffer: Vec<u8>,
+    /// What is too long for the buffer.
+    parts: Parts,
     road: Road,
     /// How many links there were.
     links: u64,
+    /// A place is kept for a link that is shaking hands.
+    reserved: bool,
+    /// Nobody tries any more to get a link: the next one of another slot will do.
+    given_up: bool,
     /// The writer found nothing and sleeps.
     idle: bool,
     /// How many frames senders have appended.
@@ -69,9 +77,58 @@ pub(super) enum Appended {
     Closed,
 }
 
+/// What was not handed to the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Unsent {
+    pub(super) frames: u64,
+    pub(super) bytes: usize,
+}
+
+impl Unsent {
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { frames: self.frames + other.frames, bytes: self.bytes + other.bytes }
+    }
+}
+
+/// What is being appended to a buffer: taken back unless it is kept, also if
+/// whoever writes it panics.
+struct Appendix<'a> {
+    buffer: &'a mut Vec<u8>,
+    keep: usize,
+}
+
+impl<'a> Appendix<'a> {
+    fn to(buffer: &'a mut Vec<u8>) -> Self {
+        let keep = buffer.len();
+        Self { buffer, keep }
+    }
+
+    /// Keeps it; how long it is.
+    fn keep(mut self) -> usize {
+        let len = self.buffer.len() - self.keep;
+        self.keep = self.buffer.len();
+        len
+    }
+}
+
+impl Drop for Appendix<'_> {
+    fn drop(&mut self) {
+        self.buffer.truncate(self.keep);
+    }
+}
+
 impl Slot {
-    pub(super) fn new() -> Self {
-        let out = Out { buffer: Vec::new(), road: Road::Awaited, links: 0, idle: false, frames: 0 };
+    pub(super) fn new(parts: Parts) -> Self {
+        let out = Out {
+            buffer: Vec::new(),
+            parts,
+            road: Road::Awaited,
+            links: 0,
+            reserved: false,
+            given_up: false,
+            idle: false,
+            frames: 0,
+        };
         Self {
             out: Mutex::new(out),
             wake: Notify::new(),
@@ -81,29 +138,66 @@ impl Slot {
     }
 
     /// Lets `write` append to the buffer, unless too much waits there: what is
-    /// `patient` can come again. If `write` fails the buffer is as it was.
+    /// `patient` can come again. If `write` fails or panics the buffer is as it
+    /// was.
+    #[inline]
     pub(super) fn append<E>(
         &self,
+        sender: u64,
         patient: bool,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<Appended, E> {
-        let mut out = self.out.lock();
-        match out.road {
-            Road::Awaited | Road::Linked => {}
-            Road::Redirected(to) => return Ok(Appended::Elsewhere(to)),
-            Road::Closed => return Ok(Appended::Closed),
+        let mut guard = self.out.lock();
+        let out = &mut *guard;
+        if let Some(elsewhere) = out.leads_elsewhere() {
+            return Ok(elsewhere);
         }
-        if out.buffer.len() >= if patient { HIGH_WATER } else { CEILING } {
-            return Ok(Appended::Full);
-        }
-        let before = out.buffer.len();
-        if let Err(error) = write(&mut out.buffer) {
-            out.buffer.truncate(before);
-            return Err(error);
+        let limit = if patient { HIGH_WATER } else { CEILING };
+        if let Some(behind) = out.parts.behind(sender) {
+            if behind.len() >= limit {
+                return Ok(Appended::Full);
+            }
+            let appendix = Appendix::to(behind);
+            write(appendix.buffer)?;
+            appendix.keep();
+        } else {
+            if out.buffer.len() >= limit {
+                return Ok(Appended::Full);
+            }
+            let appendix = Appendix::to(&mut out.buffer);
+            write(appendix.buffer)?;
+            let len = appendix.keep();
+            if out.parts.are_for(len) && !out.move_to_parts(sender, len) {
+                return Ok(Appended::Full);
+            }
         }
         out.frames += 1;
-        self.appended(out);
+        self.appended(guard);
         Ok(Appended::Done)
+    }
+
+    /// Appends a frame that waited for room, and takes it if there is some.
+    pub(super) fn append_late(&self, sender: u64, frame: &mut Vec<u8>) -> Appended {
+        let mut guard = self.out.lock();
+        let out = &mut *guard;
+        if let Some(elsewhere) = out.leads_elsewhere() {
+            return elsewhere;
+        }
+        let (is_large, has_room) = (out.parts.are_for(frame.len()), out.parts.have_room());
+        match out.parts.behind(sender) {
+            None if is_large && has_room => out.parts.push(sender, std::mem::take(frame)),
+            None if is_large => return Appended::Full,
+            queue => {
+                let queue = queue.unwrap_or(&mut out.buffer);
+                if queue.len() >= HIGH_WATER {
+                    return Appended::Full;
+                }
+                queue.append(frame);
+            }
+        }
+        out.frames += 1;
+        self.appended(guard);
+        Appended::Done
     }
 
     fn appended(&self, mut out: MutexGuard<'_, Out>) {
@@ -119,20 +213,28 @@ impl Slot {
         self.room.notified()
     }
 
-    /// Swaps `batch`, which must be empty, with what waits; false if nothing does.
-    pub(super) fn take(&self, batch: &mut Vec<u8>) -> bool {
+    /// Puts what waits into `batch`, which must be empty: first whole frames,
+    /// whose length in bytes is returned, then fragments. Nothing if nothing
+    /// waits.
+    pub(super) fn take(&self, batch: &mut Vec<u8>) -> Option<usize> {
         if batch.capacity() > KEEP {
             *batch = Vec::new();
         }
         let mut out = self.out.lock();
-        if out.buffer.is_empty() {
+        if out.is_empty() {
             out.idle = true;
-            return false;
+            return None;
         }
         std::mem::swap(&mut out.buffer, batch);
+        let whole = batch.len();
+        if !out.parts.is_empty() {
+            out.parts.take(batch);
+        }
         drop(out);
-        self.room.notify_waiters();
-        true
+        if whole > 0 {
+            self.room.notify_waiters();
+        }
+        Some(whole)
     }
 
     /// Resolves when something waits after [`take`](Self::take) found nothing.
@@ -140,19 +242,34 @@ impl Slot {
         self.wake.notified().await;
     }
 
-    /// Puts the frames back that a dead link has not taken whole: of `batch`,
-    /// `written` bytes went out. What went out may or may not have arrived and
-    /// is not sent again.
-    pub(super) fn give_back(&self, batch: &[u8], written: usize) {
-        let mut rest = batch;
-        while let Ok(Split::Frame { rest: next, .. }) = enp::split(rest, 0)
-            && batch.len() - next.len() <= written
-        {
-            rest = next;
+    /// The fragments of the last batch have been handed over.
+    pub(super) fn fragments_written(&self) {
+        let mut guard = self.out.lock();
+        let out = &mut *guard;
+        let any_complete = out.parts.all_written(&mut out.buffer);
+        drop(guard);
+        if any_complete {
+            self.room.notify_waiters();
         }
-        let mut out = self.out.lock();
-        if !rest.is_empty() && out.road != Road::Closed {
-            out.buffer.splice(0..0, rest.iter().copied());
+    }
+
+    /// Puts the frames back that a dead link has not taken whole: of `batch`,
+    /// which began with `whole` bytes of whole frames, `written` bytes went out.
+    /// What went out may or may not have arrived and is not sent again.
+    pub(super) fn give_back(&self, batch: &[u8], whole: usize, written: usize) {
+        let (frames, fragments) = batch.split_at(whole);
+        let taken = taken_whole(frames, written);
+        let mut guard = self.out.lock();
+        let out = &mut *guard;
+        if out.road == Road::Closed {
+            return;
+        }
+        out.buffer.splice(0..0, frames[taken..].iter().copied());
+        let fragments = &fragments[..taken_whole(fragments, written.saturating_sub(whole))];
+        let any_complete = out.parts.written(enp::frames(fragments).count(), &mut out.buffer);
+        drop(guard);
+        if any_complete {
+            self.room.notify_waiters();
         }
     }
 
@@ -160,6 +277,26 @@ impl Slot {
     pub(super) fn awaits(&self) -> Option<u64> {
         let out = self.out.lock();
         (out.road == Road::Awaited).then_some(out.links)
+    }
+
+    /// Keeps this slot for a link that is on its way; false if it waits for
+    /// none, or for another one.
+    pub(super) fn reserve(&self) -> bool {
+        let mut out = self.out.lock();
+        let free = out.road == Road::Awaited && !out.reserved;
+        out.reserved |= free;
+        free
+    }
+
+    /// The link that the slot was kept for does not come.
+    pub(super) fn release(&self) {
+        self.out.lock().reserved = false;
+    }
+
+    /// Whether it had a link that it has no more.
+    pub(super) fn has_lost_a_link(&self) -> bool {
+        let out = self.out.lock();
+        out.links > u64::from(out.road == Road::Linked)
     }
 
     /// Whether a link may take this slot; it has it then.
@@ -170,6 +307,7 @@ impl Slot {
             out.road = Road::Linked;
             out.links += 1;
             out.idle = false;
+            (out.reserved, out.given_up) = (false, false);
         }
         free
     }
@@ -179,14 +317,37 @@ impl Slot {
         let mut out = self.out.lock();
         if out.road == Road::Linked {
             out.road = Road::Awaited;
+            out.parts.rewind();
         }
     }
 
-    /// Sends everything, also what waits, by way of slot `to` from now on.
-    /// False if this slot has a link or has ended meanwhile.
-    pub(super) fn redirect(&self, index: usize, target: &Self) -> bool {
+    /// Nobody tries any more to get the link that the slot waits for.
+    pub(super) fn give_up(&self) {
         let mut out = self.out.lock();
-        if out.road != Road::Awaited {
+        out.given_up = out.road == Road::Awaited;
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.out.lock().given_up
+    }
+
+    /// Whether there is a link, or one may still come.
+    pub(super) fn has_hope(&self) -> bool {
+        let out = self.out.lock();
+        match out.road {
+            Road::Awaited => !out.given_up || out.reserved,
+            Road::Linked => true,
+            Road::Redirected(_) | Road::Closed => false,
+        }
+    }
+
+    /// Sends everything, also what waits, by way of another slot from now on.
+    /// False if this slot has a link, hopes for one or has ended, or the other
+    /// one has no link.
+    pub(super) fn redirect(&self, index: usize, target: &Self) -> bool {
+        let mut guard = self.out.lock();
+        let out = &mut *guard;
+        if out.road != Road::Awaited || !out.given_up || out.reserved {
             return false;
         }
         // Two redirections never cross: the target has a link and this one has none.
@@ -195,21 +356,26 @@ impl Slot {
             return false;
         }
         there.buffer.append(&mut out.buffer);
+        there.parts.absorb(&mut out.parts);
         out.road = Road::Redirected(index);
-        drop(out);
+        drop(guard);
         target.appended(there);
         self.room.notify_waiters();
         true
     }
 
     /// Ends the slot: what waits is dropped, senders are told.
-    pub(super) fn close(&self) {
+    pub(super) fn close(&self) -> Unsent {
         let mut out = self.out.lock();
         out.road = Road::Closed;
+        let frames = enp::frames(&out.buffer).count() as u64 + out.parts.frames();
+        let unsent = Unsent { frames, bytes: out.waiting() };
         out.buffer = Vec::new();
+        out.parts.clear();
         drop(out);
         self.room.notify_waiters();
         self.wake.notify_one();
+        unsent
     }
 
     /// Notes whether the link died as soon as it was there; how many in a row did.
@@ -228,12 +394,107 @@ impl Slot {
 
     /// How many bytes wait.
     pub(super) fn waiting(&self) -> usize {
-        self.out.lock().buffer.len()
+        self.out.lock().waiting()
     }
 
     /// Whether everything has been handed to the system.
     pub(super) fn is_written(&self) -> bool {
         let out = self.out.lock();
-        out.buffer.is_empty() && (out.idle || out.road != Road::Linked)
+        out.is_empty() && (out.idle || out.road != Road::Linked)
+    }
+}
+
+impl Out {
+    /// What to tell a sender that cannot append here.
+    #[inline]
+    fn leads_elsewhere(&self) -> Option<Appended> {
+        match self.road {
+            Road::Awaited | Road::Linked => None,
+            Road::Redirected(to) => Some(Appended::Elsewhere(to)),
+            Road::Closed => Some(Appended::Closed),
+        }
+    }
+
+    /// Moves the large frame at the end of the buffer to where it belongs; if
+    /// there is no room it is dropped.
+    #[cold]
+    fn move_to_parts(&mut self, sender: u64, len: usize) -> bool {
+        let rest = self.buffer.len() - len;
+        let room = self.parts.have_room();
+        if !room {
+            self.buffer.truncate(rest);
+        } else if rest == 0 {
+            self.parts.push(sender, std::mem::take(&mut self.buffer));
+        } else {
+            self.parts.push(sender, self.buffer.split_off(rest));
+        }
+        self.buffer.shrink_to(KEEP);
+        room
+    }
+
+    fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.parts.is_empty()
+    }
+
+    fn waiting(&self) -> usize {
+        self.buffer.len() + self.parts.waiting()
+    }
+}
+
+/// How many of the bytes of a batch are frames that went out whole, if
+/// `written` bytes went out.
+fn taken_whole(batch: &[u8], written: usize) -> usize {
+    let mut taken = 0;
+    for frame in enp::frames(batch) {
+        if taken + frame.len() > written {
+            break;
+        }
+        taken += frame.len();
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn bytes(bytes: &[u8]) -> impl FnOnce(&mut Vec<u8>) -> Result<(), Infallible> {
+        move |out| {
+            out.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_leaves_no_half_frame() {
+        let slot = Slot::new(Parts::never());
+        slot.append(1, true, bytes(b"whole")).unwrap();
+        let half = |out: &mut Vec<u8>| -> Result<(), Infallible> {
+            out.extend_from_slice(b"half");
+            panic!("encode")
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| slot.append(1, true, half)));
+        assert!(outcome.is_err());
+        slot.append(1, true, bytes(b"again")).unwrap();
+        let mut batch = Vec::new();
+        slot.take(&mut batch);
+        assert_eq!(batch, b"wholeagain");
+    }
+
+    #[test]
+    fn what_is_lost_is_counted() {
+        let slot = Slot::new(Parts::of_slot(0, 1, usize::MAX));
+        let frame = |len: usize| {
+            let len_bytes = (len as u32).to_be_bytes();
+            [&[0x4e, 1], &len_bytes[..], &[0, 101], &vec![0; len - 8]].concat()
+        };
+        for len in [10, 70_000, 20] {
+            slot.append(1, true, bytes(&frame(len))).unwrap();
+        }
+        assert_eq!(slot.close(), Unsent { frames: 3, bytes: 70_030 });
+        assert_eq!(slot.close(), Unsent::default());
     }
 }

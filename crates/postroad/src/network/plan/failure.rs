@@ -137,11 +137,15 @@ impl AttemptError {
         }
     }
 
-    /// Whether the peer closed after it had learned who dials, and had found
-    /// the cookie right.
-    pub(in crate::network) fn is_refused_introduction(&self) -> bool {
-        let closed = |stage| matches!(stage, ehs::Stage::Accept | ehs::Stage::Introduce);
-        matches!(self, Self::Handshake(HandshakeError::Protocol(ehs::HandshakeError::Closed(stage))) if closed(*stage))
+    /// Whether the peer's own dial goes before this one: it was let in, or the
+    /// peer closed after it had learned who dials and found the cookie right.
+    pub(in crate::network) fn yields(&self) -> bool {
+        use ehs::{HandshakeError as E, Stage::Accept, Stage::Introduce};
+        let Self::Handshake(error) = self else { return false };
+        matches!(
+            error,
+            HandshakeError::Duplicate(_) | HandshakeError::Protocol(E::Closed(Accept | Introduce))
+        )
     }
 
     /// Whether the peer may be somebody else than the node, or the node does

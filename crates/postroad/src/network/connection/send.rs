@@ -1,0 +1,373 @@
+//! What goes out: values to frames in the slot of their sender.
+
+use std::sync::Arc;
+
+use postroad_edf::{EncodeError, Encoder, ErrorValue, Message, Payload};
+use postroad_wire::enp::any::Answer;
+use postroad_wire::enp::{self, Code, Delivery, Head};
+
+use super::slot::Appended;
+use super::{Connection, log};
+use crate::actor::ExitReason;
+use crate::error::SendError;
+use crate::node::Target;
+use crate::process::{Compression, Priority};
+use crate::{Atom, Pid};
+
+/// What the sender adds to a message that leaves the node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outgoing {
+    pub(crate) from: u64,
+    pub(crate) priority: Priority,
+    pub(crate) compression: Option<Compression>,
+}
+
+impl Connection {
+    /// Sends a message; waits while the sender's link is congested.
+    pub(crate) async fn send<M: Message>(
+        &self,
+        outgoing: Outgoing,
+        to: Target,
+        message: M,
+    ) -> Result<(), SendError> {
+        let left = self.place_message(outgoing, to, &message)?;
+        // Neither the message nor a reference to it is kept while waiting: it need not be `Sync`.
+        drop(message);
+        match left {
+            None => Ok(()),
+            Some(frame) => self.place_late(outgoing.from, frame).await,
+        }
+    }
+
+    /// Sends a message without waiting. If the sender's link is congested the
+    /// frame comes back, for [`place_late`](Self::place_late).
+    #[inline]
+    pub(crate) fn place_message<M: Message>(
+        &self,
+        outgoing: Outgoing,
+        to: Target,
+        message: &M,
+    ) -> Result<Option<Vec<u8>>, SendError> {
+        self.check_incarnation(&to)?;
+        let head = self.message_head(outgoing, to);
+        self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, message))
+    }
+
+    /// Sends a message now or not at all.
+    pub(crate) fn try_send<M: Message>(
+        &self,
+        outgoing: Outgoing,
+        to: Target,
+        message: &M,
+    ) -> Result<(), SendError> {
+        self.check_incarnation(&to)?;
+        let head = self.message_head(outgoing, to);
+        let write = |out: &mut Vec<u8>| self.write(out, &head, outgoing.compression, message);
+        match self.append(outgoing.from, true, write)? {
+            Placed::Done => Ok(()),
+            Placed::Full => Err(SendError::Busy { node: self.peer.name }),
+        }
+    }
+
+    /// Sends a request.
+    pub(crate) async fn request<M: Message>(
+        &self,
+        outgoing: Outgoing,
+        to: Target,
+        reference: [u64; 3],
+        request: M,
+    ) -> Result<(), SendError> {
+        self.check_incarnation(&to)?;
+        let head = Head::Request {
+            from: outgoing.from,
+            delivery: outgoing.delivery(),
+            reference,
+            to: self.wire_target(to),
+        };
+        let left = self.place(outgoing.from, |out| self.write(out, &head, outgoing.compression, &request))?;
+        drop(request);
+        self.place_left(outgoing.from, left).await
+    }
+
+    /// Answers a request of the peer. An answer that cannot travel becomes an
+    /// error that says so: silence would leave the caller to its timeout.
+    pub(crate) async fn respond(
+        &self,
+        responder: u64,
+        caller: u64,
+        reference: [u64; 3],
+        answer: Result<Payload, ErrorValue>,
+        compression: Option<Compression>,
+    ) -> Result<(), SendError> {
+        let placed = self.place(responder, |out| {
+            self.write_answer(out, responder, caller, reference, &answer, compression)
+        });
+        drop(answer);
+        if let Err(error @ (SendError::TooLarge { .. } | SendError::Encode(_))) = &placed {
+            let reason = ErrorValue::new(error.to_string());
+            self.respond_now(responder, caller, reference, &Err(reason));
+        }
+        self.place_left(responder, placed?).await
+    }
+
+    /// Answers without waiting: for what is small and sent from where one must
+    /// not wait.
+    pub(super) fn respond_now(
+        &self,
+        responder: u64,
+        caller: u64,
+        reference: [u64; 3],
+        answer: &Result<Payload, ErrorValue>,
+    ) {
+        let write = |out: &mut Vec<u8>| self.write_answer(out, responder, caller, reference, answer, None);
+        self.log_unsent(self.append(responder, false, write));
+    }
+
+    /// Answers with nothing but a code. Does not wait.
+    pub(crate) fn respond_code(&self, from: u64, to: u64, reference: [u64; 3], code: Code) {
+        let head = Head::ResponseError { from, delivery: Delivery::default(), to, reference, code };
+        let write = |out: &mut Vec<u8>| self.write_frame(out, &head, None, |_| Ok(()));
+        self.log_unsent(self.append(from, false, write));
+    }
+
+    /// Answers what the peer's node has asked. Does not wait.
+    pub(super) fn respond_any(&self, order: u8, link: u64, answer: &Answer) {
+        let write = |out: &mut Vec<u8>| {
+            self.write_ordered(out, order, &Head::Any, None, |out| self.encoder(out).top(answer))
+        };
+        self.log_unsent(self.append(link, false, write));
+    }
+
+    fn log_unsent(&self, outcome: Result<Placed, SendError>) {
+        match outcome {
+            Ok(Placed::Done) => {}
+            Ok(Placed::Full) => {
+                log!(self.log, WARN, peer = %self.peer.name, "answer dropped: the peer does not read")
+            }
+            Err(error) => log!(self.log, DEBUG, peer = %self.peer.name, %error, "answer not sent"),
+        }
+    }
+
+    /// Asks a process of the peer to end.
+    pub(crate) async fn send_exit(&self, from: u64, to: Pid, reason: &ExitReason) -> Result<(), SendError> {
+        self.check_incarnation(&Target::Pid(to))?;
+        let reason = ErrorValue::from(reason);
+        let head = Head::Exit { from, to: to.id };
+        let left = self.place(from, |out| self.write(out, &head, None, &reason))?;
+        self.place_left(from, left).await
+    }
+
+    fn message_head(&self, outgoing: Outgoing, to: Target) -> Head<'static> {
+        Head::Message {
+            from: outgoing.from,
+            delivery: outgoing.delivery(),
+            message_id: 0,
+            to: self.wire_target(to),
+        }
+    }
+
+    fn write_answer(
+        &self,
+        out: &mut Vec<u8>,
+        from: u64,
+        to: u64,
+        reference: [u64; 3],
+        answer: &Result<Payload, ErrorValue>,
+        compression: Option<Compression>,
+    ) -> Result<(), SendError> {
+        let delivery = Delivery::default();
+        let failed = |code| Head::ResponseError { from, delivery, to, reference, code };
+        match answer {
+            // EDF has no nil at the top level: a nil answer is an error of code 0.
+            Ok(value) if value.is::<()>() => self.write_frame(out, &failed(Code::Ok), None, |_| Ok(())),
+            Ok(value) => {
+                let head = Head::Response { from, delivery, to, reference };
+                self.write_frame(out, &head, compression, |out| value.encode_top(&mut self.encoder(out)))
+            }
+            Err(error) => self.write(out, &failed(Code::Error), compression, error),
+        }
+    }
+
+    fn write<M: Message>(
+        &self,
+        out: &mut Vec<u8>,
+        head: &Head<'_>,
+        compression: Option<Compression>,
+        value: &M,
+    ) -> Result<(), SendError> {
+        self.write_frame(out, head, compression, |out| value.encode_top(&mut self.encoder(out)))
+    }
+
+    fn write_frame(
+        &self,
+        out: &mut Vec<u8>,
+        head: &Head<'_>,
+        compression: Option<Compression>,
+        payload: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), SendError> {
+        self.write_ordered(out, head.order(), head, compression, payload)
+    }
+
+    /// Writes one frame, packs it if asked to, and checks it against the
+    /// peer's limit.
+    fn write_ordered(
+        &self,
+        out: &mut Vec<u8>,
+        order: u8,
+        head: &Head<'_>,
+        compression: Option<Compression>,
+        payload: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), SendError> {
+        let start = out.len();
+        let mut size = match enp::write(out, order, head, payload) {
+            Ok(size) => size,
+            Err(enp::WriteError::Payload(error)) => return Err(SendError::Encode(Arc::new(error))),
+            Err(enp::WriteError::NameTooLong(len)) => return Err(crate::edf::AtomError::TooLong(len).into()),
+            Err(_) => return Err(self.too_large(usize::MAX)),
+        };
+        if let Some(compression) = compression
+            && size > compression.threshold
+        {
+            let frame = out.split_off(start);
+            size = enp::compress::pack(&frame, compression.method, compression.level, out)
+                .map_err(|_| self.too_large(frame.len()))?;
+        }
+        log!(self.log, TRACE, peer = %self.peer.name, bytes = size, ?head, "frame out");
+        if size > self.limits.peer_max_frame { Err(self.too_large(size)) } else { Ok(()) }
+    }
+
+    fn too_large(&self, size: usize) -> SendError {
+        SendError::TooLarge { node: self.peer.name, size, limit: self.limits.peer_max_frame }
+    }
+
+    fn encoder<'a>(&'a self, out: &'a mut Vec<u8>) -> Encoder<'a> {
+        Encoder::new(out, &self.encode)
+    }
+
+    fn wire_target(&self, to: Target) -> enp::Target<'static> {
+        match to {
+            Target::Pid(pid) => enp::Target::Pid(pid.id),
+            Target::Alias(alias) => enp::Target::Alias(alias.id),
+            Target::Name(process) => enp::Target::Name(self.wire_name(process.name)),
+        }
+    }
+
+    /// The name as the peer knows it: mapped, and by its number if it has one.
+    fn wire_name(&self, name: Atom) -> enp::Name<'static> {
+        let name = self.encode.mapping.as_ref().map_or(name, |mapping| mapping.wire(name));
+        match self.encode.atom_id(name) {
+            Some(id) => enp::Name::Cached(id),
+            None => enp::Name::Inline(name.as_str().as_bytes()),
+        }
+    }
+
+    /// A process of the peer's former life cannot be addressed: frames carry no
+    /// incarnation (`docs/wire/ENP.md` section 2).
+    fn check_incarnation(&self, to: &Target) -> Result<(), SendError> {
+        let creation = match to {
+            Target::Pid(pid) => pid.creation,
+            Target::Alias(alias) => alias.creation,
+            Target::Name(_) => return Ok(()),
+        };
+        if creation == self.peer.creation {
+            Ok(())
+        } else {
+            Err(SendError::Incarnation { node: self.peer.name })
+        }
+    }
+
+    /// Appends a frame to the sender's slot; if that is full, hands the frame
+    /// back for [`place_late`](Self::place_late).
+    #[inline]
+    fn place(
+        &self,
+        from: u64,
+        write: impl Fn(&mut Vec<u8>) -> Result<(), SendError>,
+    ) -> Result<Option<Vec<u8>>, SendError> {
+        match self.append(from, true, &write)? {
+            Placed::Done => Ok(None),
+            Placed::Full => {
+                let mut frame = Vec::new();
+                write(&mut frame)?;
+                Ok(Some(frame))
+            }
+        }
+    }
+
+    async fn place_left(&self, from: u64, left: Option<Vec<u8>>) -> Result<(), SendError> {
+        match left {
+            None => Ok(()),
+            Some(frame) => self.place_late(from, frame).await,
+        }
+    }
+
+    /// Appends a frame that was handed back, when there is room.
+    pub(crate) async fn place_late(&self, from: u64, mut frame: Vec<u8>) -> Result<(), SendError> {
+        let mut slot = self.slot_of(from);
+        loop {
+            let mut room = std::pin::pin!(self.slots[slot].room());
+            room.as_mut().enable();
+            match self.slots[slot].append_late(from, &mut frame) {
+                Appended::Done => return Ok(()),
+                Appended::Full => room.await,
+                Appended::Elsewhere(other) => slot = other,
+                Appended::Closed => return Err(SendError::NoConnection { node: self.peer.name }),
+            }
+        }
+    }
+
+    #[inline]
+    fn append(
+        &self,
+        from: u64,
+        patient: bool,
+        write: impl Fn(&mut Vec<u8>) -> Result<(), SendError>,
+    ) -> Result<Placed, SendError> {
+        let mut slot = self.slot_of(from);
+        loop {
+            match self.slots[slot].append(from, patient, &write)? {
+                Appended::Done => return Ok(Placed::Done),
+                Appended::Full => return Ok(Placed::Full),
+                Appended::Elsewhere(other) => slot = other,
+                Appended::Closed => return Err(SendError::NoConnection { node: self.peer.name }),
+            }
+        }
+    }
+
+    /// The slot that a process uses all its life.
+    #[inline]
+    fn slot_of(&self, from: u64) -> usize {
+        (from % self.slots.len() as u64) as usize
+    }
+}
+
+enum Placed {
+    Done,
+    Full,
+}
+
+impl Outgoing {
+    fn delivery(&self) -> Delivery {
+        Delivery { priority: self.priority.into(), important: false }
+    }
+}
+
+impl From<Priority> for enp::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Low | Priority::Normal => Self::Normal,
+            Priority::High => Self::High,
+            Priority::Max => Self::Max,
+        }
+    }
+}
+
+impl From<enp::Priority> for Priority {
+    fn from(priority: enp::Priority) -> Self {
+        match priority {
+            enp::Priority::Normal => Self::Normal,
+            enp::Priority::High => Self::High,
+            enp::Priority::Max => Self::Max,
+        }
+    }
+}
