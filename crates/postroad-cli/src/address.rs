@@ -1,9 +1,11 @@
 //! Addresses and routes as people write them.
 
+use std::fmt;
 use std::str::FromStr;
 
-use postroad::network::NetworkRoute;
-use postroad::{Cookie, Network};
+use postroad::Cookie;
+
+use crate::config::{DEFAULT_WEIGHT, Route};
 
 /// `host:port`; an IPv6 address stands in brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,21 +23,20 @@ pub(crate) struct RouteArg {
     cookie: Option<Cookie>,
 }
 
-/// The weight of a route that does not say.
-const DEFAULT_WEIGHT: i64 = 100;
-
 impl RouteArg {
-    pub(crate) fn has_cookie(&self) -> bool {
-        self.cookie.is_some()
+    pub(crate) fn route(&self) -> Route {
+        let Self { pattern, address, weight, cookie } = self.clone();
+        Route { weight, cookie, ..Route::to(&pattern, &address.host, address.port) }
     }
+}
 
-    pub(crate) fn add_to(&self, network: &Network) -> anyhow::Result<()> {
-        let mut route = NetworkRoute::to(&self.address.host, self.address.port);
-        if let Some(cookie) = &self.cookie {
-            route = route.cookie(cookie.clone());
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
         }
-        network.add_route(&self.pattern, route, self.weight)?;
-        Ok(())
     }
 }
 
@@ -126,7 +127,7 @@ mod tests {
     #[test]
     fn routes() {
         let route: RouteArg = "^db@=10.0.0.7:11144".parse().unwrap();
-        assert_eq!((route.pattern.as_str(), route.weight, route.has_cookie()), ("^db@", 100, false));
+        assert_eq!((route.pattern.as_str(), route.weight, route.cookie.is_some()), ("^db@", 100, false));
         let route: RouteArg = "x=[12]{1,2}=h:1,weight=-5,cookie=a=,b:1".parse().unwrap();
         assert_eq!((route.pattern.as_str(), route.weight), ("x=[12]{1,2}", -5));
         assert_eq!(route.address.host, "h");

@@ -7,6 +7,10 @@ use postroad::Cookie;
 
 const VARIABLE: &str = "POSTROAD_COOKIE";
 
+/// What to say where there must be a cookie and there is none.
+pub(crate) const NO_COOKIE: &str =
+    "no cookie: give --cookie-file, POSTROAD_COOKIE or --cookie, or one in a configuration file";
+
 /// The secret that two nodes share.
 #[derive(clap::Args)]
 pub(crate) struct CookieArgs {
@@ -34,10 +38,5 @@ impl CookieArgs {
         };
         anyhow::ensure!(cookie.as_ref().is_none_or(|cookie| !cookie.is_empty()), "the cookie is empty");
         Ok(cookie)
-    }
-
-    /// The cookie, which there must be.
-    pub(crate) fn require(&self) -> anyhow::Result<Cookie> {
-        self.find()?.with_context(|| format!("no cookie: give --cookie-file, {VARIABLE} or --cookie"))
     }
 }

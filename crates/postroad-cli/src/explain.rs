@@ -2,32 +2,59 @@
 
 use std::process::ExitCode;
 
-use postroad::Cookie;
+use postroad::network::Plan;
 
-use crate::guest::{GuestArgs, explain_failure};
+use crate::config::{Config, Roads};
+use crate::cookie::{CookieArgs, NO_COOKIE};
+use crate::guest::{GuestArgs, guest_name};
+use crate::probe::report;
 
 /// Prints how a node would be reached, and why.
 ///
 /// That is every attempt in its order, and what happens when all have failed.
-/// Registrars are asked; the node itself is not dialed.
+/// No node is started and none is dialed. Where the plan needs a registrar or
+/// resolver it is asked, for as long as a node would wait.
 #[derive(clap::Args)]
 pub(crate) struct Explain {
     /// The full name of the node.
     #[arg(value_name = "NAME@HOST")]
     name: String,
     #[command(flatten)]
+    cookie: CookieArgs,
+    #[command(flatten)]
     guest: GuestArgs,
+    /// Asks nobody: says where somebody would be asked.
+    #[arg(long)]
+    offline: bool,
+    /// Walks every road up to the end of the handshake, under a name of its own,
+    /// and hangs up. The exit code is 0 only if the node was reached.
+    #[arg(long, conflicts_with = "offline")]
+    probe: bool,
 }
 
 impl Explain {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        // It is never used: explaining dials nobody.
-        let cookie = Cookie::new("explain");
-        let node = self.guest.start("explain", Some(cookie)).await?;
-        let plan = node.network().explain(&self.name).await;
+        let config = self.guest.config(&self.cookie)?;
+        println!("{}", self.plan(&config).await?);
+        if !self.probe {
+            return Ok(ExitCode::SUCCESS);
+        }
+        anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
+        let node = config.start_guest("probe").await?;
+        let probes = node.network().probe(&self.name).await;
         node.stop().await;
-        let plan = plan.map_err(|error| anyhow::anyhow!(explain_failure(&error)))?;
-        println!("{plan}");
-        Ok(ExitCode::SUCCESS)
+        Ok(report(&probes?))
+    }
+
+    async fn plan(&self, config: &Config) -> anyhow::Result<Plan> {
+        let own = config.node.name.clone().unwrap_or_else(|| guest_name("explain"));
+        let mut plan = Roads::of(config)?.plan(config, &own, &self.name)?;
+        while !self.offline
+            && let Some((at, resolve)) = plan.ask_ahead()
+        {
+            let answer = resolve.ask().await;
+            plan.answer_ahead(at, resolve, answer);
+        }
+        Ok(plan)
     }
 }

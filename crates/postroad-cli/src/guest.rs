@@ -1,56 +1,102 @@
 //! The node that a command acts from: it dials and cannot be dialed.
 
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use postroad::Node;
 use postroad::network::ConnectError;
-use postroad::registrar::EmbeddedOptions;
-use postroad::{Cookie, NetworkMode, Node};
 
 use crate::address::RouteArg;
+use crate::config::{Config, Embedded, Registrar, Roads};
+use crate::cookie::CookieArgs;
 
 /// How a command finds other nodes.
 #[derive(clap::Args)]
 pub(crate) struct GuestArgs {
+    /// Acts with the routes, cookies and settings of a node's configuration
+    /// file. Options and environment go before what it says.
+    #[arg(long, value_name = "FILE", env = "POSTROAD_CONFIG")]
+    config: Option<PathBuf>,
     /// A static route to nodes whose name matches the pattern (a regular
     /// expression); may be repeated. Of several that match, the one with the
     /// highest weight (100 unless given) is tried first. A cookie in it is as
     /// visible to others as one in --cookie.
     #[arg(long = "route", value_name = "PATTERN=HOST:PORT[,weight=N][,cookie=COOKIE]")]
     routes: Vec<RouteArg>,
-    /// The port of the registrars that are asked where no route leads.
-    #[arg(long, value_name = "PORT", default_value_t = EmbeddedOptions::default().port)]
-    registrar_port: u16,
+    /// The port of the registrars that are asked where no route leads. Default: 4499.
+    #[arg(long, value_name = "PORT", env = "POSTROAD_REGISTRAR_PORT")]
+    registrar_port: Option<u16>,
     /// Asks no registrar: only static routes lead anywhere.
     #[arg(long, conflicts_with = "registrar_port")]
     no_registrar: bool,
 }
 
 impl GuestArgs {
-    /// Whether a route brings a cookie of its own.
-    pub(crate) fn have_cookie(&self) -> bool {
-        self.routes.iter().any(RouteArg::has_cookie)
+    /// The configuration that the arguments make.
+    pub(crate) fn config(&self, cookie: &CookieArgs) -> anyhow::Result<Config> {
+        let mut config = match &self.config {
+            Some(path) => Config::load(path)?.config()?,
+            None => Config::default(),
+        };
+        if let Some(cookie) = cookie.find()? {
+            config.node.cookie = Some(cookie);
+        }
+        config.overlay(&self.routes, self.registrar_port, self.no_registrar)?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Lays over it what the command line says.
+    pub(crate) fn overlay(
+        &mut self,
+        routes: &[RouteArg],
+        registrar_port: Option<u16>,
+        no_registrar: bool,
+    ) -> anyhow::Result<()> {
+        for (number, route) in routes.iter().enumerate() {
+            let route = route.route();
+            let taken = routes[..number].iter().any(|other| other.route().pattern == route.pattern);
+            anyhow::ensure!(!taken, "--route: resource is taken: `{}` was given twice", route.pattern);
+            postroad::network::routes::check_pattern(&route.pattern)
+                .map_err(|error| anyhow::anyhow!("--route: {error}"))?;
+            match self.routes.iter_mut().find(|known| known.pattern == route.pattern) {
+                Some(known) => *known = route,
+                None => self.routes.push(route),
+            }
+        }
+        if no_registrar {
+            self.registrar = Registrar::None;
+        } else if let Some(port) = registrar_port {
+            self.registrar = match &self.registrar {
+                Registrar::Embedded(embedded) => {
+                    Registrar::Embedded(Embedded { port: Some(port), ..embedded.clone() })
+                }
+                _ => Registrar::Embedded(Embedded { port: Some(port), ..Embedded::default() }),
+            };
+        }
+        Ok(())
     }
 
-    /// Starts the node, under a name that nobody else has.
-    pub(crate) async fn start(&self, command: &str, cookie: Option<Cookie>) -> anyhow::Result<Node> {
-        let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let name = format!("{command}-{}-{nanoseconds:x}@localhost", std::process::id());
-        let mut builder = Node::builder(name).network(NetworkMode::Hidden);
-        builder = if self.no_registrar {
-            builder.without_registrar()
-        } else {
-            builder.embedded_registrar(EmbeddedOptions::port(self.registrar_port))
-        };
-        if let Some(cookie) = cookie {
-            builder = builder.cookie(cookie);
-        }
-        let node = builder.start().await?;
-        for route in &self.routes {
-            route.add_to(&node.network()).context("--route")?;
-        }
+    /// Whether a route brings a cookie of its own.
+    pub(crate) fn has_route_cookie(&self) -> bool {
+        self.routes.iter().any(|route| route.cookie.is_some())
+    }
+
+    /// Starts a node that dials in place of the configured one, under a name
+    /// that nobody else has.
+    pub(crate) async fn start_guest(&self, command: &str) -> anyhow::Result<Node> {
+        let roads = Roads::of(self)?;
+        let node = roads.guest(self, &guest_name(command))?.start().await?;
+        roads.open(self, &node.network())?;
         Ok(node)
     }
+}
+
+/// A name for a node that nobody else has.
+pub(crate) fn guest_name(command: &str) -> String {
+    let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("{command}-{}-{nanoseconds:x}@localhost", std::process::id())
 }
 
 /// What was tried to connect and why it failed, one line for each attempt, and

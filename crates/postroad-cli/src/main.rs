@@ -1,18 +1,23 @@
 //! The postroad program.
 
 mod address;
+mod check;
+mod config;
 mod cookie;
 mod decode;
 mod demo;
 mod explain;
 mod guest;
+mod logging;
 mod node;
 mod ping;
+mod probe;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+
+use logging::Logging;
 
 // Messages are freed on other threads than they were made on; this allocator
 // does not mind.
@@ -37,6 +42,7 @@ enum Command {
     Node(node::RunNode),
     Ping(ping::Ping),
     Explain(explain::Explain),
+    Check(check::Check),
     Decode(decode::Decode),
 }
 
@@ -54,14 +60,14 @@ fn main() -> ExitCode {
 impl Program {
     fn run(self) -> anyhow::Result<ExitCode> {
         let default = if matches!(self.command, Command::Demo(_)) { "error" } else { "warn" };
-        let filter = EnvFilter::try_new(self.log.as_deref().unwrap_or(default))?;
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        let logging = Logging::begin(self.log.as_deref(), default)?;
         let runtime = tokio::runtime::Runtime::new()?;
         match self.command {
             Command::Demo(demo) => runtime.block_on(demo.run()),
-            Command::Node(node) => runtime.block_on(node.run()),
+            Command::Node(node) => runtime.block_on(node.run(logging)),
             Command::Ping(ping) => runtime.block_on(ping.run()),
             Command::Explain(explain) => runtime.block_on(explain.run()),
+            Command::Check(check) => check.run(),
             Command::Decode(decode) => decode.run(),
         }
     }

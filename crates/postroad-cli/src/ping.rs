@@ -7,7 +7,7 @@ use postroad::network::PeerInfo;
 use postroad::{CallError, Node, SendError};
 use serde_json::{Value as Json, json};
 
-use crate::cookie::CookieArgs;
+use crate::cookie::{CookieArgs, NO_COOKIE};
 use crate::guest::{GuestArgs, explain_failure};
 
 /// Connects with a node and calls a process there.
@@ -40,9 +40,9 @@ pub(crate) struct Ping {
 
 impl Ping {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let cookie =
-            if self.guest.have_cookie() { self.cookie.find()? } else { Some(self.cookie.require()?) };
-        let node = self.guest.start("ping", cookie).await?;
+        let config = self.guest.config(&self.cookie)?;
+        anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
+        let node = config.start_guest("ping").await?;
         let outcome = self.ping(&node).await;
         node.stop().await;
         outcome

@@ -306,3 +306,28 @@ fn the_flags_of_an_introduce_are_named() {
     }
     assert_eq!(count, 2);
 }
+
+#[test]
+fn what_the_program_derives_itself_hides_nothing() {
+    let answer = postroad_wire::enp::any::Answer {
+        error: None,
+        result: postroad_edf::Payload::new(7u8),
+        reference: postroad_edf::Ref {
+            node: postroad_edf::Atom::new("a@b").unwrap(),
+            creation: 1,
+            id: [1, 2, 3],
+        },
+    };
+    let mut bytes = Vec::new();
+    postroad_edf::Encoder::new(&mut bytes, &postroad_edf::EncodeTables::default()).top(&answer).unwrap();
+    let output = decode(&[&hex::encode(bytes)], "");
+    assert!(output.status.success(), "{}", errors(&output));
+    let [answer] = &lines(&output)[..] else { panic!("{output:?}") };
+    let fields = answer["value"]["fields"].as_array().unwrap();
+    let fields: Vec<&str> = fields.iter().map(|field| field[0].as_str().unwrap()).collect();
+    assert_eq!(fields, ["Error", "Result", "Ref"]);
+    // A message of the demo, of which a user has never heard.
+    let name = "#postroad/demo/Order";
+    let order = format!("83{:04x}{}05", name.len(), hex::encode(name));
+    assert_eq!(lines(&decode(&[&order], "")), [json!({"protocol": "edf", "type": name, "opaque_hex": "05"})]);
+}

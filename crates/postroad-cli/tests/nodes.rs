@@ -1,91 +1,9 @@
 //! `postroad node`, `ping` and `explain`, run as people run them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::io::{BufRead as _, BufReader, Lines, Read as _};
-use std::net::{TcpListener, UdpSocket};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+mod program;
 
-fn postroad(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_postroad"));
-    command.args(arguments).env_remove("POSTROAD_COOKIE").env_remove("RUST_LOG");
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    postroad(arguments).output().unwrap()
-}
-
-fn stdout(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).unwrap()
-}
-
-fn stderr(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).unwrap()
-}
-
-/// A port that was free a moment ago, for TCP and UDP.
-fn free_port() -> u16 {
-    loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = udp.local_addr().unwrap().port();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-/// A running `postroad node`; killed when dropped.
-struct Node {
-    program: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    name: String,
-    port: String,
-}
-
-impl Node {
-    fn start(name: &str, options: &[&str]) -> Self {
-        let name = format!("{name}-{}@127.0.0.1", std::process::id());
-        let mut program =
-            postroad(&["node", "--name", &name, "--cookie", "a cookie", "--listen", "127.0.0.1:0"])
-                .args(options)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-        let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
-        let mut port = String::new();
-        for line in lines.by_ref() {
-            let line = line.unwrap();
-            if let Some((_, found)) = line.split_once("listens on 127.0.0.1:") {
-                found.clone_into(&mut port);
-            }
-            if line.contains("is ready") {
-                break;
-            }
-        }
-        assert!(!port.is_empty(), "the node did not start");
-        Self { program, lines, name, port }
-    }
-
-    #[cfg(unix)]
-    fn stop(mut self, signal: &str) {
-        let pid = self.program.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        let rest: Vec<String> = self.lines.by_ref().map(Result::unwrap).collect();
-        let status = self.program.wait().unwrap();
-        let mut errors = String::new();
-        self.program.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        assert!(status.success(), "{status}: {errors}");
-        assert_eq!(rest, [format!("{} stops", self.name)], "{errors}");
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.program.kill();
-        let _ = self.program.wait();
-    }
-}
+use program::{Node, free_port, postroad, run, stderr, stdout};
 
 #[test]
 fn a_node_is_found_by_the_registrar_and_answers() {

@@ -344,11 +344,11 @@ impl Model<'_> {
     /// Whether that was the way.
     fn dial(&mut self, address: Address, pins: Pins, demands: &str) -> bool {
         let Address { host: to, port, tls, klingon } = address;
-        if port == 0 || tls || pins.tls || (klingon && !pins.version) {
+        if port == 0 || (klingon && !pins.version) {
             return false;
         }
-        let address = format!("{}:{port}", host(to, "nowhere"));
-        self.story.told.push(format!("{address} {demands}"));
+        let (address, tls) = (format!("{}:{port}", host(to, "nowhere")), tls || pins.tls);
+        self.story.told.push(format!("{address} {demands} {tls}"));
         self.meets(&address)
     }
 
@@ -525,7 +525,8 @@ impl<'a> Stage<'a> {
                     });
                     let timeout = attempt.handshake_timeout == Duration::from_secs(1);
                     assert_eq!(timeout, attempt.dial_timeout == Duration::from_secs(1));
-                    story.told.push(format!("{address} {cookie:?} {flags} {timeout}"));
+                    let tls = attempt.endpoint.tls;
+                    story.told.push(format!("{address} {cookie:?} {flags} {timeout} {tls}"));
                     match self.error(&address) {
                         Some(error) => plan.failed(attempt, error),
                         None => story.reached = true,

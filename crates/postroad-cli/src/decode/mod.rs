@@ -41,7 +41,8 @@ pub(crate) struct Decode {
 impl Decode {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let bytes = self.bytes()?;
-        let registry = Registry::new();
+        // What this program derives has fields of its own under names of Ergo's types.
+        let registry = Registry::empty();
         for file in &self.schema {
             schema::register_file(&registry, file)?;
         }

@@ -8,21 +8,21 @@ use tokio::sync::watch;
 
 /// What a customer asks for. Every order of a demo has another number.
 #[derive(Debug, Message)]
-#[message(name = "#postroad/demo/Order", crate = postroad::edf)]
+#[message(name = "#postroad/demo/Order")]
 pub(super) struct Order {
     number: u64,
 }
 
 /// What a customer gets for it.
 #[derive(Debug, Message)]
-#[message(name = "#postroad/demo/Receipt", crate = postroad::edf)]
+#[message(name = "#postroad/demo/Receipt")]
 pub(super) struct Receipt {
     order: u64,
 }
 
 /// Asks a shop which orders it has had, as a `Vec<u64>` with repetitions.
 #[derive(Debug, Message)]
-#[message(name = "#postroad/demo/Inventory", crate = postroad::edf)]
+#[message(name = "#postroad/demo/Inventory")]
 pub(super) struct Inventory;
 
 /// Answers orders, and remembers them.
@@ -65,7 +65,7 @@ struct Customer {
 
 /// A customer tells itself to go on.
 #[derive(Debug, Message)]
-#[message(name = "#postroad/demo/Next", crate = postroad::edf)]
+#[message(name = "#postroad/demo/Next")]
 struct Next;
 
 impl Actor for Customer {

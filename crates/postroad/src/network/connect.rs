@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use postroad_wire::Cookie;
+use postroad_wire::ehs::Established;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::connection::{Connection, Redial, Terms};
 use super::event::{NetworkEvent, Road};
 use super::log::{Log, log};
-use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Step};
+use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Stage, Step};
 use super::route::{InvalidRoute, NetworkRoute};
 use super::transport::{Address, DialError, Stream};
 use super::unreachable::Unreachable;
@@ -135,6 +137,14 @@ impl Dialing {
         self.unreachable.forget(peer);
         self.connected.notify_waiters();
     }
+}
+
+/// A peer that was dialed, after the handshake.
+pub(super) struct Met {
+    stream: Stream,
+    pub(super) established: Established,
+    address: Address,
+    cookie: Cookie,
 }
 
 /// A dial whose other end has proved the cookie, until this is dropped.
@@ -257,7 +267,7 @@ impl NetworkInner {
     }
 
     /// How this node would reach another one now.
-    fn plan(&self, node: &NodeInner, peer: Atom) -> Result<Plan, ConnectError> {
+    pub(super) fn plan(&self, node: &NodeInner, peer: Atom) -> Result<Plan, ConnectError> {
         let (routes, proxies) = (self.routes.lookup(peer.as_str()), self.proxy_routes.lookup(peer.as_str()));
         let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
         let connected = self.connections.load().keys().copied().collect();
@@ -338,6 +348,35 @@ impl NetworkInner {
         attempt: &Attempt,
         left: Duration,
     ) -> Result<Arc<Connection>, AttemptError> {
+        let mut knocking = None;
+        let proceed = || {
+            knocking = self.dialing.knock(peer);
+            knocking.is_some() && self.live(peer).is_none()
+        };
+        let Met { stream, established, address, cookie } =
+            self.meet(node, peer, attempt, left, |_| (), proceed).await?;
+        let redial = Redial {
+            address,
+            cookie,
+            dial_timeout: attempt.dial_timeout,
+            handshake_timeout: attempt.handshake_timeout,
+            road: Arc::new(Road { reason: attempt.reason.clone(), endpoint: attempt.endpoint.clone() }),
+        };
+        let terms = Terms { mapping: attempt.mapping.clone(), log: Log::new(attempt.log_level) };
+        Ok(self.dialed(node, stream, established, redial, terms))
+    }
+
+    /// Dials and shakes hands, and tells which stages were reached. When the
+    /// peer has proved the cookie `proceed` says whether to go on.
+    pub(super) async fn meet(
+        &self,
+        node: &Arc<NodeInner>,
+        peer: Atom,
+        attempt: &Attempt,
+        left: Duration,
+        mut reached: impl FnMut(Stage),
+        mut proceed: impl FnMut() -> bool,
+    ) -> Result<Met, AttemptError> {
         let Attempt { endpoint, cookie, flags, dial_timeout, handshake_timeout, .. } = attempt;
         let log = Log::new(attempt.log_level);
         let cookie = cookie.clone().unwrap_or_else(|| self.cookie());
@@ -349,25 +388,17 @@ impl NetworkInner {
             tls: if endpoint.tls { Some(self.asking(&attempt.tls)?) } else { None },
         };
         log!(log, DEBUG, %peer, host = %endpoint.host, port = endpoint.port, tls = endpoint.tls, reason = %attempt.reason, "dialing");
-        let mut stream = Stream::dial(&address, peer, left.min(*dial_timeout)).await?;
+        let mut stream = Stream::dial(&address, peer, left.min(*dial_timeout), &mut reached).await?;
         let left = left.saturating_sub(started.elapsed()).min(*handshake_timeout);
         log!(log, TRACE, %peer, elapsed = ?started.elapsed(), "dialed; shaking hands");
-        let mut knocking = None;
-        let proceed = || {
-            knocking = self.dialing.knock(peer);
-            knocking.is_some() && self.live(peer).is_none()
+        let proved = || {
+            reached(Stage::Hello);
+            proceed()
         };
         let established =
-            handshake::dial(&mut stream, introduction, peer, cookie.clone(), left, proceed).await?;
-        let redial = Redial {
-            address,
-            cookie,
-            dial_timeout: *dial_timeout,
-            handshake_timeout: *handshake_timeout,
-            road: Arc::new(Road { reason: attempt.reason.clone(), endpoint: endpoint.clone() }),
-        };
-        let terms = Terms { mapping: attempt.mapping.clone(), log };
-        Ok(self.dialed(node, stream, established, redial, terms))
+            handshake::dial(&mut stream, introduction, peer, cookie.clone(), left, proved).await?;
+        reached(Stage::Introduce);
+        Ok(Met { stream, established, address, cookie })
     }
 
     /// How to dial with TLS under these options.

@@ -8,6 +8,7 @@ mod handshake;
 mod info;
 mod log;
 mod plan;
+mod probe;
 mod proxy_route;
 mod route;
 pub mod routes;
@@ -55,6 +56,7 @@ pub use self::plan::{
     Answer, Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, ProxyOrder,
     Reason, Resolve, Stage, Step, Tunnel,
 };
+pub use self::probe::{Probe, ProbeOutcome};
 pub use self::proxy_route::{DEFAULT_MAX_HOP, InvalidProxyRoute, NetworkProxyRoute, ProxyFlags};
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
 pub use self::routes::{AddRouteError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact};

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Instant;
 
+use super::plan::Stage;
 use crate::Atom;
 use crate::tls::{
     Answering, Asking, CertificateFault, Secured, TlsHandshakeError, TlsReadHalf, TlsWriteHalf,
@@ -58,17 +59,27 @@ pub(crate) struct Address {
 
 impl Stream {
     /// Connects to the addresses of a host in turn, to reach `node`; within
-    /// `timeout`, the name look-up and the TLS handshake included.
-    pub(crate) async fn dial(address: &Address, node: Atom, timeout: Duration) -> Result<Self, DialError> {
+    /// `timeout`, the name look-up and the TLS handshake included. Tells which
+    /// stages were reached.
+    pub(crate) async fn dial(
+        address: &Address,
+        node: Atom,
+        timeout: Duration,
+        mut reached: impl FnMut(Stage),
+    ) -> Result<Self, DialError> {
         let begun = Instant::now();
         let Address { host, port, tls } = address;
-        let socket = tokio::time::timeout(timeout, TcpStream::connect((host.as_str(), *port)))
-            .await
-            .unwrap_or_else(|_| {
-                let silence = format!("no connection within {timeout:?}");
-                Err(io::Error::new(io::ErrorKind::TimedOut, silence))
-            })?;
+        let connecting = async {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
+            reached(Stage::Resolve);
+            TcpStream::connect(found.as_slice()).await
+        };
+        let socket = tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
+            let silence = format!("no connection within {timeout:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, silence))
+        })?;
         prepare(&socket)?;
+        reached(Stage::Dial);
         match tls {
             None => Ok(Self::Tcp(socket)),
             Some(asking) => {
@@ -76,6 +87,7 @@ impl Stream {
                 let secured = tokio::time::timeout_at(begun + timeout, securing)
                     .await
                     .unwrap_or(Err(TlsHandshakeError::Timeout(timeout)))?;
+                reached(Stage::Tls);
                 Ok(Self::Tls(Box::new(secured)))
             }
         }

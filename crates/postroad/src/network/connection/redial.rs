@@ -108,7 +108,7 @@ impl Connection {
     }
 
     async fn join(self: &Arc<Self>, index: usize, redial: &Redial) -> Result<(), handshake::JoinError> {
-        let stream = Stream::dial(&redial.address, self.peer.name, redial.dial_timeout).await?;
+        let stream = Stream::dial(&redial.address, self.peer.name, redial.dial_timeout, |_| ()).await?;
         let node = self.node();
         let join = handshake::join(stream, node.name, &self.id, &redial.cookie, redial.handshake_timeout);
         let (stream, tail) = join.await?;

@@ -219,7 +219,7 @@ impl Resolve {
     }
 
     /// Whether it is the node's registrar that would be asked.
-    pub(super) fn is_discovery(&self) -> bool {
+    pub(in crate::network) fn is_discovery(&self) -> bool {
         matches!(self.reason, Reason::Discovery | Reason::Fallback { .. })
     }
 

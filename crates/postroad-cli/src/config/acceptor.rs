@@ -1,0 +1,70 @@
+//! Where a node listens, in a configuration file.
+
+use postroad::{Cookie, NetworkFlags};
+use tracing::level_filters::LevelFilter;
+
+use super::Reading;
+use super::facts::Facts;
+use super::route::{LEVELS, RouteTls};
+use super::section::{At, Section};
+use super::tls::Side;
+use super::{atoms, cookie, flags};
+use crate::address::Address;
+
+/// A place to listen.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Acceptor {
+    pub(crate) listen: Option<Address>,
+    /// How many ports to try.
+    pub(crate) ports: Option<u16>,
+    pub(crate) advertise: Option<Address>,
+    pub(crate) cookie: Option<Cookie>,
+    pub(crate) tls: Option<RouteTls>,
+    pub(crate) flags: Option<NetworkFlags>,
+    pub(crate) atoms: Vec<(String, String)>,
+    pub(crate) log: Option<LevelFilter>,
+}
+
+impl Acceptor {
+    pub(crate) fn read(mut section: Section<'_>, reading: &Reading<'_>) -> Self {
+        if !section.has("listen") {
+            section.error("the acceptor has no `listen`: where it listens, such as \"0.0.0.0:11144\"");
+        }
+        let acceptor = Self {
+            listen: section.parsed("listen").map(At::into_inner),
+            ports: section.number("ports", 1..=u16::MAX).map(At::into_inner),
+            advertise: section.parsed("advertise").map(At::into_inner),
+            cookie: cookie::read(&mut section, reading),
+            tls: RouteTls::read(&mut section, Side::Both),
+            flags: flags::read(&mut section),
+            atoms: atoms::read(&mut section),
+            log: section.word("log", &LEVELS).map(At::into_inner),
+        };
+        section.finish();
+        acceptor
+    }
+
+    /// What names it among others.
+    pub(super) fn key(&self) -> String {
+        self.listen.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        Facts::default()
+            .with("ports", &self.ports)
+            .with("advertise", &self.advertise)
+            .secret("cookie", &self.cookie)
+            .and(self.tls.as_ref().map(RouteTls::facts).unwrap_or_default())
+            .list("flags", self.flags.map(flags::names).as_deref())
+            .and(atoms::facts(&self.atoms))
+            .with("log", &self.log)
+    }
+}
+
+impl std::fmt::Display for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.key())?;
+        let facts = self.facts().to_string();
+        if facts.is_empty() { Ok(()) } else { write!(f, " ({facts})") }
+    }
+}

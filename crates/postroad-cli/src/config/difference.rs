@@ -1,0 +1,157 @@
+//! What is different between two configurations.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::facts::Facts;
+use super::{Config, NodeTls, ProxyRoute, Route};
+
+/// What has to be done to make one configuration of another.
+#[derive(Debug, Default)]
+pub(crate) struct Difference<'a> {
+    pub(crate) routes: Vec<Change<'a, Route>>,
+    pub(crate) proxy_routes: Vec<Change<'a, ProxyRoute>>,
+    /// What `[node]` says and can change while the node runs.
+    pub(crate) node: Vec<String>,
+    /// What cannot change without a restart.
+    pub(crate) fixed: Vec<String>,
+}
+
+/// What became of a route.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Change<'a, R> {
+    Added(&'a R),
+    Removed(&'a R),
+    Changed { old: &'a R, new: &'a R },
+}
+
+/// A route of either kind.
+pub(crate) trait Described: PartialEq {
+    const KIND: &'static str;
+    fn pattern(&self) -> &str;
+    fn facts(&self) -> Facts;
+}
+
+impl<'a> Difference<'a> {
+    pub(crate) fn between(old: &'a Config, new: &'a Config) -> Self {
+        Self {
+            routes: changes(&old.routes, &new.routes),
+            proxy_routes: changes(&old.proxy_routes, &new.proxy_routes),
+            node: old
+                .node
+                .live_facts()
+                .changes(&new.node.live_facts())
+                .into_iter()
+                .map(|change| format!("~ node: {change}"))
+                .collect(),
+            fixed: fixed(old, new),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.live() == 0 && self.fixed.is_empty()
+    }
+
+    /// How many changes take effect without a restart.
+    pub(crate) fn live(&self) -> usize {
+        self.routes.len() + self.proxy_routes.len() + self.node.len()
+    }
+}
+
+impl fmt::Display for Difference<'_> {
+    /// One line for each change.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines: Vec<String> =
+            self.fixed.iter().map(|line| format!("{line} (NEEDS A RESTART)")).collect();
+        lines.extend(self.node.iter().cloned());
+        lines.extend(self.routes.iter().map(ToString::to_string));
+        lines.extend(self.proxy_routes.iter().map(ToString::to_string));
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// Removals first: what a road was removed for may need its place.
+fn changes<'a, R: Described>(old: &'a [R], new: &'a [R]) -> Vec<Change<'a, R>> {
+    let by_pattern = |routes: &'a [R]| -> HashMap<&'a str, &'a R> {
+        routes.iter().map(|route| (route.pattern(), route)).collect()
+    };
+    let (before, after) = (by_pattern(old), by_pattern(new));
+    let removed = old.iter().filter(|route| !after.contains_key(route.pattern())).map(Change::Removed);
+    let others = new.iter().filter_map(|route| match before.get(route.pattern()) {
+        None => Some(Change::Added(route)),
+        Some(&old) if old != route => Some(Change::Changed { old, new: route }),
+        Some(_) => None,
+    });
+    removed.chain(others).collect()
+}
+
+fn fixed(old: &Config, new: &Config) -> Vec<String> {
+    let changed = |what: &str, old: &Facts, new: &Facts| -> Vec<String> {
+        old.changes(new).into_iter().map(|change| format!("~ {what}: {change}")).collect()
+    };
+    let mut fixed = changed("node", &old.node.fixed_facts(), &new.node.fixed_facts());
+    fixed.extend(changed("registrar", &old.registrar.facts(), &new.registrar.facts()));
+    let tls = |config: &Config| config.tls.as_ref().map(NodeTls::facts).unwrap_or_default();
+    fixed.extend(changed("tls", &tls(old), &tls(new)));
+    for (name, resolver) in &old.resolvers {
+        match new.resolvers.get(name) {
+            Some(other) => {
+                fixed.extend(changed(&format!("resolver {name}"), &resolver.facts(), &other.facts()));
+            }
+            None => fixed.push(format!("- resolver {name}: {}", resolver.facts())),
+        }
+    }
+    let added = new.resolvers.iter().filter(|(name, _)| !old.resolvers.contains_key(*name));
+    fixed.extend(added.map(|(name, resolver)| format!("+ resolver {name}: {}", resolver.facts())));
+    let listens = |config: &Config, key: &str| config.acceptors.iter().any(|acceptor| acceptor.key() == key);
+    for acceptor in &old.acceptors {
+        let key = acceptor.key();
+        match new.acceptors.iter().find(|other| other.key() == key) {
+            Some(other) => {
+                fixed.extend(changed(&format!("acceptor {key}"), &acceptor.facts(), &other.facts()));
+            }
+            None => fixed.push(format!("- acceptor {key}")),
+        }
+    }
+    let added = new.acceptors.iter().filter(|acceptor| !listens(old, &acceptor.key()));
+    fixed.extend(added.map(|acceptor| format!("+ acceptor {}", acceptor.key())));
+    fixed
+}
+
+impl Described for Route {
+    const KIND: &'static str = "route";
+
+    fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    fn facts(&self) -> Facts {
+        self.facts()
+    }
+}
+
+impl Described for ProxyRoute {
+    const KIND: &'static str = "proxy route";
+
+    fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    fn facts(&self) -> Facts {
+        self.facts()
+    }
+}
+
+impl<R: Described> fmt::Display for Change<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = R::KIND;
+        match self {
+            Self::Added(route) => write!(f, "+ {kind} `{}`: {}", route.pattern(), route.facts()),
+            Self::Removed(route) => write!(f, "- {kind} `{}`: {}", route.pattern(), route.facts()),
+            Self::Changed { old, new } => {
+                let changes = old.facts().changes(&new.facts());
+                write!(f, "~ {kind} `{}`: {}", new.pattern(), changes.join(", "))
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Configuration files: a node with all its roads, in TOML.
+
+mod acceptor;
+mod atoms;
+mod certificates;
+mod cookie;
+mod difference;
+mod facts;
+mod files;
+mod flags;
+mod node;
+mod patterns;
+mod registrar;
+mod roads;
+mod route;
+mod section;
+mod source;
+mod tls;
+mod units;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use facts::Facts;
+use patterns::Patterns;
+use section::{At, Reader};
+
+pub(crate) use acceptor::Acceptor;
+pub(crate) use difference::{Change, Difference};
+pub(crate) use files::Files;
+pub(crate) use node::NodeSettings;
+pub(crate) use registrar::{Embedded, Registrar};
+pub(crate) use roads::Roads;
+pub(crate) use route::{DEFAULT_WEIGHT, ProxyRoute, Route};
+use source::Source;
+pub(crate) use source::{Notes, Severity};
+pub(crate) use tls::Tls;
+
+/// A file that shows every key.
+pub(crate) const EXAMPLE: &str = include_str!("../../../../docs/node.toml");
+
+/// What a configuration file says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Config {
+    pub(crate) node: NodeSettings,
+    pub(crate) acceptors: Vec<Acceptor>,
+    pub(crate) registrar: Registrar,
+    pub(crate) resolvers: BTreeMap<String, Registrar>,
+    pub(crate) tls: Option<NodeTls>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) proxy_routes: Vec<ProxyRoute>,
+}
+
+/// A file that was read.
+pub(crate) struct Loaded {
+    /// Of no use if there are errors.
+    config: Config,
+    notes: Notes,
+    /// What it depends on, itself included.
+    files: Files,
+}
+
+/// What `[tls]` says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct NodeTls {
+    pub(crate) settings: Tls,
+    /// Nothing goes over the network but by TLS.
+    pub(crate) required: bool,
+}
+
+/// What is known while a file is read.
+pub(crate) struct Reading<'a> {
+    reader: &'a Reader,
+    cookies_in_file: bool,
+    files: RefCell<Files>,
+    resolvers: Vec<String>,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Only if it cannot be read; what is wrong in it is in the notes.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
+        let mut files = Files::default();
+        files.add(path);
+        let source = Source::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self::read(source, files))
+    }
+
+    fn read(source: Source, files: Files) -> Loaded {
+        let reader = Reader::new(Arc::new(source));
+        let (config, files) = Self::of(&reader, files);
+        Loaded { config, notes: reader.into_notes(), files }
+    }
+
+    /// Takes over what can change while a node runs.
+    pub(crate) fn take_live(&mut self, new: Self) {
+        self.node.cookie = new.node.cookie;
+        self.node.log = new.node.log;
+        self.routes = new.routes;
+        self.proxy_routes = new.proxy_routes;
+    }
+
+    fn of(reader: &Reader, files: Files) -> (Self, Files) {
+        let mut root = reader.root();
+        let node = root.section("node");
+        let named = root.named_sections("resolver");
+        let reading = Reading {
+            reader,
+            cookies_in_file: node.as_ref().is_some_and(|node| {
+                matches!(node.peek("cookies_in_file"), Some(toml::de::DeValue::Boolean(true)))
+            }),
+            files: RefCell::new(files),
+            resolvers: named.iter().map(|(name, _)| name.get_ref().clone()).collect(),
+        };
+        let mut resolvers = BTreeMap::new();
+        for (name, section) in named {
+            if name.get_ref() == route::OWN_REGISTRAR {
+                reader.error(name.span(), "`registrar` means the node's own; choose another name");
+            }
+            resolvers.insert(name.into_inner(), Registrar::read(section, &reading));
+        }
+        let tls = root.section("tls").map(|mut section| {
+            let required = section.bool("required").is_some_and(At::into_inner);
+            let settings = Tls::read(&mut section, tls::Side::Both);
+            section.finish();
+            NodeTls { settings, required }
+        });
+        let mut patterns = Patterns::default();
+        let routes = root.sections("route").into_iter();
+        let routes = routes.filter_map(|section| Route::read(section, &reading, &mut patterns)).collect();
+        patterns.check(reader);
+        let mut patterns = Patterns::default();
+        let proxy_routes = root.sections("proxy_route").into_iter();
+        let proxy_routes =
+            proxy_routes.filter_map(|section| ProxyRoute::read(section, &reading, &mut patterns)).collect();
+        patterns.check(reader);
+        let acceptors = root.sections("acceptor").into_iter();
+        let config = Self {
+            node: node.map(|section| NodeSettings::read(section, &reading)).unwrap_or_default(),
+            acceptors: acceptors.map(|section| Acceptor::read(section, &reading)).collect(),
+            registrar: root
+                .section("registrar")
+                .map(|section| Registrar::read(section, &reading))
+                .unwrap_or_default(),
+            resolvers,
+            tls,
+            routes,
+            proxy_routes,
+        };
+        root.finish();
+        (config, reading.files.into_inner())
+    }
+}
+
+impl Loaded {
+    /// What is to be said about the file.
+    pub(crate) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// What the file says, if nothing is wrong with it.
+    pub(crate) fn config(self) -> anyhow::Result<Config> {
+        self.parts().0
+    }
+
+    /// The same, and the files to watch in any case.
+    pub(crate) fn parts(self) -> (anyhow::Result<Config>, Files) {
+        let Self { config, notes, files } = self;
+        let usable = match notes.has_errors() {
+            true => Err(anyhow::anyhow!("the configuration cannot be used\n\n{notes}")),
+            false => Ok(config),
+        };
+        (usable, files)
+    }
+}
+
+impl NodeTls {
+    fn facts(&self) -> Facts {
+        self.settings.facts().with("required", &self.required.then_some("true"))
+    }
+}
+
+impl Reading<'_> {
+    /// A change of that file, which is about to be read, is a change of the
+    /// configuration.
+    fn depends_on(&self, path: &Path) {
+        self.files.borrow_mut().add(path);
+    }
+
+    fn check_resolver(&self, name: &At<String>) {
+        let known = || self.resolvers.iter().map(String::as_str).chain([route::OWN_REGISTRAR]);
+        if !known().any(|known| known == name.get_ref()) {
+            let help = match source::closest(name.get_ref(), known()) {
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => format!("describe it in [resolver.{}]", name.get_ref()),
+            };
+            self.reader.error_with_help(name.span(), format!("no resolver {:?}", name.get_ref()), help);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

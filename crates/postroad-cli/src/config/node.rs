@@ -1,0 +1,137 @@
+//! The node itself, in a configuration file.
+
+use std::time::Duration;
+
+use postroad::network::{OnFailure, ProxyOrder};
+use postroad::{Cookie, NetworkFlags, NetworkMode};
+use toml::de::DeValue;
+
+use super::Reading;
+use super::facts::Facts;
+use super::route::{ON_FAILURE, check_node_name};
+use super::section::{At, Section};
+use super::units::{show_duration, show_size};
+use super::{cookie, flags};
+
+/// What `[node]` says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct NodeSettings {
+    pub(crate) name: Option<String>,
+    pub(crate) cookie: Option<Cookie>,
+    pub(crate) mode: NetworkMode,
+    pub(crate) pool_size: Option<u16>,
+    /// In bytes.
+    pub(crate) max_message_size: Option<u64>,
+    pub(crate) dial_timeout: Option<Duration>,
+    pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) keepalive: Option<Keepalive>,
+    pub(crate) on_failure: Option<OnFailure>,
+    pub(crate) proxy_order: Option<ProxyOrder>,
+    pub(crate) flags: Option<NetworkFlags>,
+    /// What to log, as `--log` takes it.
+    pub(crate) log: Option<String>,
+}
+
+/// How often signs of life are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keepalive {
+    Never,
+    Every(Duration),
+}
+
+const MODES: [(&str, NetworkMode); 3] =
+    [("enabled", NetworkMode::Enabled), ("hidden", NetworkMode::Hidden), ("disabled", NetworkMode::Disabled)];
+
+const PROXY_ORDERS: [(&str, ProxyOrder); 2] =
+    [("before_discovery", ProxyOrder::BeforeDiscovery), ("after_discovery", ProxyOrder::AfterDiscovery)];
+
+impl NodeSettings {
+    pub(crate) fn read(mut section: Section<'_>, reading: &Reading<'_>) -> Self {
+        let name = section.text("name");
+        if let Some(name) = &name {
+            check_node_name(section.reader, name);
+        }
+        // Read before anything else, by `Reading`.
+        section.bool("cookies_in_file");
+        let size = section.size("max_message_size");
+        let limits = 1024..=u64::from(u32::MAX);
+        if let Some(size) = size.as_ref().filter(|size| !limits.contains(size.get_ref())) {
+            section.reader.error(size.span(), "`max_message_size` must be from 1KiB to 4GiB less one byte");
+        }
+        let log = section.text("log");
+        if let Some(log) = &log
+            && let Err(error) = tracing_subscriber::EnvFilter::try_new(log.get_ref())
+        {
+            section.reader.error(log.span(), format!("`log` must be a filter such as \"info\": {error}"));
+        }
+        let settings = Self {
+            name: name.map(At::into_inner),
+            cookie: cookie::read(&mut section, reading),
+            mode: section.word("mode", &MODES).map(At::into_inner).unwrap_or_default(),
+            pool_size: section.number("pool_size", 1..=128).map(At::into_inner),
+            max_message_size: size.map(At::into_inner),
+            dial_timeout: section.duration("dial_timeout").map(At::into_inner),
+            handshake_timeout: section.duration("handshake_timeout").map(At::into_inner),
+            connect_timeout: section.duration("connect_timeout").map(At::into_inner),
+            keepalive: Keepalive::read(&mut section),
+            on_failure: section.word("on_failure", &ON_FAILURE).map(At::into_inner),
+            proxy_order: section.word("proxy_order", &PROXY_ORDERS).map(At::into_inner),
+            flags: flags::read(&mut section),
+            log: log.map(At::into_inner),
+        };
+        section.finish();
+        settings
+    }
+
+    /// What cannot be changed while the node runs.
+    pub(crate) fn fixed_facts(&self) -> Facts {
+        let mode = MODES.iter().find(|(_, mode)| *mode == self.mode).map(|(name, _)| name);
+        let order = self.proxy_order.and_then(|order| PROXY_ORDERS.iter().find(|(_, known)| *known == order));
+        Facts::default()
+            .with("name", &self.name)
+            .with("mode", &mode.filter(|_| self.mode != NetworkMode::default()))
+            .with("pool_size", &self.pool_size)
+            .with("max_message_size", &self.max_message_size.map(show_size))
+            .with("dial_timeout", &self.dial_timeout.map(show_duration))
+            .with("handshake_timeout", &self.handshake_timeout.map(show_duration))
+            .with("connect_timeout", &self.connect_timeout.map(show_duration))
+            .with("keepalive", &self.keepalive)
+            .with("on_failure", &self.on_failure)
+            .with("proxy_order", &order.map(|(name, _)| name))
+            .list("flags", self.flags.map(flags::names).as_deref())
+    }
+
+    /// What can.
+    pub(crate) fn live_facts(&self) -> Facts {
+        Facts::default().secret("cookie", &self.cookie).with("log", &self.log)
+    }
+}
+
+impl Keepalive {
+    /// `keepalive = "15s"` or `keepalive = false`.
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        if let Some(value) = section.peek("keepalive")
+            && matches!(value, DeValue::Boolean(false))
+        {
+            section.value("keepalive");
+            return Some(Self::Never);
+        }
+        let period = section.duration("keepalive")?;
+        let whole = period.get_ref().subsec_nanos() == 0 && period.get_ref().as_secs() <= 255;
+        if !whole {
+            let message = "`keepalive` must be whole seconds from 1s to 255s, or false";
+            section.reader.error(period.span(), message);
+        }
+        Some(Self::Every(period.into_inner()))
+    }
+}
+
+impl std::fmt::Display for Keepalive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Never => f.write_str("false"),
+            Self::Every(period) => f.write_str(&show_duration(*period)),
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! Makes of a configuration what the library takes.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use postroad::edf::AtomMapping;
+use postroad::network::routes::RoutingTable;
+use postroad::network::{
+    AcceptorOptions, NetworkOptions, NetworkProxyRoute, NetworkRoute, Plan, PlanOptions,
+};
+use postroad::registrar::{
+    self, BoxFuture, EmbeddedOptions, Endpoint, ProxyEndpoint, RegisterError, Registered, Registration,
+    ResolveError, Resolver,
+};
+use postroad::tls::TlsOptions;
+use postroad::{Atom, Network, Node, NodeBuilder};
+use postroad_wire::Version;
+
+use super::certificates::Certificates;
+use super::node::Keepalive;
+use super::route::{OWN_REGISTRAR, ProxyFlag, RouteTls};
+use super::{Acceptor, Change, Config, Difference, Embedded, NodeSettings, ProxyRoute, Registrar, Route};
+
+/// The registrar and the resolvers of a node: made once, because routes that
+/// come later share them.
+pub(crate) struct Roads {
+    registrar: Option<Arc<dyn registrar::Registrar>>,
+    resolvers: BTreeMap<String, Arc<dyn Resolver>>,
+    pub(crate) certificates: Certificates,
+}
+
+impl Roads {
+    pub(crate) fn of(config: &Config) -> anyhow::Result<Self> {
+        let resolvers = config.resolvers.iter().filter_map(|(name, resolver)| {
+            let made = resolver.make().with_context(|| format!("resolver {name}")).transpose()?;
+            Some(made.map(|made| (name.clone(), made as Arc<dyn Resolver>)))
+        });
+        Ok(Self {
+            registrar: config.registrar.make().context("registrar")?,
+            resolvers: resolvers.collect::<anyhow::Result<_>>()?,
+            certificates: Certificates::default(),
+        })
+    }
+
+    /// A node as it is configured, but for its routes.
+    pub(crate) fn node(&self, config: &Config) -> anyhow::Result<NodeBuilder> {
+        let name = config.node.name.as_deref().context("no name: give --name, or `name` in [node]")?;
+        let mut builder = self.builder(config, name)?.network(config.node.mode);
+        for acceptor in &config.acceptors {
+            builder = builder.acceptor(self.acceptor(acceptor)?);
+        }
+        Ok(match &self.registrar {
+            Some(registrar) => builder.registrar(registrar.clone()),
+            None => builder.without_registrar(),
+        })
+    }
+
+    /// A node under another name that asks as the configured one would, and
+    /// cannot be found.
+    pub(crate) fn guest(&self, config: &Config, name: &str) -> anyhow::Result<NodeBuilder> {
+        let builder = self.builder(config, name)?.network(postroad::NetworkMode::Hidden);
+        Ok(match &self.registrar {
+            Some(registrar) => builder.registrar(Arc::new(AskOnly(registrar.clone()))),
+            None => builder.without_registrar(),
+        })
+    }
+
+    fn builder(&self, config: &Config, name: &str) -> anyhow::Result<NodeBuilder> {
+        Ok(config.node.builder(name).tls(self.node_tls(config)?))
+    }
+
+    fn node_tls(&self, config: &Config) -> anyhow::Result<TlsOptions> {
+        match &config.tls {
+            Some(tls) => Ok(self.certificates.options(&tls.settings)?.required(tls.required)),
+            None => Ok(TlsOptions::new()),
+        }
+    }
+
+    /// Adds all routes.
+    pub(crate) fn open(&self, config: &Config, network: &Network) -> anyhow::Result<()> {
+        for route in &config.routes {
+            network.add_route(&route.pattern, self.route(route)?, route.weight)?;
+        }
+        for route in &config.proxy_routes {
+            network.add_proxy_route(&route.pattern, self.proxy_route(route)?, route.weight)?;
+        }
+        Ok(())
+    }
+
+    /// How the configured node would reach another one. Nobody is asked.
+    pub(crate) fn plan(&self, config: &Config, own: &str, name: &str) -> anyhow::Result<Plan> {
+        let table = RoutingTable::new();
+        for route in &config.routes {
+            table.add(&route.pattern, self.route(route)?, route.weight)?;
+        }
+        let proxies = RoutingTable::new();
+        for route in &config.proxy_routes {
+            proxies.add(&route.pattern, self.proxy_route(route)?, route.weight)?;
+        }
+        let defaults = NetworkOptions::default();
+        let options = PlanOptions {
+            on_failure: config.node.on_failure.unwrap_or_default(),
+            dial_timeout: config.node.dial_timeout.unwrap_or(defaults.dial_timeout),
+            handshake_timeout: config.node.handshake_timeout.unwrap_or(defaults.handshake_timeout),
+            tls: self.node_tls(config)?,
+            proxy_order: config.node.proxy_order.unwrap_or_default(),
+            connected: HashSet::new(),
+        };
+        let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
+        Ok(Plan::new(
+            Atom::new(own)?,
+            Atom::new(name)?,
+            &table.lookup(name),
+            &proxies.lookup(name),
+            registrar,
+            options,
+        )?)
+    }
+
+    /// Does to a running node what the difference says. All or nothing, as far
+    /// as it can be known before.
+    pub(crate) fn change(&self, difference: &Difference<'_>, network: &Network) -> anyhow::Result<()> {
+        let routes = made(&difference.routes, |route| self.route(route))?;
+        let proxy_routes = made(&difference.proxy_routes, |route| self.proxy_route(route))?;
+        for (change, route) in routes {
+            match (change, route) {
+                (Change::Removed(old), _) => network.remove_route(&old.pattern)?,
+                (Change::Changed { new, .. }, Some(route)) => {
+                    network.replace_route(&new.pattern, route, new.weight)?;
+                }
+                (Change::Added(new), Some(route)) => {
+                    network.add_route(&new.pattern, route, new.weight)?;
+                }
+                (_, None) => {}
+            }
+        }
+        for (change, route) in proxy_routes {
+            match (change, route) {
+                (Change::Removed(old), _) => network.remove_proxy_route(&old.pattern)?,
+                (Change::Changed { new, .. }, Some(route)) => {
+                    network.replace_proxy_route(&new.pattern, route, new.weight)?;
+                }
+                (Change::Added(new), Some(route)) => {
+                    network.add_proxy_route(&new.pattern, route, new.weight)?;
+                }
+                (_, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all routes and acceptors can be made.
+    pub(crate) fn check(&self, config: &Config) -> anyhow::Result<()> {
+        for route in &config.routes {
+            self.route(route)?.check().with_context(|| format!("route `{}`", route.pattern))?;
+        }
+        if let Some(name) = &config.node.name {
+            self.builder(config, name)?;
+        }
+        for route in &config.proxy_routes {
+            let made = self.proxy_route(route)?;
+            made.check().with_context(|| format!("proxy route `{}`", route.pattern))?;
+        }
+        for acceptor in &config.acceptors {
+            self.acceptor(acceptor)?;
+        }
+        Ok(())
+    }
+
+    fn route(&self, route: &Route) -> anyhow::Result<NetworkRoute> {
+        let mut made =
+            match &route.resolver {
+                None => NetworkRoute::to("", 0),
+                Some(name) => NetworkRoute::resolve_with(self.resolver(name).with_context(|| {
+                    format!("route `{}`: no resolver {name:?} in this node", route.pattern)
+                })?),
+            };
+        if let Some(host) = &route.host {
+            made = made.host(host);
+        }
+        if let Some(port) = route.port {
+            made = made.port(port);
+        }
+        if let Some(cookie) = &route.cookie {
+            made = made.cookie(cookie.clone());
+        }
+        if let Some(flags) = route.flags {
+            made = made.network_flags(flags);
+        }
+        if let Some(timeout) = route.timeout {
+            made = made.timeout(timeout);
+        }
+        if let Some(on_failure) = route.on_failure {
+            made = made.on_failure(on_failure);
+        }
+        if let Some(version) = &route.handshake {
+            made = made.handshake_version(Version::new(&version.name, &version.release));
+        }
+        if let Some(version) = &route.protocol {
+            made = made.proto_version(Version::new(&version.name, &version.release));
+        }
+        if let Some(level) = route.log {
+            made = made.log_level(level);
+        }
+        made = made.atom_mapping(mapping(&route.atoms)?);
+        match &route.tls {
+            None | Some(RouteTls::Off) => {}
+            Some(RouteTls::On) => made = made.tls(true),
+            Some(RouteTls::With(settings)) => {
+                made = with_tls(made.tls(true), self.certificates.options(settings)?)
+            }
+        }
+        Ok(made)
+    }
+
+    fn proxy_route(&self, route: &ProxyRoute) -> anyhow::Result<NetworkProxyRoute> {
+        let mut made = NetworkProxyRoute::via(route.via.as_deref().unwrap_or_default());
+        if let Some(name) = &route.resolver {
+            let resolver = self.resolver(name);
+            let missing = || format!("proxy route `{}`: no resolver {name:?} in this node", route.pattern);
+            made = made.resolver(resolver.with_context(missing)?);
+        }
+        if let Some(to) = &route.to {
+            made = made.to(to);
+        }
+        if let Some(hops) = route.max_hop {
+            made = made.max_hop(hops);
+        }
+        if let Some(cookie) = &route.cookie {
+            made = made.cookie(cookie.clone());
+        }
+        if let Some(flags) = &route.flags {
+            made = made.flags(ProxyFlag::all(flags));
+        }
+        if let Some(timeout) = route.timeout {
+            made = made.timeout(timeout);
+        }
+        if let Some(on_failure) = route.on_failure {
+            made = made.on_failure(on_failure);
+        }
+        Ok(made)
+    }
+
+    fn acceptor(&self, acceptor: &Acceptor) -> anyhow::Result<AcceptorOptions> {
+        let mut options = match &acceptor.listen {
+            Some(address) => AcceptorOptions::bind(&address.host, address.port),
+            None => AcceptorOptions::default(),
+        };
+        if let Some(ports) = acceptor.ports {
+            options = options.port_count(ports);
+        }
+        if let Some(advertised) = &acceptor.advertise {
+            options = options.advertise(&advertised.host, advertised.port);
+        }
+        if let Some(cookie) = &acceptor.cookie {
+            options = options.cookie(cookie.clone());
+        }
+        if let Some(flags) = acceptor.flags {
+            options = options.network_flags(flags);
+        }
+        if let Some(level) = acceptor.log {
+            options = options.log_level(level);
+        }
+        match &acceptor.tls {
+            None => {}
+            Some(RouteTls::Off) => options = options.plain(),
+            Some(RouteTls::On) => options = options.tls(TlsOptions::new().required(true)),
+            Some(RouteTls::With(settings)) => {
+                options = options.tls(self.certificates.options(settings)?.required(true));
+            }
+        }
+        Ok(options.atom_mapping(mapping(&acceptor.atoms)?))
+    }
+    fn resolver(&self, name: &str) -> Option<Arc<dyn Resolver>> {
+        match name {
+            OWN_REGISTRAR => self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>),
+            name => self.resolvers.get(name).cloned(),
+        }
+    }
+}
+
+impl NodeSettings {
+    /// What holds for the node and for guests that dial in its place.
+    fn builder(&self, name: &str) -> NodeBuilder {
+        let defaults = NetworkOptions::default();
+        let mut builder = Node::builder(name).timeouts(
+            self.dial_timeout.unwrap_or(defaults.dial_timeout),
+            self.handshake_timeout.unwrap_or(defaults.handshake_timeout),
+            self.connect_timeout.unwrap_or(defaults.connect_timeout),
+        );
+        if let Some(cookie) = &self.cookie {
+            builder = builder.cookie(cookie.clone());
+        }
+        if let Some(links) = self.pool_size {
+            builder = builder.pool_size(links);
+        }
+        if let Some(bytes) = self.max_message_size {
+            builder = builder.max_message_size(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+        if let Some(on_failure) = self.on_failure {
+            builder = builder.on_failure(on_failure);
+        }
+        if let Some(flags) = self.flags {
+            builder = builder.network_flags(flags);
+        }
+        if let Some(order) = self.proxy_order {
+            builder = builder.proxy_order(order);
+        }
+        match self.keepalive {
+            None => builder,
+            Some(Keepalive::Never) => builder.keepalive(None),
+            Some(Keepalive::Every(period)) => builder.keepalive(period),
+        }
+    }
+}
+
+impl Registrar {
+    fn make(&self) -> anyhow::Result<Option<Arc<dyn registrar::Registrar>>> {
+        match self {
+            Self::Embedded(embedded) => Ok(Some(
+                Arc::new(registrar::Embedded::new(embedded.options())) as Arc<dyn registrar::Registrar>
+            )),
+            Self::Etcd(_) => anyhow::bail!("etcd is not supported by this build"),
+            Self::None => Ok(None),
+        }
+    }
+}
+
+impl Embedded {
+    fn options(&self) -> EmbeddedOptions {
+        let mut options = EmbeddedOptions::default();
+        options.port = self.port.unwrap_or(options.port);
+        options.may_serve = self.may_serve.unwrap_or(options.may_serve);
+        options.answer_on = self.answer_on.unwrap_or(options.answer_on);
+        options
+    }
+}
+
+/// A registrar of which a guest asks, without registering.
+#[derive(Debug)]
+struct AskOnly(Arc<dyn registrar::Registrar>);
+
+impl Resolver for AskOnly {
+    fn resolve(&self, name: Atom) -> BoxFuture<'_, Result<Vec<Endpoint>, ResolveError>> {
+        self.0.resolve(name)
+    }
+
+    fn resolve_proxies(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
+        self.0.resolve_proxies(name)
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+impl registrar::Registrar for AskOnly {
+    fn register(&self, _: Registration) -> BoxFuture<'_, Result<Registered, RegisterError>> {
+        Box::pin(std::future::ready(Ok(Registered::default())))
+    }
+
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The changes, each with the route that it brings.
+fn made<'a, R, N>(
+    changes: &[Change<'a, R>],
+    make: impl Fn(&R) -> anyhow::Result<N>,
+) -> anyhow::Result<Vec<(Change<'a, R>, Option<N>)>> {
+    changes
+        .iter()
+        .map(|change| match *change {
+            Change::Removed(old) => Ok((Change::Removed(old), None)),
+            Change::Added(new) => Ok((Change::Added(new), Some(make(new)?))),
+            Change::Changed { old, new } => Ok((Change::Changed { old, new }, Some(make(new)?))),
+        })
+        .collect()
+}
+
+/// Lays settings over a route.
+fn with_tls(mut route: NetworkRoute, settings: TlsOptions) -> NetworkRoute {
+    if let Some(identity) = settings.identity {
+        route = route.identity(identity);
+    }
+    if let Some(trust) = settings.trust {
+        route = route.trust(trust);
+    }
+    if let Some(verify) = settings.verify {
+        route = route.verify(verify);
+    }
+    if let Some(skip) = settings.insecure_skip_verify {
+        route = route.insecure_skip_verify(skip);
+    }
+    match settings.certificate_digest {
+        Some(check) => route.certificate_digest(check),
+        None => route,
+    }
+}
+
+fn mapping(atoms: &[(String, String)]) -> anyhow::Result<AtomMapping> {
+    let pairs: Vec<_> = atoms
+        .iter()
+        .map(|(local, wire)| Ok((Atom::new(local)?, Atom::new(wire)?)))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(AtomMapping::new(pairs)?)
+}

@@ -1,0 +1,292 @@
+//! What is read from configuration files, and what is said about wrong ones.
+
+use super::*;
+
+fn read(text: &str) -> (Config, Notes) {
+    let source = Source { path: "node.toml".into(), text: text.to_owned() };
+    let Loaded { config, notes, .. } = Config::read(source, Files::default());
+    (config, notes)
+}
+
+/// What is wrong, without the lines of the file.
+fn complaints(text: &str) -> Vec<String> {
+    let shown = read(text).1.to_string();
+    shown.split("\n\n").filter(|note| !note.is_empty()).map(said).collect()
+}
+
+/// The first line of a note, and its help.
+fn said(note: &str) -> String {
+    let help = note.lines().find_map(|line| line.trim_start().strip_prefix("= "));
+    let first = note.lines().next().unwrap();
+    help.map_or(first.to_owned(), |help| format!("{first}; {help}"))
+}
+
+fn good(text: &str) -> Config {
+    let (config, notes) = read(text);
+    assert!(!notes.has_errors(), "{notes}");
+    config
+}
+
+fn difference(old: &str, new: &str) -> Vec<String> {
+    let (old, new) = (good(old), good(new));
+    Difference::between(&old, &new).to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_example_is_read_and_says_every_key() {
+    let folder = std::env::temp_dir().join(format!("postroad-example-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("tls")).unwrap();
+    std::fs::write(folder.join("cookie"), "content").unwrap();
+    for (name, chain, key) in [("node", "node.pem", "node.key"), ("partner", "partner.pem", "partner.key")] {
+        let made = rcgen::generate_simple_self_signed([format!("{name}.example.com")]).unwrap();
+        std::fs::write(folder.join("tls").join(chain), made.cert.pem()).unwrap();
+        std::fs::write(folder.join("tls").join(key), made.signing_key.serialize_pem()).unwrap();
+    }
+    for (chain, authority) in [("node.pem", "ca.pem"), ("partner.pem", "partner-ca.pem")] {
+        std::fs::copy(folder.join("tls").join(chain), folder.join("tls").join(authority)).unwrap();
+    }
+    let source = Source { path: folder.join("node.toml"), text: EXAMPLE.to_owned() };
+    let Loaded { config, notes, mut files } = Config::read(source, Files::default());
+    assert!(!files.changed());
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(!notes.has_errors(), "{notes}");
+    assert_eq!(config.node.name.as_deref(), Some("app@app1.example.com"));
+    assert_eq!(config.node.max_message_size, Some(64 << 20));
+    assert_eq!(config.node.cookie, Some("content".into()));
+    assert_eq!((config.routes.len(), config.acceptors.len(), config.proxy_routes.len()), (4, 2, 1));
+    assert_eq!(config.routes[0].pattern, r"^prod-db@example\.com$");
+    assert_eq!(config.routes[3].atoms[1], ("process_manager".to_owned(), "proc_mgr".to_owned()));
+    assert!(files.changed(), "all files that it named are gone");
+    // Nothing in it has a default that the documents would not say.
+    assert!(config.node.fixed_facts().to_string().starts_with(
+        "name app@app1.example.com, pool_size 3, max_message_size 64MiB, dial_timeout 3s, \
+         handshake_timeout 5s, connect_timeout 15s, keepalive 15s, on_failure fail, proxy_order before_discovery"
+    ));
+}
+
+#[test]
+fn every_key_is_in_the_documents() {
+    let documents = include_str!("../../../../docs/configuration.md");
+    for line in EXAMPLE.lines().filter(|line| !line.starts_with(['#', '['])) {
+        if let Some((key, _)) = line.split_once(" = ") {
+            assert!(documents.contains(&format!("`{key}`")), "{key} is not in docs/configuration.md");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_the_one_that_was_meant() {
+    let (_, notes) = read("[node]\nname = \"a@b\"\n\n[[route]]\nname = \"c@d\"\nport = 1\nwieght = 3\n");
+    assert_eq!(
+        notes.to_string(),
+        "error: node.toml:7:1: unknown key `wieght` in [route]\n  \
+           |\n\
+         7 | wieght = 3\n  \
+           | ^^^^^^\n  \
+           = did you mean `weight`?"
+    );
+}
+
+#[test]
+fn all_errors_are_reported_in_the_order_of_the_lines() {
+    let text = r#"
+        [nod]
+        name = "x"
+        [[route]]
+        pattern = 'a(b'
+        port = 0
+        timeout = "3 fortnights"
+        [[route]]
+        pattern = "^c@d$"
+        host = "h:80"
+        port = 70000
+        tls = { verify = "hostname" }
+        on_failure = "discovr"
+        [[route]]
+        pattern = "^c@d$"
+        weight = "heavy"
+        [[route]]
+        port = 3
+    "#;
+    let complaints = complaints(text);
+    let expected = [
+        "error: node.toml:2:10: unknown key `nod` in the file; did you mean `node`?",
+        "error: node.toml:5:21: `a(b` is not a valid pattern: at character 2, ",
+        "error: node.toml:6:16: `port` must be a whole number from 1 to 65535, not 0",
+        "error: node.toml:7:19: `timeout` must be a time above zero, such as \"3s\", \"500ms\" or \"1m30s\", \
+         not \"3 fortnights\"",
+        "error: node.toml:10:16: \"h:80\" is not a host",
+        "error: node.toml:11:16: `port` must be a whole number from 1 to 65535, not 70000",
+        "error: node.toml:12:26: `verify` cannot be \"hostname\"; did you mean \"host_name\"?",
+        "error: node.toml:13:22: `on_failure` cannot be \"discovr\"; did you mean \"discover\"?",
+        "error: node.toml:14:9: the route leads nowhere: give it a `port`",
+        "error: node.toml:15:19: resource is taken: line 9 has a route for `^c@d$` already; write a different pattern",
+        "error: node.toml:16:18: `weight` must be a whole number",
+        "error: node.toml:17:9: for which nodes? Give a `pattern`, or the `name` of one node",
+    ];
+    for (complaint, expected) in complaints.iter().zip(expected) {
+        assert!(complaint.starts_with(expected), "{complaint}\n{expected}");
+    }
+    assert_eq!(complaints.len(), expected.len(), "{complaints:#?}");
+}
+
+#[test]
+fn broken_syntax_does_not_hide_the_rest() {
+    let complaints = complaints("[node]\nname = \n[[route]]\nport = 1\npatern = \"x\"\n");
+    assert!(complaints[0].starts_with("error: node.toml:2:"), "{complaints:#?}");
+    assert!(
+        complaints.iter().any(|complaint| complaint.contains("did you mean `pattern`?")),
+        "{complaints:#?}"
+    );
+}
+
+#[test]
+fn what_has_another_type_is_said_to_have() {
+    for (text, expected) in [
+        ("node = 3", "1:8: `node` must be a table, not 3"),
+        ("[route]\nport = 1", "there may be several of `route`: write [[route]]"),
+        ("[node]\nname = true", "2:8: `name` must be a text in quotation marks, not true"),
+        ("[node]\nname = \"x\"", "2:8: \"x\" is not of the form name@host"),
+        ("[node]\nmax_message_size = 1.5", "must be a size, such as \"64MiB\""),
+        ("[node]\nmax_message_size = 3", "must be from 1KiB"),
+        ("[node]\nkeepalive = \"500ms\"", "whole seconds from 1s to 255s"),
+        ("[node]\nlog = \"===\"", "must be a filter"),
+        ("[node]\nflags = [\"spawn\"]", "`flags` cannot be \"spawn\"; there are: remote_spawn"),
+        ("[node]\ncookie = \"x\"", "a cookie in plain text; put it into a file of its own"),
+        ("[node]\ncookie_file = \"/nowhere/at/all\"", "2:15: cannot read the cookie file /nowhere/at/all"),
+        ("[node]\ncookie_env = \"POSTROAD_NOT_SET\"", "the environment variable POSTROAD_NOT_SET"),
+        ("[node]\ncookie_env = \"A\"\ncookie_file = \"b\"", "more than one cookie"),
+        ("[node]\ncookies_in_file = true\ncookie = \"\"", "the cookie is empty"),
+        ("[tls]\nchain = \"/nowhere.pem\"", "`chain` without `key`"),
+        ("[tls]\ntrust = \"/nowhere.pem\"", "2:9: `trust` cannot be used: cannot read /nowhere.pem"),
+        ("[tls]\npins = [\"abc\"]", "is not the SHA-256 of a certificate; 64 hexadecimal digits"),
+        ("[tls]\npins = []", "`pins` is empty"),
+        ("[registrar]\nport = 1", "say of which `kind` it is"),
+        ("[registrar]\nkind = \"etcd\"", "etcd needs `endpoints`"),
+        ("[registrar]\nkind = \"none\"\nport = 1", "unknown key `port` in [registrar]"),
+        ("[resolver.registrar]\nkind = \"embedded\"", "`registrar` means the node's own"),
+        (
+            "[[route]]\nname = \"a@b\"\nresolver = \"east\"",
+            "no resolver \"east\"; describe it in [resolver.east]",
+        ),
+        ("[[route]]\nname = \"a@b\"\npattern = \"a\"\nport = 1", "both `pattern` and `name`"),
+        (
+            "[[route]]\nname = \"a@b\"\nport = 1\nhandshake = \"EHS\"",
+            "a name and a release, such as \"EHS R1\"",
+        ),
+        (
+            "[[route]]\nname = \"a@b\"\nport = 1\natoms = { a = \"c\", b = \"c\" }",
+            "\"c\" already stands for \"a\": there would be no way back",
+        ),
+        ("[[acceptor]]\nports = 3", "the acceptor has no `listen`"),
+        ("[[acceptor]]\nlisten = \"here\"", "2:10: `listen`: \"here\" is not HOST:PORT"),
+        ("[[proxy_route]]\nname = \"a@b\"", "has neither a `via`"),
+        ("[[proxy_route]]\nname = \"a@b\"\nvia = \"c@d\"\nmax_hop = 0", "from 1 to 255, not 0"),
+    ] {
+        let complaints = complaints(text);
+        assert!(complaints.iter().any(|complaint| complaint.contains(expected)), "{text}: {complaints:#?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_a_warning() {
+    let folder = std::env::temp_dir().join(format!("postroad-expired-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut params = rcgen::CertificateParams::new(["db.example.com".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(folder.join("old.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(folder.join("old.key"), key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("other.key"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let read = |text: &str| {
+        let source = Source { path: folder.join("node.toml"), text: text.to_owned() };
+        Config::read(source, Files::default()).notes.to_string()
+    };
+    let expired = read("[tls]\nchain = \"old.pem\"\nkey = \"old.key\"\n");
+    let mismatch = read("[tls]\nchain = \"old.pem\"\nkey = \"other.key\"\n");
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(expired.contains("node.toml:2:9: this certificate has expired: "), "{expired}");
+    assert!(expired.contains("valid until 2020-01-01"), "{expired}");
+    assert!(
+        mismatch.contains("node.toml:2:9: `chain` and `key` cannot be used: the private key is not"),
+        "{mismatch}"
+    );
+}
+
+#[test]
+fn a_surprising_pattern_is_a_warning() {
+    let (config, notes) = read("[[route]]\npattern = \"prod-*\"\nport = 1\n");
+    assert_eq!((notes.count(Severity::Error), notes.count(Severity::Warning)), (0, 1));
+    assert!(
+        notes.to_string().contains("warning: node.toml:2:11: `prod-*` is a regular expression"),
+        "{notes}"
+    );
+    assert_eq!(config.routes.len(), 1);
+}
+
+#[test]
+fn a_file_of_nothing_is_a_node_with_defaults() {
+    assert_eq!(good(""), Config::default());
+}
+
+#[test]
+fn the_difference_is_one_line_for_each_change() {
+    let old = r#"
+        [node]
+        name = "a@b"
+        cookies_in_file = true
+        cookie = "one"
+        [[acceptor]]
+        listen = "127.0.0.1:1"
+        [[route]]
+        pattern = '^gone@'
+        port = 1
+        [[route]]
+        pattern = '^kept@'
+        port = 2
+        [[route]]
+        pattern = '^moved@'
+        port = 3
+        cookie = "x"
+    "#;
+    let new = r#"
+        [node]
+        name = "b@b"
+        cookies_in_file = true
+        cookie = "two"
+        log = "debug"
+        [[acceptor]]
+        listen = "127.0.0.1:2"
+        [registrar]
+        kind = "none"
+        [[route]]
+        pattern = '^kept@'
+        port = 2
+        [[route]]
+        pattern = '^moved@'
+        weight = 200
+        host = "h"
+        port = 3
+        cookie = "y"
+        [[route]]
+        pattern = '^new@'
+        port = 4
+        tls = true
+    "#;
+    assert_eq!(
+        difference(old, new),
+        [
+            "~ node: name a@b → b@b (NEEDS A RESTART)",
+            "~ registrar: kind embedded → none (NEEDS A RESTART)",
+            "- acceptor 127.0.0.1:1 (NEEDS A RESTART)",
+            "+ acceptor 127.0.0.1:2 (NEEDS A RESTART)",
+            "~ node: another cookie",
+            "~ node: log default → debug",
+            "- route `^gone@`: weight 100, port 1",
+            "~ route `^moved@`: weight 100 → 200, another cookie, host default → h",
+            "+ route `^new@`: weight 100, port 4, tls on",
+        ]
+    );
+    assert!(difference(old, old).is_empty());
+}

@@ -1,0 +1,144 @@
+//! Tries every way to a node without taking any.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::plan::{Attempt, AttemptError, FailedAttempt, Reason, Stage, Step};
+use super::{ConnectError, Network};
+use crate::registrar::Endpoint;
+
+/// How one step of a plan went.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Probe {
+    /// Why it was tried.
+    pub reason: Reason,
+    /// What was dialed; nothing if somebody was asked for addresses.
+    pub endpoint: Option<Endpoint>,
+    /// The stages that were reached, and how long each took.
+    pub stages: Vec<(Stage, Duration)>,
+    /// Whether it leads there.
+    pub outcome: ProbeOutcome,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ProbeOutcome {
+    /// The node is there: both sides have proved the cookie and said who they are.
+    Reached {
+        /// What program it says it runs.
+        version: String,
+    },
+    /// Somebody answered with addresses or proxies, which are the next steps.
+    Answered,
+    /// It leads nowhere.
+    Failed {
+        /// At which stage it ended.
+        stage: Stage,
+        /// How long that stage took to fail.
+        after: Duration,
+        /// Why.
+        error: AttemptError,
+    },
+}
+
+impl Network {
+    /// Tries each step of the plan for a node, one after the other: asks its
+    /// resolvers, and dials each address up to the end of the handshake, with
+    /// the functions that [`connect`](Self::connect) uses; then it hangs up. It
+    /// goes on after a way that leads there, so that backups are tried as well,
+    /// but asks the registrar only if a node that connects would.
+    ///
+    /// The peer sees a connection with this node that ends at once: probe from a
+    /// node with a name of its own, not from one that is connected with it.
+    ///
+    /// Cancel safe: what was dialed is hung up.
+    pub async fn probe(&self, name: &str) -> Result<Vec<Probe>, ConnectError> {
+        let name = crate::node::node_name(name)?;
+        let mut plan = self.inner().plan(self.node(), name)?;
+        let mut probes = Vec::new();
+        let mut led = false;
+        let mut told = 0;
+        while let Some(step) = plan.next_step() {
+            // What needed no trying to fail.
+            probes.extend(plan.failures()[told..].iter().map(Probe::untried));
+            let begun = Instant::now();
+            match step {
+                Step::Attempt(attempt) => {
+                    let probe = self.walk(name, &attempt).await;
+                    match &probe.outcome {
+                        ProbeOutcome::Failed { error, .. } => plan.failed(attempt, error.clone()),
+                        _ => led = true,
+                    }
+                    probes.push(probe);
+                }
+                Step::Resolve(resolve) if led && resolve.is_discovery() => break,
+                Step::Resolve(resolve) => {
+                    let answer = resolve.ask().await;
+                    let (reason, before) = (resolve.reason.clone(), plan.failures().len());
+                    plan.resolved(resolve, answer);
+                    let outcome = match plan.failures().get(before) {
+                        Some(failed) => ProbeOutcome::failed(failed, begun.elapsed()),
+                        None => ProbeOutcome::Answered,
+                    };
+                    probes.push(Probe { reason, endpoint: None, stages: Vec::new(), outcome });
+                }
+                Step::Tunnel(tunnel) => {
+                    plan.tunnel_failed(tunnel, AttemptError::TunnelNotBuilt);
+                    probes.extend(plan.failures().last().map(Probe::untried));
+                }
+            }
+            told = plan.failures().len();
+        }
+        probes.extend(plan.failures()[told..].iter().map(Probe::untried));
+        Ok(probes)
+    }
+
+    async fn walk(&self, name: crate::Atom, attempt: &Attempt) -> Probe {
+        let mut stages = Vec::new();
+        let mut last = Instant::now();
+        let reached = |stage| {
+            let now = Instant::now();
+            stages.push((stage, now - last));
+            last = now;
+        };
+        let left = self.inner().options.connect_timeout;
+        let met = self.inner().meet(self.node(), name, attempt, left, reached, || true).await;
+        let outcome = match met {
+            Ok(met) => ProbeOutcome::Reached { version: met.established.peer.version.to_string() },
+            Err(error) => {
+                ProbeOutcome::Failed { stage: stage_behind(&stages, &error), after: last.elapsed(), error }
+            }
+        };
+        Probe { reason: attempt.reason.clone(), endpoint: Some(attempt.endpoint.clone()), stages, outcome }
+    }
+}
+
+/// The stage that an attempt ended in: not before one that it had reached. A
+/// name that was not found ended while it was resolved.
+fn stage_behind(reached: &[(Stage, Duration)], error: &AttemptError) -> Stage {
+    match (reached.last(), error) {
+        (None, AttemptError::Dial(_)) => Stage::Resolve,
+        (Some((Stage::Hello, _)), _) => error.stage().max(Stage::Introduce),
+        _ => error.stage(),
+    }
+}
+
+impl Probe {
+    fn untried(failed: &FailedAttempt) -> Self {
+        Self {
+            reason: failed.reason.clone(),
+            endpoint: failed.endpoint.clone(),
+            stages: Vec::new(),
+            outcome: ProbeOutcome::failed(failed, Duration::ZERO),
+        }
+    }
+}
+
+impl ProbeOutcome {
+    fn failed(failed: &FailedAttempt, after: Duration) -> Self {
+        Self::Failed { stage: failed.stage, after, error: failed.error.clone() }
+    }
+}
