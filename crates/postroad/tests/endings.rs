@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad::registrar::{
-    BoxFuture, Endpoint, RegisterError, Registrar, Registration, ResolveError, Resolver,
+    BoxFuture, Endpoint, RegisterError, Registered, Registrar, Registration, ResolveError, Resolver,
 };
 use postroad::{
     Actor, Answer, Atom, CallError, Context, ExitReason, Handle, NameError, NetworkMode, Node, Reply,
@@ -117,12 +117,12 @@ impl Resolver for Sticky {
 }
 
 impl Registrar for Sticky {
-    fn register(&self, registration: Registration) -> BoxFuture<'_, Result<(), RegisterError>> {
+    fn register(&self, registration: Registration) -> BoxFuture<'_, Result<Registered, RegisterError>> {
         Box::pin(async move {
             for endpoint in registration.endpoints {
                 self.registering.send(endpoint).expect("the test listens");
             }
-            if self.registers { Ok(()) } else { pending().await }
+            if self.registers { Ok(Registered::default()) } else { pending().await }
         })
     }
 
