@@ -1,40 +1,11 @@
 //! Nodes with a configuration file, run as people run them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod folder;
 mod program;
 
-use std::path::PathBuf;
-
+use folder::Folder;
 use program::{Node, postroad, run, stderr, stdout};
-
-/// A folder with a configuration file; removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("postroad-{test}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        let folder = Self(path);
-        folder.put("cookie", "a cookie\n");
-        folder
-    }
-
-    /// Writes a file as a careful operator does: whole or not at all.
-    fn put(&self, name: &str, text: &str) {
-        std::fs::write(self.0.join("new"), text).unwrap();
-        std::fs::rename(self.0.join("new"), self.0.join(name)).unwrap();
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A node that listens somewhere on loopback and registers nowhere.
 fn hermit(name: &str) -> String {

@@ -8,7 +8,7 @@ use super::facts::Facts;
 use super::route::{LEVELS, RouteTls};
 use super::section::{At, Section};
 use super::tls::Side;
-use super::{atoms, cookie, flags};
+use super::{atoms, flags, secret};
 use crate::address::Address;
 
 /// A place to listen.
@@ -34,7 +34,7 @@ impl Acceptor {
             listen: section.parsed("listen").map(At::into_inner),
             ports: section.number("ports", 1..=u16::MAX).map(At::into_inner),
             advertise: section.parsed("advertise").map(At::into_inner),
-            cookie: cookie::read(&mut section, reading),
+            cookie: secret::cookie(&mut section, reading),
             tls: RouteTls::read(&mut section, Side::Both),
             flags: flags::read(&mut section),
             atoms: atoms::read(&mut section),
@@ -53,7 +53,7 @@ impl Acceptor {
         Facts::default()
             .with("ports", &self.ports)
             .with("advertise", &self.advertise)
-            .secret("cookie", &self.cookie)
+            .cookie(&self.cookie)
             .and(self.tls.as_ref().map(RouteTls::facts).unwrap_or_default())
             .list("flags", self.flags.map(flags::names).as_deref())
             .and(atoms::facts(&self.atoms))

@@ -4,6 +4,8 @@ use std::fmt;
 
 use postroad::Cookie;
 
+use super::secret::Secret;
+
 /// What was said, by key; what was left out is not there.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Facts(Vec<(&'static str, Fact)>);
@@ -11,7 +13,8 @@ pub(crate) struct Facts(Vec<(&'static str, Fact)>);
 #[derive(Debug, Clone, PartialEq)]
 enum Fact {
     Shown(String),
-    Secret(Cookie),
+    Cookie(Cookie),
+    Password(Secret),
 }
 
 impl Facts {
@@ -25,8 +28,13 @@ impl Facts {
         self.with(key, &shown.map(|shown| if shown.is_empty() { "none".to_owned() } else { shown }))
     }
 
-    pub(crate) fn secret(mut self, key: &'static str, cookie: &Option<Cookie>) -> Self {
-        self.0.extend(cookie.as_ref().map(|cookie| (key, Fact::Secret(cookie.clone()))));
+    pub(crate) fn cookie(mut self, cookie: &Option<Cookie>) -> Self {
+        self.0.extend(cookie.clone().map(|cookie| ("cookie", Fact::Cookie(cookie))));
+        self
+    }
+
+    pub(crate) fn password(mut self, password: &Option<Secret>) -> Self {
+        self.0.extend(password.clone().map(|password| ("password", Fact::Password(password))));
         self
     }
 
@@ -48,7 +56,8 @@ impl Facts {
         keys.into_iter()
             .filter_map(|key| match (self.get(key), new.get(key)) {
                 (old, new) if old == new => None,
-                (Some(Fact::Secret(_)), Some(Fact::Secret(_))) => Some(format!("another {key}")),
+                (Some(Fact::Cookie(_)), Some(Fact::Cookie(_)))
+                | (Some(Fact::Password(_)), Some(Fact::Password(_))) => Some(format!("another {key}")),
                 (Some(old), Some(new)) => Some(format!("{key} {old} → {new}")),
                 (Some(old), None) => Some(format!("{key} {old} → default")),
                 (None, Some(new)) => Some(format!("{key} default → {new}")),
@@ -76,7 +85,7 @@ impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shown(text) => f.write_str(text),
-            Self::Secret(_) => f.write_str("***"),
+            Self::Cookie(_) | Self::Password(_) => f.write_str("***"),
         }
     }
 }

@@ -3,8 +3,8 @@
 mod acceptor;
 mod atoms;
 mod certificates;
-mod cookie;
 mod difference;
+mod etcd;
 mod facts;
 mod files;
 mod flags;
@@ -13,6 +13,7 @@ mod patterns;
 mod registrar;
 mod roads;
 mod route;
+mod secret;
 mod section;
 mod source;
 mod tls;

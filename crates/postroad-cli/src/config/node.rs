@@ -11,7 +11,7 @@ use super::facts::Facts;
 use super::route::{ON_FAILURE, check_node_name};
 use super::section::{At, Section};
 use super::units::{show_duration, show_size};
-use super::{cookie, flags};
+use super::{flags, secret};
 
 /// What `[node]` says.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -67,7 +67,7 @@ impl NodeSettings {
         }
         let settings = Self {
             name: name.map(At::into_inner),
-            cookie: cookie::read(&mut section, reading),
+            cookie: secret::cookie(&mut section, reading),
             mode: section.word("mode", &MODES).map(At::into_inner).unwrap_or_default(),
             pool_size: section.number("pool_size", 1..=128).map(At::into_inner),
             max_message_size: size.map(At::into_inner),
@@ -104,7 +104,7 @@ impl NodeSettings {
 
     /// What can.
     pub(crate) fn live_facts(&self) -> Facts {
-        Facts::default().secret("cookie", &self.cookie).with("log", &self.log)
+        Facts::default().cookie(&self.cookie).with("log", &self.log)
     }
 }
 

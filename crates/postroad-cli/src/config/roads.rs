@@ -321,7 +321,7 @@ impl Registrar {
             Self::Embedded(embedded) => Ok(Some(
                 Arc::new(registrar::Embedded::new(embedded.options())) as Arc<dyn registrar::Registrar>
             )),
-            Self::Etcd(_) => anyhow::bail!("etcd is not supported by this build"),
+            Self::Etcd(etcd) => Ok(Some(Arc::new(etcd.make()?))),
             Self::None => Ok(None),
         }
     }

@@ -13,7 +13,7 @@ use super::patterns::Patterns;
 use super::section::{At, Reader, Section};
 use super::tls::{Side, Tls};
 use super::units::show_duration;
-use super::{atoms, cookie, flags};
+use super::{atoms, flags, secret};
 
 /// The weight of a route that does not say.
 pub(crate) const DEFAULT_WEIGHT: i64 = 100;
@@ -153,7 +153,7 @@ impl Route {
             port,
             resolver: resolver.map(At::into_inner),
             tls: RouteTls::read(&mut section, Side::Dialing),
-            cookie: cookie::read(&mut section, reading),
+            cookie: secret::cookie(&mut section, reading),
             timeout: section.duration("timeout").map(At::into_inner),
             on_failure: section.word("on_failure", &ON_FAILURE).map(At::into_inner),
             handshake: Release::read(&mut section, "handshake"),
@@ -173,7 +173,7 @@ impl Route {
             .with("port", &self.port)
             .with("resolver", &self.resolver)
             .and(self.tls.as_ref().map(RouteTls::facts).unwrap_or_default())
-            .secret("cookie", &self.cookie)
+            .cookie(&self.cookie)
             .with("timeout", &self.timeout.map(show_duration))
             .with("on_failure", &self.on_failure)
             .with("handshake", &self.handshake)
@@ -228,7 +228,7 @@ impl ProxyRoute {
             to: to.map(At::into_inner),
             resolver: resolver.map(At::into_inner),
             max_hop: section.number("max_hop", 1..=u8::MAX).map(At::into_inner),
-            cookie: cookie::read(&mut section, reading),
+            cookie: secret::cookie(&mut section, reading),
             flags,
             timeout: section.duration("timeout").map(At::into_inner),
             on_failure: section.word("on_failure", &ON_FAILURE).map(At::into_inner),
@@ -248,7 +248,7 @@ impl ProxyRoute {
             .with("to", &self.to)
             .with("resolver", &self.resolver)
             .with("max_hop", &self.max_hop)
-            .secret("cookie", &self.cookie)
+            .cookie(&self.cookie)
             .list("flags", flags.as_deref())
             .with("timeout", &self.timeout.map(show_duration))
             .with("on_failure", &self.on_failure)

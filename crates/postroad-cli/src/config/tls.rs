@@ -143,7 +143,7 @@ impl Verify {
 }
 
 /// The files of a certificate and its key.
-fn identity(section: &mut Section<'_>) -> Option<(PathBuf, PathBuf)> {
+pub(super) fn identity(section: &mut Section<'_>) -> Option<(PathBuf, PathBuf)> {
     let reader = section.reader;
     let (chain, key) = match (section.text("chain"), section.text("key")) {
         (Some(chain), Some(key)) => (chain, key),
@@ -170,17 +170,24 @@ fn trust(section: &mut Section<'_>) -> Option<Trust> {
     if trust.get_ref() == "system" {
         return Some(Trust::System);
     }
-    let reader = section.reader;
-    let path = reader.source.relative(trust.get_ref());
+    authorities(section.reader, "trust", &trust).map(Trust::File)
+}
+
+/// A file of authorities, if it can be used.
+pub(super) fn authorities(reader: &Reader, key: &str, file: &At<String>) -> Option<PathBuf> {
+    let path = reader.source.relative(file.get_ref());
     match tls::Trust::from_file(&path) {
         Ok(loaded) => {
             for certificate in &loaded.status().certificates {
-                warn_of_expiry(reader, &trust, certificate);
+                warn_of_expiry(reader, file, certificate);
             }
+            Some(path)
         }
-        Err(error) => reader.error(trust.span(), format!("`trust` cannot be used: {error}")),
+        Err(error) => {
+            reader.error(file.span(), format!("`{key}` cannot be used: {error}"));
+            None
+        }
     }
-    Some(Trust::File(path))
 }
 
 /// How long before a certificate expires it is time to say so.

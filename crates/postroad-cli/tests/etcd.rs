@@ -1,0 +1,103 @@
+//! Nodes with a configuration file that find each other through a real etcd:
+//! `./test etcd`, or with etcd and etcdctl installed
+//! `cargo test -p postroad-cli --features real-etcd --test etcd`.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../../postroad-etcd/tests/real/etcd.rs"]
+#[allow(dead_code, reason = "the registrar's own tests use the rest")]
+mod etcd;
+mod folder;
+mod program;
+
+use etcd::Etcd;
+use folder::Folder;
+use program::{Node, free_port, run, stderr, stdout};
+
+/// A node that registers with etcd, on loopback.
+fn member(name: &str, registrar: &str) -> String {
+    format!(
+        "[node]\nname = \"{name}-{}@127.0.0.1\"\ncookie_file = \"cookie\"\n\
+         [[acceptor]]\nlisten = \"127.0.0.1:0\"\n[registrar]\n{registrar}",
+        std::process::id()
+    )
+}
+
+fn kind(etcd: &Etcd) -> String {
+    format!("kind = \"etcd\"\nendpoints = [\"127.0.0.1:{}\"]\ncluster = \"shop\"\n", etcd.client_port(0))
+}
+
+#[test]
+fn two_configured_nodes_find_each_other() {
+    let etcd = Etcd::start();
+    let folder = Folder::new("etcd");
+    folder.put("a.toml", &member("a", &kind(&etcd)));
+    folder.put("b.toml", &member("b", &kind(&etcd)));
+    let a = Node::run(&["--config", &folder.path("a.toml"), "--no-watch"]);
+    let b = Node::run(&["--config", &folder.path("b.toml"), "--no-watch"]);
+    for (from, to) in [("a.toml", &b), ("b.toml", &a)] {
+        let output = run(&["ping", "--config", &folder.path(from), &to.name, "--count", "1"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stdout(&output).contains("1 of 1 calls answered"), "{output:?}");
+    }
+    // Etcd's keys are those of the cluster that the file names, and go with the node.
+    let keys = || etcd.ctl(&["get", "--prefix", "--keys-only", "services/ergo/cluster/shop/"]);
+    assert!(keys().contains(&a.name) && keys().contains(&b.name), "{}", keys());
+    let gone = a.name.clone();
+    a.stop("-TERM");
+    assert!(!keys().contains(&gone), "{}", keys());
+    let output = run(&["ping", "--config", &folder.path("b.toml"), &gone, "--count", "1"]);
+    assert!(!output.status.success());
+    b.stop("-TERM");
+}
+
+#[test]
+fn a_route_asks_etcd_and_a_password_is_never_shown() {
+    let mut etcd = Etcd::start();
+    etcd.ctl(&["user", "add", "root:a root password"]);
+    etcd.ctl(&["user", "grant-role", "root", "root"]);
+    etcd.ctl(&["auth", "enable"]);
+    etcd.client_flags = vec!["--user".to_owned(), "root:a root password".to_owned()];
+    let folder = Folder::new("etcd-resolver");
+    folder.put("password", "a root password\n");
+    folder.put("wrong", "a wrong password\n");
+    let access = kind(&etcd) + "user = \"root\"\npassword_file = \"password\"\n";
+    folder.put("found.toml", &member("found", &access));
+    let found = Node::run(&["--config", &folder.path("found.toml"), "--no-watch"]);
+    let asking = |password: &str| {
+        let access = access.replace("\"password\"", &format!("{password:?}"));
+        member("asker", "kind = \"none\"\n")
+            + &format!("[resolver.etcd]\n{access}[[route]]\npattern = '^found-'\nresolver = \"etcd\"\n")
+    };
+    folder.put("asker.toml", &asking("password"));
+    let output = run(&["ping", "--config", &folder.path("asker.toml"), &found.name, "--count", "1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let output = run(&["explain", "--config", &folder.path("asker.toml"), &found.name]);
+    assert!(stdout(&output).contains(&format!("127.0.0.1:{}", found.port)), "{}", stdout(&output));
+    let output = run(&["check", &folder.path("asker.toml")]);
+    assert!(stdout(&output).contains("user root, password ***"), "{}", stdout(&output));
+
+    folder.put("asker.toml", &asking("wrong"));
+    let output = run(&["ping", "--config", &folder.path("asker.toml"), &found.name, "--count", "1"]);
+    assert!(stderr(&output).contains("check user name, password and role"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("a wrong password"), "{}", stderr(&output));
+    found.stop("-TERM");
+}
+
+#[test]
+fn an_etcd_that_cannot_be_reached_is_named_with_what_to_do() {
+    let folder = Folder::new("etcd-gone");
+    let (one, two) = (free_port(), free_port());
+    let registrar = format!("kind = \"etcd\"\nendpoints = [\"127.0.0.1:{one}\", \"127.0.0.1:{two}\"]\n");
+    folder.put("node.toml", &member("alone", &registrar));
+    let output = run(&["node", "--config", &folder.path("node.toml")]);
+    assert_eq!(output.status.code(), Some(1));
+    for part in [
+        "unable to register",
+        &format!("127.0.0.1:{one}"),
+        &format!("127.0.0.1:{two}"),
+        "is etcd running there",
+    ] {
+        assert!(stderr(&output).contains(part), "{part}: {}", stderr(&output));
+    }
+}
