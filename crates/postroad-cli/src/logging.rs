@@ -1,5 +1,7 @@
 //! What is logged, and how that is changed.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
@@ -20,7 +22,9 @@ impl Logging {
             None => with_own_levels(default)?,
         };
         let (filter, handle) = reload::Layer::new(filter);
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal());
         tracing_subscriber::registry().with(filter).with(lines).init();
         Ok(Self { filter: handle, default, pinned: given.is_some() })
     }

@@ -194,6 +194,20 @@ fn check_says_what_is_wrong_or_what_there_is() {
 }
 
 #[test]
+fn the_documents_show_what_check_says() {
+    let documents = include_str!("../../../docs/configuration.md");
+    let block = |language: &str| {
+        let (_, rest) = documents.split_once(&format!("```{language}\n")).unwrap();
+        rest.split_once("```").unwrap().0
+    };
+    let folder = Folder::new("documents");
+    folder.put("orders.toml", block("toml"));
+    let path = folder.path("orders.toml");
+    let output = run(&["check", &path]);
+    assert_eq!(stderr(&output).replace(&path, "orders.toml"), block("text"));
+}
+
+#[test]
 fn explain_plans_as_the_configured_node_would() {
     let folder = Folder::new("explain");
     let text = hermit("explainer").replace("\"none\"", "\"embedded\"\nport = 1")

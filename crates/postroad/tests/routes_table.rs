@@ -289,6 +289,9 @@ fn surprising_patterns_come_with_a_warning() {
         warnings("^db@prod.org$"),
         [r"`^db@prod.org$` also matches `db@prodzorg`; to leave that out write `^db@prod\.org$`"]
     );
+    for many_on_purpose in ["^db@", r"@10\.0\.0\.1$"] {
+        assert!(warnings(many_on_purpose).is_empty());
+    }
     assert_eq!(warnings("prod-.*"), ["`prod-.*` also matches `zprod-`; to leave that out write `^prod-.*`"]);
     assert_eq!(warnings(".*@prod"), ["`.*@prod` also matches `@prodz`; to leave that out write `.*@prod$`"]);
     assert_eq!(warnings("a$b"), ["`a$b` matches no name at all"]);

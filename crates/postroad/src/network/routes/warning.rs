@@ -106,16 +106,18 @@ fn matches_more(pattern: &str, mut items: &[Expression]) -> Option<PatternWarnin
             _ => return None,
         }
     }
+    // `^db@` and `@prod$` are for many nodes, on purpose.
+    let is_name = body.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty());
     // A letter that makes another name of it wherever it is put.
     let other = ('a'..='z').rev().find(|char| !body.contains(*char))?;
     let exact = exact(&body);
     let inner = &exact[1..exact.len() - 1];
     let outside = |bound: bool| if bound { String::new() } else { other.to_string() };
     let (example, instead) = match (open_start, open_end) {
-        (false, false) if body.contains('@') && !(starts && ends) => {
+        (false, false) if is_name && !(starts && ends) => {
             (format!("{}{body}{}", outside(starts), outside(ends)), exact)
         }
-        (false, false) if body.contains('@') && dots => (body.replace('.', &outside(false)), exact),
+        (false, false) if is_name && dots => (body.replace('.', &outside(false)), exact),
         (false, true) if !starts && !body.is_empty() => (format!("{other}{body}"), format!("^{inner}.*")),
         (true, false) if !ends && !body.is_empty() => (format!("{body}{other}"), format!(".*{inner}$")),
         _ => return None,
