@@ -92,8 +92,15 @@ impl Connection {
         );
     }
 
-    /// Dials until a link has joined or the pauses are used up.
+    /// Dials until a link has joined, the pauses are used up, or the peer has
+    /// long given up waiting. A road that swallows everything is not dialed five
+    /// times: the next one may be good.
     async fn redial(self: &Arc<Self>, index: usize, redial: &Redial, first_pause: usize) {
+        let limit = self.patience.max(redial.dial_timeout);
+        let _ = tokio::time::timeout(limit, self.redial_patiently(index, redial, first_pause)).await;
+    }
+
+    async fn redial_patiently(self: &Arc<Self>, index: usize, redial: &Redial, first_pause: usize) {
         for pause in PAUSES.iter().skip(first_pause) {
             // A little chance keeps the links of a pool from knocking at once.
             let jitter = rand::rng().random_range(0.75..1.25);
