@@ -62,7 +62,7 @@ fn everywhere(name: &str, node: Atom) -> Everywhere {
 /// > `mynode@localhost` with `legacy_node` in all messages. On receiving, it
 /// > reverses the mapping.
 #[tokio::test]
-async fn atoms_are_replaced_on_the_way_out_and_back_on_the_way_in() {
+async fn seed_atoms_are_replaced_on_the_way_out_and_back_on_the_way_in() {
     let (here, legacy) = (node("here").await, node("legacy").await);
     let map = mapping(&[("mynode@localhost", "legacy_node"), ("process_manager", "proc_mgr")]);
     add_route(&here, &legacy, |route| route.atom_mapping(map));
@@ -124,10 +124,11 @@ fn a_mapping_that_cannot_be_reversed_is_refused() {
     assert_eq!(AtomMapping::new(pairs).unwrap_err().to_string(), "one is mapped twice");
 }
 
-/// > TRACE logs for that connection without drowning in logs from all other
-/// > connections.
+/// > But when debugging a specific connection, you want TRACE logs for that
+/// > connection without drowning in logs from all other connections. Per-route
+/// > logging gives you surgical debugging.
 #[tokio::test]
-async fn a_route_has_a_log_level_of_its_own() {
+async fn seed_a_route_has_a_log_level_of_its_own() {
     let log = Log::start();
     let (here, loud, quiet, usual) =
         (node("here").await, node("loud").await, node("quiet").await, node("usual").await);
@@ -153,7 +154,7 @@ async fn a_route_has_a_log_level_of_its_own() {
 /// > Custom flags let you expose only the features you're comfortable with for
 /// > that specific connection.
 #[tokio::test]
-async fn flags_are_announced_as_the_route_and_the_acceptor_allow() {
+async fn seed_flags_are_announced_as_the_route_and_the_acceptor_allow() {
     let open = node("open").await;
     let acceptor = AcceptorOptions::bind("127.0.0.1", 0).network_flags(NetworkFlags::NONE);
     let closed = listening("closed", acceptor).await;

@@ -78,8 +78,10 @@ async fn every_way_to_be_answered_from_afar() {
     b.stop().await;
 }
 
+/// > If multiple routes match, they're sorted by weight (higher weights first),
+/// > and the framework tries them in order until one succeeds.
 #[tokio::test]
-async fn the_heaviest_route_is_tried_first_and_the_next_one_after_it_failed() {
+async fn seed_the_heaviest_route_is_tried_first_and_the_next_one_after_it_failed() {
     let (a, b) = (node("a").await, node("b").await);
     let echo = b.spawn_with::<Echo>((), SpawnOptions::new().name("echo")).await.unwrap();
     let (primary, backup) = (Forwarder::to(port(&b)).await, Forwarder::to(port(&b)).await);

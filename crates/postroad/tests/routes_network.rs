@@ -155,10 +155,13 @@ async fn seed_the_registrar_is_not_asked_when_a_route_matches() {
     assert_eq!(registrar.asked.load(Ordering::Relaxed), 0);
 }
 
+/// > **Query discovery** - If no static route exists or all failed, ask the
+/// > Registrar
+///
 /// The other reading, with the cookie that the route pins: the node's own would
 /// not open that door.
 #[tokio::test]
-async fn discovery_after_routes_keeps_the_cookie_of_the_route() {
+async fn seed_discovery_after_routes_keeps_the_cookie_of_the_route() {
     let b = builder("b").cookie("shared-secret-with-partner").start().await.unwrap();
     let registrar = knows(port(&b));
     let a = builder("a").registrar(registrar).start().await.unwrap();
@@ -179,8 +182,11 @@ async fn discovery_is_withheld_after_a_wrong_cookie() {
     assert_eq!(registrar.asked.load(Ordering::Relaxed), 0);
 }
 
+/// > This hybrid approach uses the pattern to select which nodes use this route,
+/// > then queries the resolver for connection details. The `Route` fields
+/// > override any values returned by the resolver.
 #[tokio::test]
-async fn a_route_with_a_resolver_asks_it_and_overrides_it() {
+async fn seed_a_route_with_a_resolver_asks_it_and_overrides_it() {
     let b = node("b").await;
     let resolver = knows(dead_port());
     let a = node("a").await;

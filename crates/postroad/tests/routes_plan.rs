@@ -537,6 +537,33 @@ fn seed_proxy_routes_after_direct_ones_in_both_readings() {
     assert_eq!(after, ["10.0.1.50:4370", "through first@dmz", "through second@dmz"]);
 }
 
+/// > To: "target@backend", Proxy: "gateway@dmz"
+/// >
+/// > Cookie: "gateway-specific-cookie", // authenticate to gateway
+/// >
+/// > EnableSpawn: false, // don't allow spawning through proxy
+/// >
+/// > The default is 8.
+#[test]
+fn seed_what_a_proxy_route_demands_of_its_tunnel() {
+    let route = || NetworkProxyRoute::via("gateway@dmz").to("target@backend");
+    let tunnel = |route| {
+        let mut plan = plan_with(&[], &[("", route, 1)], "target@backend", options(OnFailure::Fail));
+        match plan.next_step() {
+            Some(Step::Tunnel(tunnel)) => tunnel,
+            other => panic!("{other:?}"),
+        }
+    };
+    let plain = tunnel(route());
+    assert_eq!((plain.proxy, plain.max_hop, plain.cookie), (atom("gateway@dmz"), 8, None));
+    let flags = ProxyFlags { link: true, monitor: true, spawn: false, ..ProxyFlags::default() };
+    assert_eq!(plain.flags, flags, "what the seed's sample says is the default");
+    let flags = ProxyFlags { monitor: false, spawn: true, ..ProxyFlags::default() };
+    let said = tunnel(route().cookie("gateway-specific-cookie").max_hop(3).flags(flags));
+    assert_eq!((said.max_hop, said.flags), (3, flags));
+    assert_eq!(said.cookie, Some(Cookie::new("gateway-specific-cookie")));
+}
+
 /// > **Try proxy discovery** - If direct connection fails, try discovered proxy
 /// > routes
 #[test]

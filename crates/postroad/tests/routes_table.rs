@@ -224,9 +224,12 @@ fn oversized_patterns_are_refused() {
     assert_eq!(table.list().len(), 1);
 }
 
-/// Go's `regexp` and Rust's `regex` read these differently; the seed means Go's.
+/// > it checks all static routes against that name using Go's
+/// > `regexp.MatchString`.
+///
+/// Rust's `regex` reads these differently.
 #[test]
-fn patterns_are_read_as_go_reads_them() {
+fn seed_patterns_are_read_as_go_reads_them() {
     for (pattern, yes, no) in [
         (r"^\d$", "1", "٣"),
         (r"^\w$", "a", "é"),

@@ -96,7 +96,7 @@ fn atom(name: &str) -> Atom {
 /// > unreachable, handshake failure, timeout), it tries weight-100. This gives
 /// > you automatic failover.
 #[test]
-fn traffic_resumes_on_the_backup_route_when_a_data_centre_is_cut_off() {
+fn seed_traffic_resumes_on_the_backup_route_when_a_data_centre_is_cut_off() {
     let mut lab = Lab::new();
     let (client, first, second) = (lab.host(), lab.host(), lab.host());
     let (asked_first, stop_first, join_first) = database(&first, "first");
