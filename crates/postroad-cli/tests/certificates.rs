@@ -5,7 +5,7 @@
 mod folder;
 mod program;
 
-use std::io::{BufRead as _, BufReader, Lines};
+use std::io::{BufReader, Lines};
 use std::process::ChildStderr;
 
 use folder::Folder;
