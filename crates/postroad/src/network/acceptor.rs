@@ -229,7 +229,7 @@ pub(crate) async fn bind(
                         cookie: options.cookie.clone(),
                         registrar: options.registrar.clone(),
                         flags: options.flags,
-                        terms: Terms { mapping: options.mapping.clone(), log },
+                        terms: Terms { mapping: options.mapping.clone(), log, door: Some(address) },
                         tls,
                         info,
                     });
@@ -369,7 +369,9 @@ impl Doorkeeper for Visit<'_> {
     async fn admit_link(&self, request: &JoinRequest) -> Option<Reservation> {
         let network = &self.acceptor.node.network;
         let admitted = async {
-            let wanted = |connection: &Connection| connection.id == request.connection_id;
+            let door = Some(self.acceptor.info.address);
+            let wanted =
+                |connection: &Connection| connection.id == request.connection_id && connection.door == door;
             let connection = network.arrival(request.node, wanted).await;
             if connection.join_salt_is_new(&request.salt) { connection.reserve().await } else { None }
         };

@@ -362,7 +362,7 @@ impl NetworkInner {
             handshake_timeout: attempt.handshake_timeout,
             road: Arc::new(Road { reason: attempt.reason.clone(), endpoint: attempt.endpoint.clone() }),
         };
-        let terms = Terms { mapping: attempt.mapping.clone(), log: Log::new(attempt.log_level) };
+        let terms = Terms { mapping: attempt.mapping.clone(), log: Log::new(attempt.log_level), door: None };
         Ok(self.dialed(node, stream, established, redial, terms))
     }
 

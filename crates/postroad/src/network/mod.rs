@@ -559,6 +559,7 @@ impl NetworkInner {
             patience: patience(took, self.options.handshake_timeout),
             allowed: established.local.flags,
             log: terms.log,
+            door: terms.door,
         }
     }
 

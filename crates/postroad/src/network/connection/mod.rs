@@ -13,6 +13,7 @@ mod slot;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -70,6 +71,9 @@ pub(crate) struct Connection {
     /// What the peer may do here.
     allowed: NetworkFlags,
     pub(super) log: Log,
+    /// The acceptor that it came in by, and further links too: what that one
+    /// demands is not to be got around. Nobody brings links if we dialed.
+    pub(super) door: Option<SocketAddr>,
     counters: Counters,
     /// How to get further links, if we are the side that dialed.
     redial: Option<Redial>,
@@ -155,6 +159,8 @@ impl fmt::Display for DownReason {
 pub(super) struct Terms {
     pub(super) mapping: Option<AtomMapping>,
     pub(super) log: Log,
+    /// Where the acceptor listens, if it was one.
+    pub(super) door: Option<SocketAddr>,
 }
 
 /// What is needed to make a connection out of a finished handshake.
@@ -174,6 +180,8 @@ pub(super) struct Agreement {
     /// What we said that the peer may do.
     pub(super) allowed: NetworkFlags,
     pub(super) log: Log,
+    /// Where the acceptor listens that it came in by.
+    pub(super) door: Option<SocketAddr>,
 }
 
 impl Connection {
@@ -191,6 +199,7 @@ impl Connection {
             patience,
             allowed,
             log,
+            door,
         } = agreement;
         let parts = |index| match fragmentation {
             true => Parts::of_slot(index, pool_size, limits.peer_max_frame),
@@ -213,6 +222,7 @@ impl Connection {
             keepalive,
             allowed,
             log,
+            door,
             counters: Counters::default(),
             redial,
             patience,
