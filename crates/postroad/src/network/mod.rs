@@ -394,8 +394,9 @@ impl NetworkInner {
     }
 
     /// Adds what the registrar hands out. What the node has already goes before.
-    fn add_handed_out(&self, node: &NodeInner, registered: Registered) {
+    fn add_handed_out(&self, node: &Arc<NodeInner>, registered: Registered) {
         for StaticRoute { pattern, route, weight } in registered.routes {
+            Watched::add(node, &route.pins.tls);
             let added = route.check().map_err(AddRouteError::from);
             match added.and_then(|()| self.routes.add(&pattern, route, weight)) {
                 Ok(warnings) => {
