@@ -23,6 +23,7 @@ use postroad_edf::{AtomMapping, DecodeTables, EncodeTables};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp;
 use postroad_wire::enp::any::Generation;
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +65,8 @@ pub(crate) struct Connection {
     /// Frames that come in fragments, if the two sides have agreed on that.
     assembly: Option<Assembly>,
     /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
-    join_salts: Mutex<HashSet<String>>,
+    /// As digests: a peer may make a salt as long as it likes.
+    join_salts: Mutex<HashSet<[u8; 32]>>,
     encode: EncodeTables,
     decode: DecodeTables,
     keepalive: Option<Keepalive>,
@@ -263,7 +265,7 @@ impl Connection {
     /// were so many that no more are remembered.
     pub(super) fn join_salt_is_new(&self, salt: &str) -> bool {
         let mut salts = self.join_salts.lock();
-        salts.len() < MAX_JOINS && salts.insert(salt.to_owned())
+        salts.len() < MAX_JOINS && salts.insert(Sha256::digest(salt).into())
     }
 
     /// How many links are alive.
