@@ -246,13 +246,13 @@ impl Client {
         &'a self,
         with: impl Fn(usize) -> BoxFuture<'a, Result<T, Status>>,
     ) -> Result<T, EtcdError> {
-        let deadline = Instant::now() + self.request_timeout;
+        let began = Instant::now();
         let first = self.current.load(Ordering::Relaxed);
         let count = self.members.len();
         let mut tried = Tried::default();
         for number in 0..count {
             let member = (first + number) % count;
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = self.request_timeout.saturating_sub(began.elapsed());
             let share = left / (count - number) as u32;
             let authorized = async {
                 self.log_in(member).await?;
@@ -428,6 +428,18 @@ mod tests {
         assert!(refused(EtcdOptions::new(["http://a:1"]).tls(tls())).contains("https"));
         assert!(!format!("{:?}", EtcdOptions::default().tls(tls()).user("u", "a secret")).contains("secret"));
         assert!(endpoints(&EtcdOptions::new(["localhost:2379", "http://[::1]:2379"])).is_ok());
+    }
+
+    /// More time than a clock can express is no limit.
+    #[tokio::test]
+    async fn all_the_time_in_the_world() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dead = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let options = EtcdOptions::new([&dead]).timeouts(Duration::MAX, Duration::MAX);
+        let client = Client::new(&endpoints(&options).unwrap(), &options);
+        let error = client.grant(Duration::from_secs(10)).await.unwrap_err();
+        assert!(matches!(error, EtcdError::Unreachable { .. }), "{error}");
     }
 
     #[tokio::test]

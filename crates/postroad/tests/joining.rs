@@ -6,9 +6,13 @@ mod support;
 
 use std::time::Duration;
 
+use postroad::network::AcceptorOptions;
 use postroad::{Atom, Node};
-use support::scripted::{Caller, Link, Wire, frame, introduction, join, message_to};
+use postroad_wire::ehs::Join;
+use support::scripted::{Caller, Desk, Link, Wire, frame, introduction, join, message_to};
 use support::{Echo, builder, next, probe};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{advance, pause, resume};
 
 async fn link(node: &Node) -> Link {
@@ -147,6 +151,51 @@ async fn on_a_slow_road() {
 
     let mut second = Wire::to(&node).await;
     second.send(&join(name, &established.connection_id)).await;
+    second.expect_answer().await;
+    node.stop().await;
+}
+
+/// Only the side that dialed brings links. Whoever else knows the cookie and
+/// the id would get past what the route demands of the peer.
+#[tokio::test]
+async fn nobody_joins_a_connection_that_this_node_dialed() {
+    let node = builder("node").start().await.unwrap();
+    let desk = Desk::open().await;
+    let local = introduction("peer");
+    let name = local.node;
+    desk.leads(&node, name);
+    let dialing = tokio::spawn({
+        let node = node.clone();
+        async move { node.network().connect(name.as_str()).await }
+    });
+    let mut callee = desk.called(local).await;
+    callee.hello().await;
+    callee.introduce().await;
+    let link = callee.agreed().await;
+    dialing.await.unwrap().unwrap();
+    let join = link.join();
+    // A place is free: the node dials for it, and nobody answers.
+    drop(link);
+    let mut second = Wire::to(&node).await;
+    assert!(!second.is_answered(&join).await);
+    node.stop().await;
+}
+
+/// What one acceptor demands is not got around by way of another one.
+#[tokio::test]
+async fn links_come_in_where_the_first_one_did() {
+    let lax = AcceptorOptions::bind("127.0.0.1", 0).cookie("of strangers");
+    let node = builder("node").acceptor(lax).pool_size(2).start().await.unwrap();
+    let first = link(&node).await;
+    let address = node.network().acceptors()[1].address;
+    let mut stranger = TcpStream::connect(address).await.unwrap();
+    let name = first.local.node;
+    let cookie = "of strangers".into();
+    let mut machine = Join::new(name, &first.connection_id, cookie, rand::random(), None);
+    stranger.write_all(&machine.poll_transmit().unwrap()).await.unwrap();
+    assert_eq!(stranger.read(&mut [0; 64]).await.unwrap(), 0, "it is closed without an answer");
+    let mut second = Wire::to(&node).await;
+    second.send(&first.join()).await;
     second.expect_answer().await;
     node.stop().await;
 }

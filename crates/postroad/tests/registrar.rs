@@ -12,6 +12,7 @@ use postroad::registrar::{
     BoxFuture, Endpoint, RegisterError, Registered, Registrar, RegistrarError, Registration, ResolveError,
     Resolver, StaticRoute,
 };
+use postroad::tls::Trust;
 use postroad::{Atom, StartError};
 
 use support::{builder, node, port};
@@ -108,6 +109,27 @@ async fn routes_that_are_handed_out_are_added_unless_their_pattern_is_taken() {
         a.network().routes().iter().map(|entry| (entry.pattern().to_owned(), entry.weight())).collect();
     assert_eq!(routes, [("^b-".to_owned(), 0), ("^c-".to_owned(), 7)]);
     a.network().connect(b.name().as_str()).await.unwrap();
+}
+
+/// What it hands out is kept as its files are, like any other route.
+#[tokio::test]
+async fn certificates_of_handed_out_routes_are_looked_at_again() {
+    let file = std::env::temp_dir().join(format!("postroad-handed-out-{}.pem", std::process::id()));
+    let pem = |name| support::authority::Authority::new(name).pem;
+    std::fs::write(&file, pem("old")).unwrap();
+    let trust = Trust::from_file(&file).unwrap();
+    let route = NetworkRoute::to("127.0.0.1", 1).trust(trust.clone());
+    let routes = vec![StaticRoute { pattern: "^b-".to_owned(), route, weight: 0 }];
+    let register = move |_| -> BoxFuture<'static, _> {
+        let routes = routes.clone();
+        Box::pin(async { Ok(Registered::with_routes(routes)) })
+    };
+    let registrar = Scripted { register: Box::new(register), ..Scripted::default() };
+    let _a = builder("a").registrar(Arc::new(registrar)).start().await.unwrap();
+    let mut news = trust.changes();
+    std::fs::write(&file, pem("new")).unwrap();
+    tokio::time::timeout(Duration::from_secs(30), news.changed()).await.expect("it is noticed").unwrap();
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[tokio::test]

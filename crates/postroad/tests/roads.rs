@@ -10,6 +10,7 @@ use postroad::{
     Actor, CallError, Context, ExitReason, Handle, NetworkMode, Node, Pid, SendError, SpawnOptions,
 };
 use support::forwarder::Forwarder;
+use support::scripted::{Caller, introduction};
 use support::{Adder, COOKIE, Echo, builder, next, node, port, probe, registrar_options, unique};
 use tokio::sync::mpsc;
 
@@ -156,6 +157,25 @@ async fn an_acceptor_may_have_a_cookie_of_its_own() {
     a.network().connect(b.name().as_str()).await.unwrap();
     a.stop().await;
     b.stop().await;
+}
+
+/// A secret that was left empty by mistake is not one that everybody knows.
+#[tokio::test]
+async fn an_empty_cookie_opens_no_door() {
+    let without = AcceptorOptions::bind("127.0.0.1", 0).cookie("");
+    let node = Node::builder(unique("node")).cookie(COOKIE).acceptor(without).without_registrar();
+    let node = node.start().await.unwrap();
+    let is_let_in = async |cookie| {
+        let mut caller = Caller::with_cookie(&node, introduction("caller"), cookie).await;
+        let hello = caller.due();
+        caller.wire.is_answered(&hello).await
+    };
+    assert!(!is_let_in("").await);
+    assert!(is_let_in(COOKIE).await, "that of the node holds");
+    assert!(!node.network().acceptors()[0].own_cookie);
+    node.network().set_cookie("");
+    assert!(!is_let_in("").await);
+    assert!(!is_let_in(COOKIE).await);
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ pub struct AcceptorOptions {
     pub advertise_host: Option<String>,
     /// The port that others are told to dial, if it is not the one listened on.
     pub advertise_port: Option<u16>,
-    /// The cookie of whoever comes in here; the node's if absent.
+    /// The cookie of whoever comes in here; the node's if absent or empty.
     pub cookie: Option<Cookie>,
     /// What holds for TLS here; what is not said holds as the node says it. The
     /// acceptor speaks TLS if it or the node has an identity.
@@ -112,7 +112,8 @@ impl AcceptorOptions {
         self
     }
 
-    /// Demands this cookie from whoever comes in here.
+    /// Demands this cookie from whoever comes in here. An empty one stands for
+    /// the node's.
     pub fn cookie(mut self, cookie: impl Into<Cookie>) -> Self {
         self.cookie = Some(cookie.into());
         self
@@ -206,6 +207,7 @@ pub(crate) async fn bind(
         port: options.port,
         source,
     })?;
+    let cookie = options.cookie.clone().filter(|cookie| !cookie.is_empty());
     let last = options.port.saturating_add(options.port_count.saturating_sub(1));
     let failed = |source| StartError::Listen { host: host.to_owned(), first: options.port, last, source };
     let addresses: Vec<SocketAddr> =
@@ -220,16 +222,16 @@ pub(crate) async fn bind(
                         address,
                         advertise_host: options.advertise_host.clone(),
                         advertise_port: options.advertise_port.unwrap_or(address.port()),
-                        own_cookie: options.cookie.is_some(),
+                        own_cookie: cookie.is_some(),
                         tls: tls.is_some(),
                     };
                     let log = Log::new(options.log_level);
                     return Ok(Bound {
                         listener,
-                        cookie: options.cookie.clone(),
+                        cookie,
                         registrar: options.registrar.clone(),
                         flags: options.flags,
-                        terms: Terms { mapping: options.mapping.clone(), log },
+                        terms: Terms { mapping: options.mapping.clone(), log, door: Some(address) },
                         tls,
                         info,
                     });
@@ -369,7 +371,9 @@ impl Doorkeeper for Visit<'_> {
     async fn admit_link(&self, request: &JoinRequest) -> Option<Reservation> {
         let network = &self.acceptor.node.network;
         let admitted = async {
-            let wanted = |connection: &Connection| connection.id == request.connection_id;
+            let door = Some(self.acceptor.info.address);
+            let wanted =
+                |connection: &Connection| connection.id == request.connection_id && connection.door == door;
             let connection = network.arrival(request.node, wanted).await;
             if connection.join_salt_is_new(&request.salt) { connection.reserve().await } else { None }
         };

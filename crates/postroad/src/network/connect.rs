@@ -26,7 +26,7 @@ use crate::Atom;
 use crate::error::InvalidName;
 use crate::node::NodeInner;
 use crate::registrar::Resolver;
-use crate::tls::{Asking, TlsOptions, Trust};
+use crate::tls::{Asking, TlsOptions, Trust, Watched};
 
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -200,6 +200,7 @@ impl NetworkInner {
         route: NetworkRoute,
     ) -> Outcome {
         route.check()?;
+        Watched::add(node, &route.pins.tls);
         self.reach(node, peer, Course::Given(Arc::new(route))).await
     }
 
@@ -362,7 +363,7 @@ impl NetworkInner {
             handshake_timeout: attempt.handshake_timeout,
             road: Arc::new(Road { reason: attempt.reason.clone(), endpoint: attempt.endpoint.clone() }),
         };
-        let terms = Terms { mapping: attempt.mapping.clone(), log: Log::new(attempt.log_level) };
+        let terms = Terms { mapping: attempt.mapping.clone(), log: Log::new(attempt.log_level), door: None };
         Ok(self.dialed(node, stream, established, redial, terms))
     }
 

@@ -26,6 +26,8 @@ use parking_lot::{Mutex, RwLock};
 use postroad_wire::ehs::{Established, Introduction};
 use postroad_wire::enp::any::Generation;
 use postroad_wire::{Cookie, NetworkFlags, Version};
+use rand::Rng;
+use rand::distr::Alphanumeric;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
@@ -229,11 +231,20 @@ impl Network {
         &self.inner().options.tls
     }
 
-    /// Changes the node's cookie for connections made from now on.
+    /// Changes the node's cookie for connections made from now on. Instead of an
+    /// empty one, which everybody knows, the node invents one of its own.
     pub fn set_cookie(&self, cookie: impl Into<Cookie>) {
-        *self.inner().cookie.write() = cookie.into();
+        let cookie = Some(cookie.into()).filter(|cookie| !cookie.is_empty());
+        let cookie = cookie.unwrap_or_else(|| invented_cookie(self.0.name));
+        *self.inner().cookie.write() = cookie;
         self.inner().try_again();
     }
+}
+
+/// A cookie for a node that was given none.
+pub(crate) fn invented_cookie(node: Atom) -> Cookie {
+    tracing::warn!(%node, "no cookie: invented one that nobody else knows");
+    Cookie::new(rand::rng().sample_iter(Alphanumeric).take(32).map(char::from).collect::<String>())
 }
 
 /// A handshake that ends so soon after another one with the same peer began
@@ -383,8 +394,9 @@ impl NetworkInner {
     }
 
     /// Adds what the registrar hands out. What the node has already goes before.
-    fn add_handed_out(&self, node: &NodeInner, registered: Registered) {
+    fn add_handed_out(&self, node: &Arc<NodeInner>, registered: Registered) {
         for StaticRoute { pattern, route, weight } in registered.routes {
+            Watched::add(node, &route.pins.tls);
             let added = route.check().map_err(AddRouteError::from);
             match added.and_then(|()| self.routes.add(&pattern, route, weight)) {
                 Ok(warnings) => {
@@ -559,6 +571,7 @@ impl NetworkInner {
             patience: patience(took, self.options.handshake_timeout),
             allowed: established.local.flags,
             log: terms.log,
+            door: terms.door,
         }
     }
 

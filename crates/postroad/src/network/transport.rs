@@ -84,7 +84,8 @@ impl Stream {
             None => Ok(Self::Tcp(socket)),
             Some(asking) => {
                 let securing = asking.secure(socket, host, node);
-                let secured = tokio::time::timeout_at(begun + timeout, securing)
+                let left = timeout.saturating_sub(begun.elapsed());
+                let secured = tokio::time::timeout(left, securing)
                     .await
                     .unwrap_or(Err(TlsHandshakeError::Timeout(timeout)))?;
                 reached(Stage::Tls);

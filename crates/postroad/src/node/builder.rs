@@ -7,15 +7,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use postroad_edf::Registry;
 use postroad_wire::Version;
 use postroad_wire::enp::any;
-use rand::Rng;
-use rand::distr::Alphanumeric;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Calls, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
 use crate::error::StartError;
-use crate::network::{AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder};
+use crate::network::{
+    AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, invented_cookie,
+};
 use crate::process::ProcessTable;
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
 use crate::tls::{TlsOptions, Watched};
@@ -197,12 +197,12 @@ impl NodeBuilder {
         if let Err(error) = any::register(&self.registry) {
             tracing::error!(node = %name, %error, "past events of other nodes cannot be read");
         }
-        let cookie = self.cookie.filter(|cookie| !cookie.is_empty()).unwrap_or_else(|| {
-            if self.mode != NetworkMode::Disabled {
-                tracing::warn!(node = %name, "no cookie: invented one that nobody else knows");
-            }
-            Cookie::new(rand::rng().sample_iter(Alphanumeric).take(32).map(char::from).collect::<String>())
-        });
+        let cookie = match self.cookie.filter(|cookie| !cookie.is_empty()) {
+            Some(cookie) => cookie,
+            // Nobody is shown it.
+            None if self.mode == NetworkMode::Disabled => Cookie::new(""),
+            None => invented_cookie(name),
+        };
         let mut bound = Vec::new();
         let mut options = vec![self.options.tls.clone()];
         if self.mode == NetworkMode::Enabled {

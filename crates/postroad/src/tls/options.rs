@@ -25,7 +25,8 @@ pub struct TlsOptions {
     /// Whether who dials must show a certificate. Default [`ClientAuth::None`].
     pub client_auth: Option<ClientAuth>,
     /// Whether certificates of dialed peers are accepted without any check.
-    /// `false` on a route goes before `true` on the node. It never holds for
+    /// `false` on a route goes before `true` on the node, and so does saying
+    /// there how they are checked, by `trust` or `verify`. It never holds for
     /// the certificates of clients. Default false.
     pub insecure_skip_verify: Option<bool>,
     /// Whether a dialed peer must prove, with the cookie, that it serves the
@@ -124,17 +125,19 @@ impl TlsOptions {
         self
     }
 
-    /// These, and where they say nothing what `base` says.
+    /// These, and where they say nothing what `base` says. How certificates are
+    /// checked is not lost by `base` accepting any.
     pub fn over(&self, base: &Self) -> Self {
         fn either<T: Clone>(own: &Option<T>, base: &Option<T>) -> Option<T> {
             own.as_ref().or(base.as_ref()).cloned()
         }
+        let checks = self.trust.is_some() || self.verify.is_some();
         Self {
             identity: either(&self.identity, &base.identity),
             trust: either(&self.trust, &base.trust),
             verify: either(&self.verify, &base.verify),
             client_auth: self.client_auth.or(base.client_auth),
-            insecure_skip_verify: self.insecure_skip_verify.or(base.insecure_skip_verify),
+            insecure_skip_verify: self.insecure_skip_verify.or(base.insecure_skip_verify.filter(|_| !checks)),
             certificate_digest: self.certificate_digest.or(base.certificate_digest),
             required: self.required.or(base.required),
         }

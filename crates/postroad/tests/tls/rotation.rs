@@ -174,6 +174,20 @@ async fn roots_of_a_route_by_a_file() {
     dial(&here, &there, route).await.unwrap();
 }
 
+/// Links that follow are made by a route that was never added, too.
+#[tokio::test]
+async fn roots_of_a_route_that_is_given() {
+    let (directory, old, new) = (Directory::new(), Authority::new("old"), Authority::new("new"));
+    fs::write(directory.path("ca.pem"), &old.pem).unwrap();
+    let trust = Trust::from_file(directory.path("ca.pem")).unwrap();
+    let (there, _) = node("there", TlsOptions::new().identity(old.identity())).await;
+    let (here, _) = node("here", TlsOptions::new()).await;
+    let route = to(&there).trust(trust.clone());
+    here.network().connect_with(there.name().as_str(), route).await.unwrap();
+    fs::write(directory.path("ca.pem"), &new.pem).unwrap();
+    until(trust.changes(), || trust.status().certificates[0].subject.contains("new")).await;
+}
+
 /// As Kubernetes does it: the files are links into a directory that is a link
 /// itself and is replaced at once.
 #[tokio::test]

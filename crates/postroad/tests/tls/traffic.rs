@@ -114,3 +114,16 @@ async fn what_was_sent_before_a_stop_arrives() {
         assert_eq!(next::<u64>(&mut inbox).await, number);
     }
 }
+
+/// More time than a clock can express is no limit, for further links too.
+#[tokio::test]
+async fn all_the_time_in_the_world() {
+    let (here, there, ..) = pair().await;
+    dial(&here, &there, to(&there).timeout(Duration::MAX)).await.unwrap();
+    let all = async {
+        while here.network().peer(there.name().as_str()).is_none_or(|peer| peer.links < 3) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), all).await.expect("all links join");
+}

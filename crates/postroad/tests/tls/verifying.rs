@@ -172,3 +172,17 @@ async fn seed_a_route_that_checks_on_a_node_that_does_not() {
     assert!(matches!(fault(&attempt), CertificateFault::UnknownAuthority), "{attempt}");
     dial(&here, &there, to(&there)).await.unwrap();
 }
+
+/// What a route says of certificates is not lost on a node that checks none.
+#[tokio::test]
+async fn what_a_route_demands_is_checked_on_a_node_that_does_not() {
+    let issued = Leaf::host("whatever").self_signed();
+    let (there, _) = node("there", shows(&issued)).await;
+    let (here, _) = node("here", TlsOptions::new().insecure_skip_verify(true)).await;
+    let attempt = refused(&here, &there, to(&there).trust(Authority::new("ours").trust())).await;
+    assert!(matches!(fault(&attempt), CertificateFault::UnknownAuthority), "{attempt}");
+    let attempt = refused(&here, &there, to(&there).verify(Verify::Pinned(vec![[0; 32]]))).await;
+    assert!(matches!(fault(&attempt), CertificateFault::NotPinned { .. }), "{attempt}");
+    let lax = to(&there).verify(Verify::Pinned(vec![[0; 32]])).insecure_skip_verify(true);
+    dial(&here, &there, lax).await.unwrap();
+}

@@ -13,6 +13,7 @@ mod slot;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -22,6 +23,7 @@ use postroad_edf::{AtomMapping, DecodeTables, EncodeTables};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp;
 use postroad_wire::enp::any::Generation;
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -63,13 +65,17 @@ pub(crate) struct Connection {
     /// Frames that come in fragments, if the two sides have agreed on that.
     assembly: Option<Assembly>,
     /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
-    join_salts: Mutex<HashSet<String>>,
+    /// As digests: a peer may make a salt as long as it likes.
+    join_salts: Mutex<HashSet<[u8; 32]>>,
     encode: EncodeTables,
     decode: DecodeTables,
     keepalive: Option<Keepalive>,
     /// What the peer may do here.
     allowed: NetworkFlags,
     pub(super) log: Log,
+    /// The acceptor that it came in by, and further links too: what that one
+    /// demands is not to be got around. Nobody brings links if we dialed.
+    pub(super) door: Option<SocketAddr>,
     counters: Counters,
     /// How to get further links, if we are the side that dialed.
     redial: Option<Redial>,
@@ -155,6 +161,8 @@ impl fmt::Display for DownReason {
 pub(super) struct Terms {
     pub(super) mapping: Option<AtomMapping>,
     pub(super) log: Log,
+    /// Where the acceptor listens, if it was one.
+    pub(super) door: Option<SocketAddr>,
 }
 
 /// What is needed to make a connection out of a finished handshake.
@@ -174,6 +182,8 @@ pub(super) struct Agreement {
     /// What we said that the peer may do.
     pub(super) allowed: NetworkFlags,
     pub(super) log: Log,
+    /// Where the acceptor listens that it came in by.
+    pub(super) door: Option<SocketAddr>,
 }
 
 impl Connection {
@@ -191,6 +201,7 @@ impl Connection {
             patience,
             allowed,
             log,
+            door,
         } = agreement;
         let parts = |index| match fragmentation {
             true => Parts::of_slot(index, pool_size, limits.peer_max_frame),
@@ -213,6 +224,7 @@ impl Connection {
             keepalive,
             allowed,
             log,
+            door,
             counters: Counters::default(),
             redial,
             patience,
@@ -253,7 +265,7 @@ impl Connection {
     /// were so many that no more are remembered.
     pub(super) fn join_salt_is_new(&self, salt: &str) -> bool {
         let mut salts = self.join_salts.lock();
-        salts.len() < MAX_JOINS && salts.insert(salt.to_owned())
+        salts.len() < MAX_JOINS && salts.insert(Sha256::digest(salt).into())
     }
 
     /// How many links are alive.

@@ -97,6 +97,7 @@ mod tests {
             patience: Duration::ZERO,
             allowed: NetworkFlags::NONE,
             log: Log::default(),
+            door: None,
         };
         let connection = Connection::new(&node.network().0, agreement);
         (node, connection)
