@@ -13,6 +13,7 @@ mod slot;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -62,8 +63,9 @@ pub(crate) struct Connection {
     vacated: Notify,
     /// Frames that come in fragments, if the two sides have agreed on that.
     assembly: Option<Assembly>,
-    /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
-    join_salts: Mutex<HashSet<String>>,
+    /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md`
+    /// section 10). Their hashes, because a peer chooses how long they are.
+    join_salts: Mutex<HashSet<u64>>,
     encode: EncodeTables,
     decode: DecodeTables,
     keepalive: Option<Keepalive>,
@@ -253,7 +255,8 @@ impl Connection {
     /// were so many that no more are remembered.
     pub(super) fn join_salt_is_new(&self, salt: &str) -> bool {
         let mut salts = self.join_salts.lock();
-        salts.len() < MAX_JOINS && salts.insert(salt.to_owned())
+        let hash = salts.hasher().hash_one(salt);
+        salts.len() < MAX_JOINS && salts.insert(hash)
     }
 
     /// How many links are alive.
@@ -285,6 +288,9 @@ impl Connection {
 
     /// A link has ended: waits for its successor, or does without.
     fn link_lost(self: &Arc<Self>, index: usize, since: Instant, loss: LinkLoss) {
+        if let Some(assembly) = &self.assembly {
+            assembly.link_lost(index);
+        }
         {
             let mut links = self.links.lock();
             links[index] = None;

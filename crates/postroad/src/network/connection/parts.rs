@@ -266,7 +266,7 @@ mod tests {
                         self.fragments.push((sequence, index + 1 == total));
                         let now = Instant::now();
                         if let Some(whole) =
-                            self.assembler.insert(now, sequence, index, total, payload).unwrap()
+                            self.assembler.insert(now, None, sequence, index, total, payload).unwrap()
                         {
                             assert_eq!(enp::order_byte(&whole), order);
                             self.hear(&whole);
