@@ -399,7 +399,10 @@ mod tests {
             let outcome = match sender % 2 {
                 0 => slot.append_late(sender, &mut behind),
                 _ => {
-                    let write = |out: &mut Vec<u8>| Ok::<_, Infallible>(out.extend_from_slice(&behind));
+                    let write = |out: &mut Vec<u8>| {
+                        out.extend_from_slice(&behind);
+                        Ok::<_, Infallible>(())
+                    };
                     slot.append(sender, true, write).unwrap()
                 }
             };
