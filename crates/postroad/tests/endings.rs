@@ -347,3 +347,21 @@ async fn no_duration_is_too_long() {
     here.stop().await;
     there.stop().await;
 }
+
+#[test]
+fn a_process_whose_runtime_is_gone_ends_when_it_is_needed() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (gone, here) = (runtime(), runtime());
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (node, idle) = gone.block_on(async {
+        let node = node("gone").await;
+        let idle = node.spawn::<Tidy>(tell).await.unwrap();
+        (node, idle)
+    });
+    drop(gone);
+    assert_eq!(node.process_count(), 1, "nothing of an idle process runs");
+    here.block_on(node.send(idle, 1u8)).unwrap();
+    assert_eq!(node.process_count(), 0, "nobody can run it");
+    assert_eq!(told.try_recv(), Ok("gone"));
+    assert!(matches!(here.block_on(node.send(idle, 1u8)), Err(SendError::ProcessUnknown)));
+}

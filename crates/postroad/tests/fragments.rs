@@ -10,7 +10,7 @@ use postroad::{Node, Pid};
 use postroad_wire::NetworkFlags;
 use postroad_wire::ehs::Introduction;
 use postroad_wire::enp::fragment::{ASSEMBLY_TIMEOUT, fragments};
-use postroad_wire::enp::{Frame, Head, Method, compress};
+use postroad_wire::enp::{Frame, Head, Method, compress, order_byte};
 use support::log::Log;
 use support::scripted::{Caller, Desk, Link, frame, introduction, message_to};
 use support::{Echo, builder, next, port, probe};
@@ -199,6 +199,31 @@ async fn a_lost_link_in_the_middle_of_a_message() {
     }
     assert!(second.decode::<Vec<u8>>(Frame::parse(&whole).unwrap().payload) == sent);
     assert_eq!(second.hears::<u8>().await, 1);
+    node.stop().await;
+}
+
+/// What has come of a frame over a lost link takes no room from the frame when
+/// that comes anew.
+#[tokio::test]
+async fn a_message_comes_anew_after_its_link_was_lost() {
+    let node = builder("node").pool_size(1).max_message_size(MIB).start().await.unwrap();
+    let (pid, mut inbox) = probe(&node).await;
+    let mut link = link(&node, willing()).await;
+    let sent = pattern(700_000);
+    let whole = frame(&message_to(pid), &link.encode(&sent));
+    let ordered = |(head, part): (Head<'_>, &[u8])| {
+        let mut fragment = frame(&head, part);
+        fragment[6] = order_byte(&whole);
+        fragment
+    };
+    for fragment in fragments(&whole, 1, 65_000).take(8).map(ordered) {
+        link.wire.send(&fragment).await;
+    }
+    let mut link = link.rejoin(&node).await;
+    for fragment in fragments(&whole, 2, 65_000).map(ordered) {
+        link.wire.send(&fragment).await;
+    }
+    assert!(next::<Vec<u8>>(&mut inbox).await == sent);
     node.stop().await;
 }
 

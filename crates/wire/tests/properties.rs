@@ -236,7 +236,7 @@ proptest! {
         let mut whole = None;
         for (head, part) in fragments(&frame, 1, 0) {
             let Head::Fragment { sequence, index, total } = head else { panic!("{head:?}") };
-            whole = assembler.insert(now, sequence, index, total, part).unwrap();
+            whole = assembler.insert(now, None, sequence, index, total, part).unwrap();
         }
         prop_assert_eq!(whole.unwrap(), frame);
     }

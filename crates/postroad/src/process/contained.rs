@@ -46,6 +46,11 @@ pub(crate) fn discard<T>(value: T) {
     report::<T>(catch_unwind(AssertUnwindSafe(|| drop(value))));
 }
 
+/// Runs something of a user's; if it panics, the text of that.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(text)
+}
+
 fn report<T>(dropped: Result<(), Box<dyn Any + Send>>) {
     if let Err(panic) = dropped {
         tracing::error!(of = type_name::<T>(), panic = text(panic), "panic in a drop");

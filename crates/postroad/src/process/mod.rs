@@ -21,7 +21,7 @@ use crate::actor::{Actor, ExitReason, ReplyTo};
 use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
-pub(crate) use contained::discard;
+pub(crate) use contained::{caught, discard};
 pub(crate) use mailbox::{Mailbox, PushError, Refused};
 pub use runner::SpawnOptions;
 pub(crate) use runner::{register_name, spawn};

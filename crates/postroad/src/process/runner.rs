@@ -104,6 +104,9 @@ impl Drop for Life {
     fn drop(&mut self) {
         if !self.goes_on {
             leave(&self.process);
+            // It is here if a run was due that never began.
+            let actor = self.process.actor.lock().take();
+            discard(actor);
             self.process.node.processes.remove(&self.process);
             self.process.node.process_gone();
         }
@@ -113,12 +116,12 @@ impl Drop for Life {
 /// Starts a run of a process whose mailbox says that one is due.
 pub(super) fn start<A: Actor>(process: Arc<Process>) {
     let runtime = process.node.runtime.clone();
-    runtime.spawn(run::<A>(process));
+    // A runtime that is shut down drops the run before it begins.
+    runtime.spawn(run::<A>(Life { process, goes_on: false }));
 }
 
 /// Handles envelopes until the mailbox is empty or the process ends.
-async fn run<A: Actor>(process: Arc<Process>) {
-    let mut life = Life { process, goes_on: false };
+async fn run<A: Actor>(mut life: Life) {
     let process = &life.process;
     let actor = process.actor.lock().take();
     let Some(mut actor) = actor.and_then(|actor| actor.downcast::<A>().ok()) else {

@@ -1,6 +1,9 @@
 //! Peers that are connected and send values that cannot be read. A message is
 //! lost and said to be; a request is answered.
 
+use std::mem::ManuallyDrop;
+
+use postroad::Message;
 use postroad::edf::{EncodeTables, Encoder, Opaque, Payload, Pid};
 use postroad_wire::enp::{Delivery, Head, Name, Target};
 
@@ -32,6 +35,31 @@ async fn garbage() {
 async fn truncated_value() {
     // A string of 255 bytes of which 2 are there.
     unreadable(&[0x8d, 0, 255, b'a', b'b'], "end of data").await;
+}
+
+/// Panics when it is dropped.
+#[derive(Message)]
+struct Touchy(u8);
+
+impl Drop for Touchy {
+    fn drop(&mut self) {
+        panic!("touched");
+    }
+}
+
+#[derive(Message)]
+struct Tray {
+    touchy: Touchy,
+    rest: u32,
+}
+
+#[tokio::test]
+async fn what_panics_while_it_is_decoded() {
+    let tray = ManuallyDrop::new(Tray { touchy: Touchy(1), rest: 2 });
+    let mut payload = Vec::new();
+    Encoder::new(&mut payload, &EncodeTables::default()).top(&*tray).unwrap();
+    payload.pop();
+    unreadable(&payload, "decoding it panicked: touched").await;
 }
 
 #[tokio::test]

@@ -114,6 +114,8 @@ pub struct Assembler {
 /// What has come of a frame: its front, and parts that came before their turn.
 #[derive(Debug)]
 struct Assembly {
+    /// The link that all of it comes over, if that is known.
+    link: Option<usize>,
     total: u16,
     /// The part that the front goes on with.
     next: u16,
@@ -137,6 +139,9 @@ impl Assembler {
     /// Takes a fragment and returns the whole frame with the last one. A
     /// fragment that comes twice counts once.
     ///
+    /// `link` is the link it came over, if the others of its frame come over the
+    /// same one: those with an order byte other than 0 do.
+    ///
     /// Frames that were begun more than [`ASSEMBLY_TIMEOUT`] before `now` are
     /// given up first.
     ///
@@ -146,13 +151,14 @@ impl Assembler {
     pub fn insert(
         &mut self,
         now: Instant,
+        link: Option<usize>,
         sequence: u32,
         index: u16,
         total: u16,
         part: &[u8],
     ) -> Result<Option<Vec<u8>>, AssemblyError> {
         self.expire(now);
-        if let Err(error) = self.add(now, sequence, index, total, part) {
+        if let Err(error) = self.add(now, link, sequence, index, total, part) {
             self.refuse(sequence);
             return Err(error);
         }
@@ -183,6 +189,19 @@ impl Assembler {
         given_up
     }
 
+    /// Gives up what a link has left incomplete from which nothing more comes:
+    /// it takes no room from what the peer sends anew.
+    pub fn link_lost(&mut self, link: usize) {
+        let kept = &mut self.kept;
+        self.open.retain(|_, assembly| {
+            let alive = assembly.link != Some(link);
+            if !alive {
+                *kept -= assembly.cost;
+            }
+            alive
+        });
+    }
+
     /// When the next incomplete frame is to be given up, if there is one.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.open.values().map(|assembly| assembly.deadline).min()
@@ -197,6 +216,7 @@ impl Assembler {
     fn add(
         &mut self,
         now: Instant,
+        link: Option<usize>,
         sequence: u32,
         index: u16,
         total: u16,
@@ -209,6 +229,7 @@ impl Assembler {
             return Err(AssemblyError::TooManyOpen);
         }
         let assembly = self.open.entry(sequence).or_insert_with(|| Assembly {
+            link,
             total,
             next: 0,
             front: Vec::new(),
@@ -298,7 +319,7 @@ mod tests {
 
     fn insert(assembler: &mut Assembler, now: Instant, (head, part): (Head<'_>, &[u8])) -> Outcome {
         let Head::Fragment { sequence, index, total } = head else { panic!("{head:?}") };
-        assembler.insert(now, sequence, index, total, part)
+        assembler.insert(now, None, sequence, index, total, part)
     }
 
     fn limited(limit: u64) -> Assembler {
@@ -352,14 +373,14 @@ mod tests {
         let now = Instant::now();
         let mut assembler = limited(1 << 20);
         for (index, total) in [(0, 0), (3, 3), (0, MAX_FRAGMENTS + 1)] {
-            let refused = assembler.insert(now, 1, index, total, b"x");
+            let refused = assembler.insert(now, None, 1, index, total, b"x");
             assert_eq!(refused, Err(AssemblyError::OutOfRange { index, total }));
         }
-        assert_eq!(assembler.insert(now, 1, 0, 3, b"x"), Ok(None));
-        let refused = assembler.insert(now, 1, 1, 4, b"x");
+        assert_eq!(assembler.insert(now, None, 1, 0, 3, b"x"), Ok(None));
+        let refused = assembler.insert(now, None, 1, 1, 4, b"x");
         assert_eq!(refused, Err(AssemblyError::TotalChanged { expected: 3, got: 4 }));
         for index in [0, 1, 2] {
-            assert_eq!(assembler.insert(now, 1, index, 3, b"x"), Ok(None), "the frame is given up");
+            assert_eq!(assembler.insert(now, None, 1, index, 3, b"x"), Ok(None), "the frame is given up");
         }
         assert_eq!(assembler.kept, 0);
     }
@@ -381,38 +402,50 @@ mod tests {
         let now = Instant::now();
         let mut assembler = limited(1 << 20);
         assert_eq!(
-            assembler.insert(now, 1, 0, 1, b"GET / HTTP/1.1"),
+            assembler.insert(now, None, 1, 0, 1, b"GET / HTTP/1.1"),
             Err(AssemblyError::NoFrame(SplitError::WrongMagic(b'G')))
         );
         let two = [frame(1), frame(1)].concat();
-        assert_eq!(assembler.insert(now, 1, 0, 1, &two), Err(AssemblyError::NotOneFrame));
+        assert_eq!(assembler.insert(now, None, 1, 0, 1, &two), Err(AssemblyError::NotOneFrame));
     }
 
     #[test]
     fn bad_input_incomplete_frames_are_bounded() {
         let now = Instant::now();
         let mut assembler = Assembler::new(AssemblyLimits { frame: 9000, open: 10_000 });
-        assert_eq!(assembler.insert(now, 1, 0, 3, &[0; 6000]), Ok(None));
-        let refused = assembler.insert(now, 2, 0, 3, &[0; 6000]);
+        assert_eq!(assembler.insert(now, None, 1, 0, 3, &[0; 6000]), Ok(None));
+        let refused = assembler.insert(now, None, 2, 0, 3, &[0; 6000]);
         assert_eq!(refused, Err(AssemblyError::TooMuchOpen { bytes: 12_000, limit: 10_000 }));
-        assert_eq!(assembler.insert(now, 2, 1, 3, &[0; 3000]), Ok(None), "no more is heard of it");
+        assert_eq!(assembler.insert(now, None, 2, 1, 3, &[0; 3000]), Ok(None), "no more is heard of it");
         assert_eq!(assembler.kept, 6000);
-        assert_eq!(assembler.insert(now, 1, 1, 3, &[0; 3000]), Ok(None), "the other one lives on");
-        let refused = assembler.insert(now, 1, 2, 3, &[0]);
+        assert_eq!(assembler.insert(now, None, 1, 1, 3, &[0; 3000]), Ok(None), "the other one lives on");
+        let refused = assembler.insert(now, None, 1, 2, 3, &[0]);
         assert_eq!(refused, Err(AssemblyError::TooLong { bytes: 9001, limit: 9000 }));
         assert_eq!(assembler.kept, 0);
 
         let mut assembler = limited(1 << 20);
         for sequence in 0..MAX_ASSEMBLIES as u32 {
-            assert_eq!(assembler.insert(now, sequence, 0, 2, b"x"), Ok(None));
+            assert_eq!(assembler.insert(now, None, sequence, 0, 2, b"x"), Ok(None));
         }
-        assert_eq!(assembler.insert(now, 5000, 0, 2, b"x"), Err(AssemblyError::TooManyOpen));
+        assert_eq!(assembler.insert(now, None, 5000, 0, 2, b"x"), Err(AssemblyError::TooManyOpen));
 
         // Empty parts ahead of their turn are not free.
         let mut assembler = limited(10_000);
-        let refused =
-            (1..MAX_FRAGMENTS).find_map(|index| assembler.insert(now, 1, index, MAX_FRAGMENTS, b"").err());
+        let refused = (1..MAX_FRAGMENTS)
+            .find_map(|index| assembler.insert(now, None, 1, index, MAX_FRAGMENTS, b"").err());
         assert!(matches!(refused, Some(AssemblyError::TooLong { .. })));
+    }
+
+    #[test]
+    fn what_a_lost_link_left_makes_room() {
+        let now = Instant::now();
+        let mut assembler = limited(10_000);
+        assert_eq!(assembler.insert(now, Some(0), 1, 0, 2, &[0; 6000]), Ok(None));
+        assert_eq!(assembler.insert(now, Some(1), 2, 0, 2, &[0; 1000]), Ok(None));
+        assert_eq!(assembler.insert(now, None, 3, 0, 2, &[0; 1000]), Ok(None));
+        assembler.link_lost(0);
+        assert_eq!((assembler.kept, assembler.open.len()), (2000, 2), "the others may still be completed");
+        assert_eq!(assembler.insert(now, Some(0), 4, 0, 2, &[0; 8000]), Ok(None));
     }
 
     #[test]
@@ -420,7 +453,7 @@ mod tests {
         let begun = Instant::now();
         let mut assembler = limited(1 << 20);
         assert_eq!(assembler.next_deadline(), None);
-        assembler.insert(begun, 1, 0, 2, b"x").unwrap();
+        assembler.insert(begun, None, 1, 0, 2, b"x").unwrap();
         let deadline = begun + ASSEMBLY_TIMEOUT;
         assert_eq!(assembler.next_deadline(), Some(deadline));
         assert_eq!(assembler.expire(deadline - Duration::from_nanos(1)), 0);

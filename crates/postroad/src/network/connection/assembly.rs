@@ -29,6 +29,12 @@ impl Assembly {
         Self(Mutex::new(Incomplete { assembler: Assembler::new(limits), watched: false }))
     }
 
+    /// Drops what came over a link that is read to its end: the peer sends it
+    /// anew by the next one, if at all.
+    pub(super) fn link_lost(&self, link: usize) {
+        self.0.lock().assembler.link_lost(link);
+    }
+
     /// Drops what is there.
     pub(super) fn clear(&self) {
         self.0.lock().assembler.clear();
@@ -36,9 +42,11 @@ impl Assembly {
 }
 
 impl Connection {
-    /// Takes a fragment, and returns the whole frame with the last one.
+    /// Takes a fragment, and returns the whole frame with the last one. `link` is
+    /// the link that all of the frame comes over, if that is known.
     pub(super) fn fragment_in(
         self: &Arc<Self>,
+        link: Option<usize>,
         sequence: u32,
         index: u16,
         total: u16,
@@ -46,7 +54,8 @@ impl Connection {
     ) -> Result<Option<Vec<u8>>, Dropped> {
         let Some(assembly) = &self.assembly else { return Err(Dropped::FragmentNotAgreed) };
         let mut incomplete = assembly.0.lock();
-        let whole = incomplete.assembler.insert(Instant::now().into_std(), sequence, index, total, part)?;
+        let now = Instant::now().into_std();
+        let whole = incomplete.assembler.insert(now, link, sequence, index, total, part)?;
         if incomplete.assembler.next_deadline().is_some() && !incomplete.watched {
             incomplete.watched = true;
             let connection = self.clone();

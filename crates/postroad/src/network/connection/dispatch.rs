@@ -10,7 +10,7 @@ use super::{Connection, log};
 use crate::actor::{Answered, ExitReason, ReplyTo};
 use crate::error::{CallError, SendError};
 use crate::node::{Target, router};
-use crate::process::{Envelope, Priority, discard};
+use crate::process::{Envelope, Priority, caught, discard};
 use crate::{Alias, Atom, Pid, ProcessId};
 
 /// Why a frame was dropped. It costs the sender that frame, nobody else anything.
@@ -32,6 +32,8 @@ pub(super) enum Dropped {
     FragmentNotAgreed,
     #[error("it is a fragment that cannot be used: {0}")]
     Fragment(#[from] AssemblyError),
+    #[error("decoding it panicked: {0}")]
+    Panicked(String),
     #[error("frames of type {0} are not handled here")]
     Unhandled(u8),
 }
@@ -40,21 +42,22 @@ pub(super) enum Dropped {
 /// the other way round nor twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Layer {
-    Link,
+    /// The link of this number.
+    Link(usize),
     Fragments,
     Packed,
 }
 
 impl Connection {
-    /// Handles one complete frame.
-    pub(super) fn handle_frame(self: &Arc<Self>, frame: &[u8]) {
-        if let Err(dropped) = self.dispatch(frame, Layer::Link) {
+    /// Handles one complete frame, which came over this link.
+    pub(super) fn handle_frame(self: &Arc<Self>, link: usize, frame: &[u8]) {
+        if let Err(dropped) = contained(|| self.dispatch(frame, Layer::Link(link))) {
             log!(self.log, WARN, peer = %self.peer.name, reason = %dropped, "frame dropped");
         }
     }
 
     fn dispatch(self: &Arc<Self>, frame: &[u8], layer: Layer) -> Result<(), Dropped> {
-        let Frame { head, payload, .. } = Frame::parse(frame)?;
+        let Frame { head, payload, order } = Frame::parse(frame)?;
         log!(self.log, TRACE, peer = %self.peer.name, bytes = frame.len(), ?head, "frame in");
         match head {
             Head::Message { from, delivery, message_id, to } => {
@@ -77,8 +80,10 @@ impl Connection {
                     enp::compress::unpack(method, unpacked_len, payload, self.limits.max_frame as u64)?;
                 self.dispatch(&inner, Layer::Packed)
             }
-            Head::Fragment { sequence, index, total } if layer == Layer::Link => {
-                match self.fragment_in(sequence, index, total, payload)? {
+            Head::Fragment { sequence, index, total } => {
+                let Layer::Link(link) = layer else { return Err(Dropped::Unhandled(frame[7])) };
+                let link = (order != 0).then_some(link);
+                match self.fragment_in(link, sequence, index, total, payload)? {
                     Some(whole) => self.dispatch(&whole, Layer::Fragments),
                     None => Ok(()),
                 }
@@ -128,7 +133,8 @@ impl Connection {
         to: enp::Target<'_>,
         payload: &[u8],
     ) -> Result<(), Dropped> {
-        let (target, payload) = match self.own(to).and_then(|target| Ok((target, self.payload(payload)?))) {
+        let understood = contained(|| Ok((self.own(to)?, self.payload(payload)?)));
+        let (target, payload) = match understood {
             Ok(understood) => understood,
             Err(dropped) => {
                 // The caller gets an answer where a plain drop would leave it to its timeout.
@@ -218,6 +224,12 @@ impl Connection {
             }
         }))
     }
+}
+
+/// Decoding runs what users wrote: a panic of theirs costs that frame, not the
+/// link and what else has come over it.
+fn contained<T>(work: impl FnOnce() -> Result<T, Dropped>) -> Result<T, Dropped> {
+    caught(work).unwrap_or_else(|panic| Err(Dropped::Panicked(panic)))
 }
 
 /// The number of the addressed process, if it was addressed by number.

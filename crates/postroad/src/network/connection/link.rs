@@ -72,7 +72,7 @@ pub(super) fn start(
             let _guard = guard;
             dead.run_until_cancelled(settle_all(elders)).await;
             let mut incoming =
-                Incoming { connection: reader, half: read, asked, answer, settling: 0, heard: notes };
+                Incoming { connection: reader, index, half: read, asked, answer, settling: 0, heard: notes };
             let loss = tokio::select! {
                 biased;
                 () = dead.cancelled() => LinkLoss::Closed,
@@ -203,6 +203,7 @@ async fn write_batch(
 
 struct Incoming {
     connection: Arc<Connection>,
+    index: usize,
     half: ReadHalf,
     asked: watch::Receiver<u64>,
     answer: watch::Sender<u64>,
@@ -255,7 +256,7 @@ impl Incoming {
         let mut left = bytes;
         let mut frames = 0;
         while let Split::Frame { frame, rest } = enp::split(left, self.connection.limits.max_frame as u64)? {
-            self.connection.handle_frame(frame);
+            self.connection.handle_frame(self.index, frame);
             left = rest;
             frames += 1;
         }

@@ -297,6 +297,9 @@ impl Connection {
 
     /// A link has ended: waits for its successor, or does without.
     fn link_lost(self: &Arc<Self>, index: usize, since: Instant, loss: LinkLoss) {
+        if let Some(assembly) = &self.assembly {
+            assembly.link_lost(index);
+        }
         {
             let mut links = self.links.lock();
             links[index] = None;

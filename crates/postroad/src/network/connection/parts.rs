@@ -17,6 +17,10 @@ use postroad_wire::enp::{self, Split};
 /// A further large frame waits while others of its slot have so many bytes.
 const LARGE_WATER: usize = 64 << 20;
 
+/// What a sender sends behind its large frame waits while so many bytes wait
+/// behind large frames of its slot.
+const BEHIND_WATER: usize = 64 << 20;
+
 /// How many bytes of fragments a batch has at most, beside a first one.
 const SHARE: usize = 512 << 10;
 
@@ -89,9 +93,18 @@ impl Parts {
         self.waiting < LARGE_WATER
     }
 
+    /// Whether there is room for more behind large frames.
+    pub(super) fn have_room_behind(&self) -> bool {
+        self.waiting_behind() < BEHIND_WATER
+    }
+
     /// How many bytes wait.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting + self.queues.iter().map(|queue| queue.behind.len()).sum::<usize>()
+        self.waiting + self.waiting_behind()
+    }
+
+    fn waiting_behind(&self) -> usize {
+        self.queues.iter().map(|queue| queue.behind.len()).sum()
     }
 
     /// How many frames wait.
@@ -266,7 +279,7 @@ mod tests {
                         self.fragments.push((sequence, index + 1 == total));
                         let now = Instant::now();
                         if let Some(whole) =
-                            self.assembler.insert(now, sequence, index, total, payload).unwrap()
+                            self.assembler.insert(now, None, sequence, index, total, payload).unwrap()
                         {
                             assert_eq!(enp::order_byte(&whole), order);
                             self.hear(&whole);
@@ -374,6 +387,31 @@ mod tests {
     fn sends(slot: &Slot, sender: u64, len: usize) {
         let mut frame = frame(sender, 0, len);
         assert!(matches!(slot.append_late(sender, &mut frame), Appended::Done));
+    }
+
+    #[test]
+    fn what_waits_behind_large_frames_of_many_senders_is_bounded() {
+        let slot = Slot::new(Parts::of_slot(0, 1, usize::MAX));
+        let size = BEHIND_WATER / 4;
+        for sender in 0..6 {
+            sends(&slot, sender, 70_000);
+            let mut behind = frame(sender, 1, size);
+            let outcome = match sender % 2 {
+                0 => slot.append_late(sender, &mut behind),
+                _ => {
+                    let write = |out: &mut Vec<u8>| {
+                        out.extend_from_slice(&behind);
+                        Ok::<_, Infallible>(())
+                    };
+                    slot.append(sender, true, write).unwrap()
+                }
+            };
+            assert_eq!(matches!(outcome, Appended::Done), sender < 4, "of sender {sender}");
+        }
+        assert!(slot.waiting() < 2 * BEHIND_WATER);
+        assert!(slot.link());
+        while write(&slot, &mut Peer::new()) && slot.waiting() >= BEHIND_WATER {}
+        sends(&slot, 4, size);
     }
 
     /// Numbers of frames in the order in which they were complete.

@@ -153,8 +153,9 @@ impl Slot {
             return Ok(elsewhere);
         }
         let limit = if patient { HIGH_WATER } else { CEILING };
+        let has_room = out.parts.have_room_behind();
         if let Some(behind) = out.parts.behind(sender) {
-            if behind.len() >= limit {
+            if behind.len() >= limit || !has_room {
                 return Ok(Appended::Full);
             }
             let appendix = Appendix::to(behind);
@@ -184,7 +185,9 @@ impl Slot {
             return elsewhere;
         }
         let (is_large, has_room) = (out.parts.are_for(frame.len()), out.parts.have_room());
+        let has_room_behind = out.parts.have_room_behind();
         match out.parts.behind(sender) {
+            Some(_) if !has_room_behind => return Appended::Full,
             None if is_large && has_room => out.parts.push(sender, std::mem::take(frame)),
             None if is_large => return Appended::Full,
             queue => {
