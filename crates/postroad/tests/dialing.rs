@@ -6,12 +6,12 @@ mod support;
 
 use std::time::Duration;
 
-use postroad::network::{DownReason, NetworkEvent, NetworkRoute, exact};
+use postroad::network::{AcceptorOptions, DownReason, NetworkEvent, NetworkRoute, exact};
 use postroad::{Atom, Node};
 use postroad_wire::ehs::Introduction;
 use support::forwarder::Forwarder;
 use support::scripted::{Caller, Desk, Link, introduction};
-use support::{Adder, Echo, builder, node, port};
+use support::{Adder, COOKIE, Echo, builder, node, port, unique};
 use tokio::sync::broadcast::Receiver;
 
 /// Dials the node and is let in.
@@ -32,7 +32,7 @@ async fn is_turned_away(node: &Node, local: Introduction) {
     let mut caller = Caller::dial(node, local).await;
     caller.hello().await;
     caller.say().await;
-    caller.wire.expect_close().await;
+    assert!(!caller.wire.hear().await, "it is let in");
 }
 
 /// What was announced of a peer so far: `None` for a connection, the reason for
@@ -62,6 +62,29 @@ async fn a_second_dial_of_the_same_peer_does_not_replace_the_connection() {
     is_in(&node, &mut first).await;
     assert_eq!(announced(&mut events, local.node), [None]);
     node.stop().await;
+}
+
+/// Whoever knows a weaker door's secret cannot take the place of a node that was
+/// reached by a better one, not even as its younger self.
+#[tokio::test]
+async fn a_weaker_door_does_not_undo_what_a_route_asked_for() {
+    let acceptor = AcceptorOptions::bind("127.0.0.1", 0).cookie("the partner's own");
+    let partner = Node::builder(unique("partner")).cookie(COOKIE).acceptor(acceptor);
+    let partner = partner.without_registrar().start().await.unwrap();
+    let node = node("node").await;
+    let route = NetworkRoute::to("127.0.0.1", port(&partner)).cookie("the partner's own");
+    node.network().add_route(&exact(partner.name().as_str()), route, 0).unwrap();
+    node.network().connect(partner.name().as_str()).await.unwrap();
+
+    let mut events = node.network().subscribe();
+    let mut impostor = introduction("impostor");
+    (impostor.node, impostor.creation) = (partner.name(), partner.creation() + 1);
+    is_turned_away(&node, impostor).await;
+    let adder = partner.spawn::<Adder>(1).await.unwrap();
+    assert_eq!(node.call::<i64>(adder, false).await.unwrap(), 1);
+    assert_eq!(announced(&mut events, partner.name()), []);
+    node.stop().await;
+    partner.stop().await;
 }
 
 #[tokio::test]

@@ -153,14 +153,13 @@ impl Roads {
     /// Whether all routes and acceptors can be made.
     pub(crate) fn check(&self, config: &Config) -> anyhow::Result<()> {
         for route in &config.routes {
-            self.route(route)?.check().with_context(|| format!("route `{}`", route.pattern))?;
+            self.route(route)?;
         }
         if let Some(name) = &config.node.name {
             self.builder(config, name)?;
         }
         for route in &config.proxy_routes {
-            let made = self.proxy_route(route)?;
-            made.check().with_context(|| format!("proxy route `{}`", route.pattern))?;
+            self.proxy_route(route)?;
         }
         for acceptor in &config.acceptors {
             self.acceptor(acceptor)?;
@@ -211,6 +210,7 @@ impl Roads {
                 made = with_tls(made.tls(true), self.certificates.options(settings)?)
             }
         }
+        made.check().with_context(|| format!("route `{}`", route.pattern))?;
         Ok(made)
     }
 
@@ -239,6 +239,7 @@ impl Roads {
         if let Some(on_failure) = route.on_failure {
             made = made.on_failure(on_failure);
         }
+        made.check().with_context(|| format!("proxy route `{}`", route.pattern))?;
         Ok(made)
     }
 

@@ -298,3 +298,23 @@ fn the_difference_is_one_line_for_each_change() {
     );
     assert!(difference(old, old).is_empty());
 }
+
+/// What cannot be used changes nothing: neither now nor when it is mended.
+#[tokio::test]
+async fn a_change_is_made_as_a_whole() {
+    let old = good("[[route]]\npattern = '^old$'\nport = 1");
+    let bad = good("[[route]]\npattern = '^new$'\nport = 2\nhandshake = 'EHS R9'");
+    let mended = good("[[route]]\npattern = '^new$'\nport = 2");
+    let roads = Roads::of(&old).unwrap();
+    let node = postroad::Node::builder("whole@localhost").network(postroad::NetworkMode::Disabled);
+    let node = node.start().await.unwrap();
+    let network = node.network();
+    roads.open(&old, &network).unwrap();
+    let error = roads.change(&Difference::between(&old, &bad), &network).unwrap_err();
+    assert!(error.to_string().contains("`^new$`"), "{error:#}");
+    let patterns = || network.routes().iter().map(|route| route.pattern().to_owned()).collect::<Vec<_>>();
+    assert_eq!(patterns(), ["^old$"]);
+    roads.change(&Difference::between(&old, &mended), &network).unwrap();
+    assert_eq!(patterns(), ["^new$"]);
+    node.stop().await;
+}

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
-use super::connection::{Connection, Reservation, Terms};
+use super::connection::{Connection, Lock, Reservation, Terms};
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
 use super::log::{Log, log};
 use super::transport::Stream;
@@ -313,9 +313,10 @@ impl Acceptor {
     async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
         let node = self.node.clone();
         let begun = Instant::now();
-        let visit = Visit { acceptor: &self, admitted: OnceLock::new() };
+        let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
+        let lock = Lock { tls: self.tls.is_some(), cookie: cookie.clone() };
+        let visit = Visit { acceptor: &self, lock: lock.clone(), admitted: OnceLock::new() };
         let handshake = async {
-            let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
             let local = node.network.introduction(&node, self.flags);
             let timeout = node.network.options.handshake_timeout;
             handshake::accept(socket, self.tls.as_ref(), local, cookie, timeout, &visit).await
@@ -328,7 +329,7 @@ impl Acceptor {
         match outcome {
             Ok((stream, Accepted::Connection(established))) => {
                 let took = begun.elapsed();
-                node.network.accepted(&node, stream, established, self.terms.clone(), took).await;
+                node.network.accepted(&node, stream, established, self.terms.clone(), lock, took).await;
             }
             Ok((stream, Accepted::Link(place, joined))) => place.fill(stream, joined.tail),
             Err(HandshakeError::Duplicate(peer)) => {
@@ -355,6 +356,7 @@ impl Acceptor {
 /// A stream that was accepted, until it is known what it is.
 struct Visit<'a> {
     acceptor: &'a Acceptor,
+    lock: Lock,
     /// The peer, once it was let in to make a connection.
     admitted: OnceLock<Atom>,
 }
@@ -382,7 +384,7 @@ impl Doorkeeper for Visit<'_> {
 
     async fn admit_peer(&self, peer: &Introduction) -> bool {
         let node = &self.acceptor.node;
-        let admitted = node.network.admits(node, peer.node, peer.creation).await;
+        let admitted = node.network.admits(node, peer.node, peer.creation, &self.lock).await;
         admitted && self.admitted.set(peer.node).is_ok()
     }
 

@@ -40,7 +40,7 @@ use crate::registrar::{
 };
 use crate::tls::{TlsOptions, Trust, Watched};
 
-use self::connection::{Agreement, Keepalive, Limits, Peer, Redial, Terms, patience};
+use self::connection::{Agreement, Keepalive, Limits, Lock, Peer, Redial, Terms, patience};
 use self::log::log;
 use self::routes::RoutingTable;
 use self::transport::Stream;
@@ -496,7 +496,8 @@ impl NetworkInner {
         terms: Terms,
     ) -> Arc<Connection> {
         let tail = established.tail.clone();
-        let agreement = self.agreement(established, Some(redial), terms, Duration::ZERO);
+        let lock = Lock { tls: redial.address.tls.is_some(), cookie: redial.cookie.clone() };
+        let agreement = self.agreement(established, Some(redial), terms, lock, Duration::ZERO);
         let connection = Connection::new(node, agreement);
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
@@ -512,11 +513,12 @@ impl NetworkInner {
         stream: Stream,
         established: Established,
         terms: Terms,
+        lock: Lock,
         took: Duration,
     ) {
         let tail = established.tail.clone();
         let creation = established.peer.creation;
-        let connection = Connection::new(node, self.agreement(established, None, terms, took));
+        let connection = Connection::new(node, self.agreement(established, None, terms, lock, took));
         let (mut there, mut adopted) = self.adopt(node, connection.clone());
         // A stock node that was dialed at the same time has kept one of the two
         // connections. If it was this one it closes the other.
@@ -542,6 +544,7 @@ impl NetworkInner {
         established: Established,
         redial: Option<Redial>,
         terms: Terms,
+        lock: Lock,
         took: Duration,
     ) -> Agreement {
         let (encode, decode) = established.tables(terms.mapping);
@@ -572,6 +575,7 @@ impl NetworkInner {
             allowed: established.local.flags,
             log: terms.log,
             door: terms.door,
+            lock,
         }
     }
 
@@ -586,7 +590,7 @@ impl NetworkInner {
             }
             let old = self.connected(peer);
             if let Some(old) = &old
-                && self.stays(old, new.peer.creation)
+                && self.stays(old, new.peer.creation, &new.lock)
             {
                 return (old.clone(), false);
             }
@@ -612,8 +616,8 @@ impl NetworkInner {
 
     /// Lets a peer in that began a handshake, if a connection with it may be
     /// made now. Then [`has_met`](Self::has_met) is owed.
-    async fn admits(&self, node: &NodeInner, peer: Atom, creation: i64) -> bool {
-        let in_the_way = || self.connected(peer).filter(|old| self.stays(old, creation));
+    async fn admits(&self, node: &NodeInner, peer: Atom, creation: i64, lock: &Lock) -> bool {
+        let in_the_way = || self.connected(peer).filter(|old| self.stays(old, creation, lock));
         if let Some(old) = in_the_way() {
             // The peer may have closed it, and that is just being noticed.
             let _ = tokio::time::timeout(NOTICE, old.forsaken()).await;
@@ -630,7 +634,14 @@ impl NetworkInner {
     /// What is left is several dials at once: the connection that was there
     /// first stays, as at a stock node. Two dials of nodes of this kind do not
     /// come so far, see [`connect::Dialing`].
-    fn stays(&self, old: &Connection, creation: i64) -> bool {
+    ///
+    /// None of this is for who proved another cookie, or comes without TLS where
+    /// there was TLS: as long as nothing is lost of the connection, what was
+    /// asked of the peer by route or acceptor is not undone by a weaker door.
+    fn stays(&self, old: &Connection, creation: i64, lock: &Lock) -> bool {
+        if !old.is_down() && !old.has_lost_a_link() && !lock.replaces(&old.lock) {
+            return true;
+        }
         if old.is_down() || old.peer.creation != creation {
             return !old.is_down() && creation < old.peer.creation;
         }

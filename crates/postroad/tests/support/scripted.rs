@@ -93,7 +93,7 @@ impl Wire {
     }
 
     /// Waits for something to arrive; false if the node has closed.
-    async fn hear(&mut self) -> bool {
+    pub async fn hear(&mut self) -> bool {
         self.arrived.reserve(64 << 10);
         match in_time("the node says something", self.stream.read_buf(&mut self.arrived)).await {
             Ok(n) => n > 0,

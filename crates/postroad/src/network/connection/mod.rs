@@ -20,9 +20,9 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use postroad_edf::{AtomMapping, DecodeTables, EncodeTables};
-use postroad_wire::NetworkFlags;
 use postroad_wire::enp;
 use postroad_wire::enp::any::Generation;
+use postroad_wire::{Cookie, NetworkFlags};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -76,6 +76,7 @@ pub(crate) struct Connection {
     /// The acceptor that it came in by, and further links too: what that one
     /// demands is not to be got around. Nobody brings links if we dialed.
     pub(super) door: Option<SocketAddr>,
+    pub(super) lock: Lock,
     counters: Counters,
     /// How to get further links, if we are the side that dialed.
     redial: Option<Redial>,
@@ -156,6 +157,20 @@ impl fmt::Display for DownReason {
     }
 }
 
+/// What a peer had to prove for a connection, and how well it is kept.
+#[derive(Debug, Clone)]
+pub(super) struct Lock {
+    pub(super) tls: bool,
+    pub(super) cookie: Cookie,
+}
+
+impl Lock {
+    /// Whether who came by this one may take the place of who came by `other`.
+    pub(super) fn replaces(&self, other: &Self) -> bool {
+        self.cookie == other.cookie && (self.tls || !other.tls)
+    }
+}
+
 /// What the route or the acceptor says of a connection, on this side of it.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
@@ -184,6 +199,7 @@ pub(super) struct Agreement {
     pub(super) log: Log,
     /// Where the acceptor listens that it came in by.
     pub(super) door: Option<SocketAddr>,
+    pub(super) lock: Lock,
 }
 
 impl Connection {
@@ -202,6 +218,7 @@ impl Connection {
             allowed,
             log,
             door,
+            lock,
         } = agreement;
         let parts = |index| match fragmentation {
             true => Parts::of_slot(index, pool_size, limits.peer_max_frame),
@@ -225,6 +242,7 @@ impl Connection {
             allowed,
             log,
             door,
+            lock,
             counters: Counters::default(),
             redial,
             patience,

@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::network::NetworkMode;
-    use crate::network::connection::{Agreement, FIRST, Limits, Log, Peer};
+    use crate::network::connection::{Agreement, FIRST, Limits, Lock, Log, Peer};
     use crate::{Atom, Node};
 
     /// A connection with a pool of two, as the accepting side has it.
@@ -98,6 +98,7 @@ mod tests {
             allowed: NetworkFlags::NONE,
             log: Log::default(),
             door: None,
+            lock: Lock { tls: false, cookie: "c".into() },
         };
         let connection = Connection::new(&node.network().0, agreement);
         (node, connection)
