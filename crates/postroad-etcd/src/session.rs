@@ -51,6 +51,10 @@ const STABLE: Duration = Duration::from_secs(10);
 const STALE_PATIENCE: Duration = Duration::from_secs(30);
 const STALE_LOOK: Duration = Duration::from_millis(250);
 
+/// By how much the end of a lease that nobody renews may seem to move away: etcd
+/// says 0 for up to a second after the end, and an answer may be late.
+const STALE_SLACK: Duration = Duration::from_secs(2);
+
 /// A node's membership of a cluster.
 pub(crate) struct Session {
     pub(crate) node: Atom,
@@ -326,7 +330,7 @@ impl Session {
             // etcd rounds down.
             let left = Duration::from_secs(left);
             let ends_after = *ends_after.get_or_insert(began.elapsed() + left + Duration::from_secs(1));
-            if began.elapsed() + left > ends_after + STALE_LOOK {
+            if began.elapsed() + left > ends_after + STALE_SLACK {
                 break;
             }
             tokio::time::sleep(STALE_LOOK).await;
