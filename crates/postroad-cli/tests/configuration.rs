@@ -297,22 +297,3 @@ fn a_probe_says_where_each_road_ends_and_what_to_do() {
     assert!(stdout(&output).contains("another node listens there"), "{}", stdout(&output));
     assert!(stdout(&output).ends_with("the node was not reached\n"));
 }
-
-/// `cargo test --release -p postroad-cli --test configuration -- --ignored --nocapture`
-#[test]
-#[ignore = "measures; wants a release build"]
-fn how_long_a_hundred_thousand_routes_take_until_they_are_in_force() {
-    use std::fmt::Write as _;
-
-    let folder = Folder::new("many");
-    let mut text = hermit("many");
-    for number in 0..100_000 {
-        writeln!(text, "[[route]]\npattern = '^node{number}@(?:east|west)[0-9]+\\.example\\.com$'\nhost = '10.0.0.1'\nport = 4370\n")
-            .unwrap();
-    }
-    folder.put("node.toml", &text);
-    let began = std::time::Instant::now();
-    let node = Node::run(&["--config", &folder.path("node.toml")]);
-    println!("100,000 routes were in force after {:?}", began.elapsed());
-    drop(node);
-}

@@ -20,8 +20,7 @@ use postroad::{Atom, Network, Node, SendError};
 use postroad_wire::Version;
 use support::forwarder::Forwarder;
 use support::scripted::{Caller, Desk, introduction};
-use support::{COOKIE, builder, node, port};
-use tokio::net::TcpSocket;
+use support::{COOKIE, builder, dead_port, node, port};
 
 /// A registrar that behaves like that, and counts who asks.
 #[derive(Debug)]
@@ -81,15 +80,6 @@ impl Registrar for Scripted {
     fn leave(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
-}
-
-/// A port that refuses connections: taken, but not listened on.
-fn dead_port() -> u16 {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
-    let port = socket.local_addr().expect("it is bound").port();
-    std::mem::forget(socket);
-    port
 }
 
 fn to(port: u16) -> NetworkRoute {

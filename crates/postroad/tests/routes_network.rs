@@ -16,9 +16,8 @@ use postroad::registrar::{
 };
 use postroad::{Atom, Node};
 use postroad_wire::Version;
-use tokio::net::TcpSocket;
 
-use support::{builder, node, port};
+use support::{builder, dead_port, node, port};
 
 /// A registrar that knows one address for every node and counts who asks.
 #[derive(Debug)]
@@ -57,15 +56,6 @@ impl Registrar for Knows {
 
 fn knows(port: u16) -> Arc<Knows> {
     Arc::new(Knows { port, asked: AtomicUsize::new(0) })
-}
-
-/// A port that refuses connections: taken, but not listened on.
-fn dead_port() -> u16 {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
-    let port = socket.local_addr().expect("it is bound").port();
-    std::mem::forget(socket);
-    port
 }
 
 async fn no_route(from: &Node, to: &str) -> Arc<NoRoute> {

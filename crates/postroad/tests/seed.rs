@@ -25,8 +25,8 @@ use postroad_wire::enp::{Code, Delivery, Frame, Head, Target};
 use support::authority::{Authority, Leaf};
 use support::forwarder::Forwarder;
 use support::scripted::{Desk, Link, introduction};
-use support::{Echo, builder, next, node, port, probe};
-use tokio::net::{TcpListener, TcpSocket};
+use support::{Echo, builder, dead_port, next, node, port, probe};
+use tokio::net::TcpListener;
 
 const PARTNER: &str = "shared-secret-with-partner";
 
@@ -93,15 +93,6 @@ fn local(port: u16) -> Endpoint {
 
 fn to(port: u16) -> NetworkRoute {
     NetworkRoute::to("127.0.0.1", port)
-}
-
-/// A port that refuses connections: taken, but not listened on.
-fn dead_port() -> u16 {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let port = socket.local_addr().unwrap().port();
-    std::mem::forget(socket);
-    port
 }
 
 fn failures<T: std::fmt::Debug>(outcome: Result<T, ConnectError>) -> Arc<NoRoute> {

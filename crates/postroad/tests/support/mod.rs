@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use postroad::network::AcceptorOptions;
 use postroad::registrar::EmbeddedOptions;
 use postroad::{Actor, Answer, Context, ExitReason, Handle, Node, NodeBuilder, Payload, Pid, Reply};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
 pub const COOKIE: &str = "a cookie for tests";
@@ -45,6 +46,15 @@ pub fn registrar_options() -> EmbeddedOptions {
             return EmbeddedOptions::port(port);
         }
     }
+}
+
+/// A port that refuses connections: taken, but not listened on.
+pub fn dead_port() -> u16 {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    std::mem::forget(socket);
+    port
 }
 
 /// Where a node listens.

@@ -56,8 +56,15 @@ struct Queue {
     taken: u16,
     /// How many are written.
     written: u16,
-    /// Whole frames, large ones too.
+    /// Whole frames, large ones too; the first `gone` bytes have gone on already.
     behind: Vec<u8>,
+    gone: usize,
+}
+
+impl Queue {
+    fn waits_behind(&self) -> &[u8] {
+        &self.behind[self.gone..]
+    }
 }
 
 impl Parts {
@@ -104,26 +111,28 @@ impl Parts {
     }
 
     fn waiting_behind(&self) -> usize {
-        self.queues.iter().map(|queue| queue.behind.len()).sum()
+        self.queues.iter().map(|queue| queue.waits_behind().len()).sum()
     }
 
     /// How many frames wait.
     pub(super) fn frames(&self) -> u64 {
-        self.queues.iter().map(|queue| 1 + enp::frames(&queue.behind).count() as u64).sum()
+        self.queues.iter().map(|queue| 1 + enp::frames(queue.waits_behind()).count() as u64).sum()
     }
 
-    /// Where what a sender sends must wait, if a large frame of it is here.
+    /// Where what a sender sends must wait, if a large frame of it is here, and
+    /// how many bytes wait there.
     #[inline]
-    pub(super) fn behind(&mut self, sender: u64) -> Option<&mut Vec<u8>> {
+    pub(super) fn behind(&mut self, sender: u64) -> Option<(&mut Vec<u8>, usize)> {
         let queue = self.queues.iter_mut().find(|queue| queue.sender == sender)?;
-        Some(&mut queue.behind)
+        let waits = queue.waits_behind().len();
+        Some((&mut queue.behind, waits))
     }
 
     /// Adds a large frame of a sender that has none here.
     pub(super) fn push(&mut self, sender: u64, frame: Vec<u8>) {
         self.waiting += frame.len();
         let (sequence, behind) = (None, Vec::new());
-        self.queues.push_back(Queue { sender, frame, sequence, taken: 0, written: 0, behind });
+        self.queues.push_back(Queue { sender, frame, sequence, taken: 0, written: 0, behind, gone: 0 });
     }
 
     /// Adds fragments to a batch that has nothing but whole frames yet: about
@@ -194,15 +203,23 @@ impl Parts {
     /// The frame of a queue has gone out: what waited behind it follows, up to
     /// the next large one.
     fn complete(&mut self, at: usize, buffer: &mut Vec<u8>) {
-        let Some(Queue { sender, frame, behind, .. }) = self.queues.remove(at) else { return };
-        self.begun -= frame.len();
-        self.waiting -= frame.len();
-        let small: usize = enp::frames(&behind).map(<[u8]>::len).take_while(|len| !self.are_for(*len)).sum();
-        buffer.extend_from_slice(&behind[..small]);
-        if let Ok(Split::Frame { frame, rest }) = enp::split(&behind[small..], 0) {
-            self.push(sender, frame.to_vec());
+        let Some(queue) = self.queues.remove(at) else { return };
+        self.begun -= queue.frame.len();
+        self.waiting -= queue.frame.len();
+        let waits = queue.waits_behind();
+        let small: usize = enp::frames(waits).map(<[u8]>::len).take_while(|len| !self.are_for(*len)).sum();
+        buffer.extend_from_slice(&waits[..small]);
+        if let Ok(Split::Frame { frame, rest }) = enp::split(&waits[small..], 0) {
+            self.push(queue.sender, frame.to_vec());
+            let (mut gone, mut behind) = (queue.behind.len() - rest.len(), queue.behind);
+            // What is left is moved only when it is the smaller part: a sender of
+            // large frames alone would else move all of them for each.
+            if gone * 2 >= behind.len() {
+                behind.drain(..gone);
+                gone = 0;
+            }
             if let Some(queue) = self.queues.back_mut() {
-                queue.behind = rest.to_vec();
+                (queue.behind, queue.gone) = (behind, gone);
             }
         }
     }

@@ -154,8 +154,8 @@ impl Slot {
         }
         let limit = if patient { HIGH_WATER } else { CEILING };
         let has_room = out.parts.have_room_behind();
-        if let Some(behind) = out.parts.behind(sender) {
-            if behind.len() >= limit || !has_room {
+        if let Some((behind, waits)) = out.parts.behind(sender) {
+            if waits >= limit || !has_room {
                 return Ok(Appended::Full);
             }
             let appendix = Appendix::to(behind);
@@ -190,9 +190,10 @@ impl Slot {
             Some(_) if !has_room_behind => return Appended::Full,
             None if is_large && has_room => out.parts.push(sender, std::mem::take(frame)),
             None if is_large => return Appended::Full,
-            queue => {
-                let queue = queue.unwrap_or(&mut out.buffer);
-                if queue.len() >= HIGH_WATER {
+            behind => {
+                let waits = out.buffer.len();
+                let (queue, waits) = behind.unwrap_or((&mut out.buffer, waits));
+                if waits >= HIGH_WATER {
                     return Appended::Full;
                 }
                 queue.append(frame);
