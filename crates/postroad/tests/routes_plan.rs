@@ -9,7 +9,7 @@ use postroad::network::routes::RoutingTable;
 use postroad::network::{
     Attempt, AttemptError, Discovery, HandshakeError, InvalidProxyRoute, InvalidRoute, NetworkProxyRoute,
     NetworkRoute, NoRoute, OnFailure, OwnName, Plan, PlanOptions, ProxyFlags, ProxyOrder, Reason, Stage,
-    Step,
+    Step, TunnelError,
 };
 use postroad::registrar::{BoxFuture, Endpoint, ProxyEndpoint, ResolveError, Resolver};
 use postroad::{Atom, Cookie};
@@ -79,6 +79,10 @@ fn plan_with(
         .expect("another node")
 }
 
+fn no_gateway() -> AttemptError {
+    AttemptError::Tunnel(TunnelError::NoGateway(Atom::new("proxy@dmz").expect("a short name")))
+}
+
 fn refused() -> AttemptError {
     AttemptError::Dial(Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused)))
 }
@@ -126,7 +130,7 @@ fn execute(
             }
             Step::Tunnel(tunnel) => {
                 tried.push(format!("through {}", tunnel.proxy));
-                plan.tunnel_failed(tunnel, AttemptError::TunnelNotBuilt);
+                plan.tunnel_failed(tunnel, no_gateway());
             }
         }
     }
@@ -592,7 +596,7 @@ fn seed_discovered_proxies_come_last_and_connected_ones_first() {
             Step::Tunnel(tunnel) => {
                 assert_eq!(tunnel.reason, Reason::Discovery);
                 tried.push(tunnel.proxy.to_string());
-                plan.tunnel_failed(tunnel, AttemptError::TunnelNotBuilt);
+                plan.tunnel_failed(tunnel, no_gateway());
             }
         }
     }
@@ -630,7 +634,7 @@ fn a_proxy_route_with_a_resolver() {
                 Step::Resolve(resolve) => plan.resolved(resolve, answer.clone()),
                 Step::Tunnel(tunnel) => {
                     tried.push(tunnel.proxy);
-                    plan.tunnel_failed(tunnel, AttemptError::TunnelNotBuilt);
+                    plan.tunnel_failed(tunnel, no_gateway());
                 }
                 Step::Attempt(attempt) => panic!("{attempt}"),
             }
@@ -701,8 +705,8 @@ fn explains_proxies_and_the_reading_in_force() {
         plan(ProxyOrder::BeforeDiscovery),
         "to db@internal:\n  \
            1. proxy route `db` weight 7: through a@dmz, the route's cookie, 3 hops at most, \
-              for messages, link, monitor, important_delivery, at most 5s: \
-              will fail: tunnels are not built into this version yet; nothing was sent\n  \
+              for messages, link, monitor, important_delivery, at most 5s; \
+              to the target the node's cookie, at most 5s\n  \
            proxy_order is `before-discovery`: static proxy routes come before what the registrar knows\n  \
            on_failure is `fail`: static routes match, so the registrar is not asked even if all of them fail"
     );

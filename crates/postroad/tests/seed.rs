@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use postroad::network::{
     AddRouteError, AttemptError, ConnectError, Discovery, InvalidRoute, NetworkEvent, NetworkProxyRoute,
-    NetworkRoute, NoRoute, OnFailure, Reason, RemoveRouteError, Stage, exact,
+    NetworkRoute, NoRoute, OnFailure, Reason, RemoveRouteError, Stage, TunnelError, exact,
 };
 use postroad::registrar::{
     BoxFuture, Endpoint, ProxyEndpoint, RegisterError, Registered, Registrar, Registration, ResolveError,
@@ -162,7 +162,14 @@ async fn seed_host_port_and_tls_are_what_is_dialed() {
     network.add_route(&exact(db.name().as_str()), to(port(&db)).tls(true), 100).unwrap();
     assert_eq!(app.call::<u8>(echo, 7u8).await.unwrap(), 7);
     let road = network.peer(db.name().as_str()).unwrap().road.unwrap();
-    assert_eq!((&*road.endpoint.host, road.endpoint.port, road.endpoint.tls), ("127.0.0.1", port(&db), true));
+    assert_eq!(
+        (
+            &*road.endpoint.as_ref().unwrap().host,
+            road.endpoint.as_ref().unwrap().port,
+            road.endpoint.as_ref().unwrap().tls
+        ),
+        ("127.0.0.1", port(&db), true)
+    );
     stop([app, db]).await;
 }
 
@@ -177,8 +184,8 @@ async fn seed_versions_default_to_the_nodes() {
         to(port(&b)).handshake_version(info.handshake_version.clone()).proto_version(info.proto_version);
     for route in [to(port(&b)), said] {
         let road = network.connect_with(name, route).await.unwrap().road.unwrap();
-        assert_eq!(road.endpoint.handshake_version, Version::ehs());
-        assert_eq!(road.endpoint.proto_version, Version::enp());
+        assert_eq!(road.endpoint.as_ref().unwrap().handshake_version, Version::ehs());
+        assert_eq!(road.endpoint.as_ref().unwrap().proto_version, Version::enp());
         assert!(network.disconnect(name).await);
     }
     let version = Version::new("KHS", "R7");
@@ -216,7 +223,11 @@ async fn seed_a_bastion_host() {
         assert_eq!(app.call::<u8>(echo, 7u8).await.unwrap(), 7);
         let road = network.peer(name).unwrap().road.unwrap();
         assert_eq!(
-            (&*road.endpoint.host, road.endpoint.port, road.endpoint.tls),
+            (
+                &*road.endpoint.as_ref().unwrap().host,
+                road.endpoint.as_ref().unwrap().port,
+                road.endpoint.as_ref().unwrap().tls
+            ),
             ("127.0.0.1", gateway.port, true)
         );
         assert!(gateway.accepted() > before);
@@ -238,7 +249,7 @@ async fn seed_addresses_of_a_resolver_in_its_order() {
     let mut events = a.network().subscribe();
     a.network().add_route("^b-", NetworkRoute::resolve_with(resolver), 1).unwrap();
     let road = a.network().connect(b.name().as_str()).await.unwrap().road.unwrap();
-    assert_eq!(road.endpoint.port, port(&b));
+    assert_eq!(road.endpoint.as_ref().unwrap().port, port(&b));
     assert_eq!(spare.accepted(), 0);
     for port in dead {
         let event = events.recv().await.unwrap();
@@ -259,10 +270,10 @@ async fn seed_a_node_may_move_behind_a_route_with_a_resolver() {
     let (old, new) = (Forwarder::to(port(&b)).await, Forwarder::to(port(&b)).await);
     let etcd = Known::at([local(old.port)]);
     network.add_route("prod-.*", NetworkRoute::resolve_with(etcd.clone()), 100).unwrap();
-    assert_eq!(network.connect(name).await.unwrap().road.unwrap().endpoint.port, old.port);
+    assert_eq!(network.connect(name).await.unwrap().road.unwrap().endpoint.as_ref().unwrap().port, old.port);
     assert!(network.disconnect(name).await);
     *etcd.addresses.lock() = vec![local(new.port)];
-    assert_eq!(network.connect(name).await.unwrap().road.unwrap().endpoint.port, new.port);
+    assert_eq!(network.connect(name).await.unwrap().road.unwrap().endpoint.as_ref().unwrap().port, new.port);
     failures(network.connect("other@127.0.0.1").await);
     assert_eq!(etcd.asked().len(), 2, "not for nodes that the pattern leaves out");
     stop([a, b]).await;
@@ -320,7 +331,7 @@ async fn seed_each_boundary_has_a_cookie_and_trust_of_its_own() {
     for (node, route) in routes {
         let name = node.name().as_str();
         network.add_route(&exact(name), route, 1).unwrap();
-        assert!(network.connect(name).await.unwrap().road.unwrap().endpoint.tls);
+        assert!(network.connect(name).await.unwrap().road.unwrap().endpoint.as_ref().unwrap().tls);
         assert!(network.disconnect(name).await);
     }
     // Neither the other's trust nor the other's laxity is lent out.
@@ -497,6 +508,8 @@ async fn seed_the_six_steps() {
     network.add_route("db@host$", to(heavy), 200).unwrap();
     network.add_route("other", to(dead_port()), 300).unwrap();
     network.add_proxy_route("^db", NetworkProxyRoute::via("static@dmz"), 1).unwrap();
+    // The proxies themselves are looked for by plans of their own.
+    network.add_route("@dmz$", to(dead_port()).on_failure(OnFailure::Fail), 1).unwrap();
 
     let no_route = failures(network.connect("db@host").await);
     let tried: Vec<_> = no_route
@@ -505,7 +518,7 @@ async fn seed_the_six_steps() {
         .map(|attempt| match (&attempt.endpoint, attempt.proxy) {
             (Some(endpoint), None) => endpoint.port.to_string(),
             (_, Some(proxy)) => {
-                assert!(matches!(attempt.error, AttemptError::TunnelNotBuilt), "{attempt}");
+                assert!(matches!(attempt.error, AttemptError::Tunnel(TunnelError::Proxy(_))), "{attempt}");
                 proxy.to_string()
             }
             (None, None) => panic!("{attempt}"),

@@ -211,6 +211,27 @@ fn a_path_has_an_end() {
     assert_eq!(accepting.request(&arrival), Err(error));
 }
 
+/// Who asked for the stream asks on it, and does so behind its Welcome.
+#[test]
+fn whoever_summoned_may_ask_at_once() {
+    for token in [Some([9; 16]), None] {
+        let (mut knock, mut admit) = Pair { token, ..Pair::default() }.machines();
+        admit.receive(&knock.poll_transmit().unwrap()).unwrap();
+        knock.receive(&admit.poll_transmit().unwrap()).unwrap();
+        admit.receive(&knock.poll_transmit().unwrap()).unwrap().unwrap();
+        let (welcome, talk) = admit.welcome().unwrap();
+        let asked = talk.ask(&open());
+        let met = knock.receive(&[&welcome[..], &asked].concat());
+        match token {
+            Some(_) => assert_eq!(met.unwrap().unwrap().request(&[]), Ok(Some(open()))),
+            None => {
+                let ahead = NegotiationError::SpokeAhead { stage: Stage::Welcome, bytes: asked.len() };
+                assert_eq!(met.unwrap_err(), ahead);
+            }
+        }
+    }
+}
+
 /// A stranger's guesses fill no table of names.
 #[test]
 fn the_name_of_a_stranger_is_not_kept() {

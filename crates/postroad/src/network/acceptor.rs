@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use postroad_edf::AtomMapping;
 use postroad_wire::ehs::{Introduction, JoinRequest};
+use postroad_wire::tunnel::Visitor;
 use postroad_wire::{Cookie, NetworkFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -19,6 +20,7 @@ use super::connection::{Connection, Lock, Reservation, Terms};
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
 use super::log::{Log, log};
 use super::transport::Stream;
+use super::tunnel::{self, Through};
 use crate::Atom;
 use crate::error::StartError;
 use crate::node::NodeInner;
@@ -30,7 +32,7 @@ pub const DEFAULT_PORT: u16 = 11144;
 
 /// How many handshakes an acceptor carries on at once, and how many of them
 /// with one address. More are closed at once: the connection costs nothing yet.
-const HANDSHAKES: usize = 256;
+pub(super) const HANDSHAKES: usize = 256;
 const HANDSHAKES_PER_ADDRESS: usize = 64;
 
 /// How long a link may wait until it can join. The peer is often a little ahead:
@@ -231,7 +233,12 @@ pub(crate) async fn bind(
                         cookie,
                         registrar: options.registrar.clone(),
                         flags: options.flags,
-                        terms: Terms { mapping: options.mapping.clone(), log, door: Some(address) },
+                        terms: Terms {
+                            mapping: options.mapping.clone(),
+                            log,
+                            door: Some(address),
+                            through: None,
+                        },
                         tls,
                         info,
                     });
@@ -262,7 +269,7 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
         tls: bound.tls,
         flags: bound.flags,
         terms: bound.terms,
-        info: bound.info,
+        info: Some(bound.info),
         places: Arc::new(Semaphore::new(HANDSHAKES)),
         per_address: Mutex::default(),
     });
@@ -278,13 +285,15 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
     );
 }
 
-struct Acceptor {
+/// Where handshakes are answered.
+pub(super) struct Acceptor {
     node: Arc<NodeInner>,
     cookie: Option<Cookie>,
     tls: Option<Answering>,
     flags: Option<NetworkFlags>,
     terms: Terms,
-    info: AcceptorInfo,
+    /// Absent if nobody listens: for streams that this node dialed.
+    info: Option<AcceptorInfo>,
     places: Arc<Semaphore>,
     per_address: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -302,7 +311,7 @@ impl Acceptor {
                     None => tracing::warn!(%from, "too many handshakes under way: connection closed"),
                 },
                 Err(error) => {
-                    tracing::warn!(address = %self.info.address, %error, "cannot accept");
+                    tracing::warn!(address = ?self.terms.door, %error, "cannot accept");
                     // Out of file descriptors, most likely: give others time to close some.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -311,15 +320,31 @@ impl Acceptor {
     }
 
     async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
+        match Stream::accepted(socket) {
+            Ok(stream) => self.shake_hands(stream, &from, None, place).await,
+            Err(error) => log!(self.terms.log, WARN, %from, %error, "handshake failed"),
+        }
+    }
+
+    /// Answers somebody who dialed, or came through a tunnel.
+    async fn shake_hands(
+        self: Arc<Self>,
+        stream: Stream,
+        from: &(dyn std::fmt::Display + Sync),
+        through: Option<Arc<Through>>,
+        place: impl Send,
+    ) {
         let node = self.node.clone();
         let begun = Instant::now();
         let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
         let lock = Lock { tls: self.tls.is_some(), cookie: cookie.clone() };
-        let visit = Visit { acceptor: &self, lock: lock.clone(), admitted: OnceLock::new() };
+        let most = through.as_ref().map_or(self.flags, |through| Some(through.limit(self.flags)));
+        let terms = Terms { through, ..self.terms.clone() };
+        let visit = Visit { acceptor: &self, terms: &terms, lock: lock.clone(), admitted: OnceLock::new() };
         let handshake = async {
-            let local = node.network.introduction(&node, self.flags);
+            let local = node.network.introduction(&node, most);
             let timeout = node.network.options.handshake_timeout;
-            handshake::accept(socket, self.tls.as_ref(), local, cookie, timeout, &visit).await
+            handshake::accept(stream, self.tls.as_ref(), local, cookie, timeout, &visit).await
         };
         let outcome = tokio::select! {
             () = node.network.doors.cancelled() => return,
@@ -329,14 +354,52 @@ impl Acceptor {
         match outcome {
             Ok((stream, Accepted::Connection(established))) => {
                 let took = begun.elapsed();
-                node.network.accepted(&node, stream, established, self.terms.clone(), lock, took).await;
+                node.network.accepted(&node, stream, established, terms.clone(), lock, took).await;
             }
             Ok((stream, Accepted::Link(place, joined))) => place.fill(stream, joined.tail),
+            Ok((stream, Accepted::Side(guest))) => tunnel::received(stream, guest, &self).await,
             Err(HandshakeError::Duplicate(peer)) => {
                 log!(self.terms.log, DEBUG, %from, %peer, "second connection refused")
             }
             Err(error) => log!(self.terms.log, WARN, %from, %error, "handshake failed"),
         }
+    }
+
+    /// Answers whoever has come through a tunnel.
+    pub(super) async fn serve_tunnel(
+        self: Arc<Self>,
+        stream: Stream,
+        through: Arc<Through>,
+        place: OwnedSemaphorePermit,
+    ) {
+        let from = format!("{:?}", through.path);
+        self.shake_hands(stream, &from, Some(through), place).await;
+    }
+
+    /// A place for a handshake in a tunnel, if there is one.
+    pub(super) fn tunnel_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The door for those who come by streams that this node dialed: what the
+    /// node says holds for them.
+    pub(super) fn behind(node: &Arc<NodeInner>) -> Arc<Self> {
+        // An identity that cannot be used was found out when the acceptors were bound.
+        let tls = AcceptorOptions::default().answering(&node.network.options.tls).ok().flatten();
+        Arc::new(Self {
+            node: node.clone(),
+            cookie: None,
+            tls,
+            flags: None,
+            terms: Terms { mapping: None, log: Log::default(), door: None, through: None },
+            info: None,
+            places: node.network.tunnels.places.clone(),
+            per_address: Mutex::default(),
+        })
     }
 
     fn place(self: Arc<Self>, address: IpAddr) -> Option<Place> {
@@ -356,6 +419,7 @@ impl Acceptor {
 /// A stream that was accepted, until it is known what it is.
 struct Visit<'a> {
     acceptor: &'a Acceptor,
+    terms: &'a Terms,
     lock: Lock,
     /// The peer, once it was let in to make a connection.
     admitted: OnceLock<Atom>,
@@ -369,17 +433,47 @@ impl Drop for Visit<'_> {
     }
 }
 
+impl Visit<'_> {
+    /// Whether the connection came in here, and has this id.
+    fn is_meant(&self, connection: &Connection, id: &str) -> bool {
+        connection.id == id && connection.door == self.terms.door
+    }
+
+    /// Whether a link of the connection may come this way: a direct one of a
+    /// direct connection, and through a tunnel one that allows no less.
+    fn leads_as_far(&self, connection: &Connection) -> bool {
+        match (&self.terms.through, connection.through()) {
+            (None, None) => true,
+            (Some(way), Some(_)) => way.operations.allow(connection.permitted()),
+            _ => false,
+        }
+    }
+}
+
 impl Doorkeeper for Visit<'_> {
     async fn admit_link(&self, request: &JoinRequest) -> Option<Reservation> {
         let network = &self.acceptor.node.network;
         let admitted = async {
-            let door = Some(self.acceptor.info.address);
-            let wanted =
-                |connection: &Connection| connection.id == request.connection_id && connection.door == door;
+            let wanted = |connection: &Connection| {
+                self.is_meant(connection, &request.connection_id) && self.leads_as_far(connection)
+            };
             let connection = network.arrival(request.node, wanted).await;
             if connection.join_salt_is_new(&request.salt) { connection.reserve().await } else { None }
         };
         tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(None)
+    }
+
+    async fn admit_side(&self, visitor: &Visitor) -> Option<Arc<Connection>> {
+        let network = &self.acceptor.node.network;
+        let wanted = |connection: &Connection| {
+            self.is_meant(connection, &visitor.connection_id) && self.leads_as_far(connection)
+        };
+        let arrival = network.arrival(visitor.node, wanted);
+        tokio::time::timeout(JOIN_PATIENCE, arrival).await.ok()
+    }
+
+    fn expects(&self, node: Atom) -> bool {
+        self.terms.through.as_ref().is_none_or(|through| through.client() == Some(node))
     }
 
     async fn admit_peer(&self, peer: &Introduction) -> bool {
@@ -389,13 +483,14 @@ impl Doorkeeper for Visit<'_> {
     }
 
     fn pool(&self, stream: &Stream) -> (u16, Vec<String>) {
-        let info = &self.acceptor.info;
+        let links = self.acceptor.node.network.options.pool_size;
+        let Some(info) = &self.acceptor.info else { return (links, Vec::new()) };
         let address = match (&info.advertise_host, stream.local_addr()) {
             (Some(host), _) => format!("{host}:{}", info.advertise_port),
             (None, Ok(address)) => address.to_string(),
             (None, Err(_)) => info.address.to_string(),
         };
-        (self.acceptor.node.network.options.pool_size, vec![address])
+        (links, vec![address])
     }
 }
 

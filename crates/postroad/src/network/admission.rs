@@ -38,7 +38,7 @@ impl NetworkInner {
         terms: Terms,
     ) -> Arc<Connection> {
         let tail = established.tail.clone();
-        let lock = Lock { tls: redial.address.tls.is_some(), cookie: redial.cookie.clone() };
+        let lock = Lock { tls: redial.way.is_secure(), cookie: redial.cookie.clone() };
         let agreement = self.agreement(established, Some(redial), terms, lock, Duration::ZERO);
         let connection = Connection::new(node, agreement);
         let (connection, adopted) = self.adopt(node, connection);
@@ -118,6 +118,7 @@ impl NetworkInner {
             log: terms.log,
             door: terms.door,
             lock,
+            through: terms.through,
         }
     }
 

@@ -17,10 +17,12 @@ use tokio::time::Instant;
 use super::connection::{Connection, Redial, Terms};
 use super::event::{NetworkEvent, Road};
 use super::log::{Log, log};
-use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Stage, Step};
+use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Stage, Step, Tunnel};
 use super::route::{InvalidRoute, NetworkRoute};
 use super::transport::{Address, DialError, Stream};
+use super::tunnel::{Passage, Through};
 use super::unreachable::Unreachable;
+use super::way::Way;
 use super::{NetworkInner, NetworkMode, NetworkOptions, handshake};
 use crate::Atom;
 use crate::error::InvalidName;
@@ -59,6 +61,9 @@ type Outcome = Result<Arc<Connection>, ConnectError>;
 pub(super) struct Dialing {
     peers: Mutex<HashMap<Atom, Flight>>,
     meetings: Mutex<Meetings>,
+    /// Which node waits for the connection with which other one, through which
+    /// it is reached; and how many do so.
+    waiting: Mutex<HashMap<(Atom, Atom), usize>>,
     /// Notified whenever a connection is made.
     connected: Notify,
     pub(super) unreachable: Unreachable,
@@ -85,13 +90,26 @@ enum Course {
     Routes,
     /// A route that somebody gave.
     Given(Arc<NetworkRoute>),
+    /// The node's routes, with this cookie in place of theirs.
+    Keyed(Cookie),
+    /// One address.
+    Address(Arc<Attempt>),
 }
 
 impl Course {
     /// Whether the outcome is that of all who go by the node's routes. What a
     /// given route comes to says nothing to others.
     fn is_shared(&self) -> bool {
-        !matches!(self, Self::Given(_))
+        matches!(self, Self::Sending | Self::Routes)
+    }
+}
+
+impl Course {
+    /// Lets an attempt go by the cookie of this course, if it has one.
+    fn rekey(&self, attempt: &mut Attempt) {
+        if let Self::Keyed(cookie) = self {
+            attempt.cookie = Some(cookie.clone());
+        }
     }
 }
 
@@ -133,6 +151,23 @@ impl Dialing {
         }
     }
 
+    /// Notes that reaching `target` waits for the connection with `proxy`; nothing
+    /// if that one waits for `target`, be it by way of others.
+    pub(super) fn wait_for(&self, target: Atom, proxy: Atom) -> Option<Waiting<'_>> {
+        let mut waiting = self.waiting.lock();
+        let (mut ahead, mut seen) = (vec![proxy], HashSet::new());
+        while let Some(node) = ahead.pop() {
+            if node == target {
+                return None;
+            }
+            if seen.insert(node) {
+                ahead.extend(waiting.keys().filter(|(who, _)| *who == node).map(|(_, whom)| *whom));
+            }
+        }
+        *waiting.entry((target, proxy)).or_default() += 1;
+        Some(Waiting { dialing: self, between: (target, proxy) })
+    }
+
     pub(super) fn connected(&self, peer: Atom) {
         self.unreachable.forget(peer);
         self.connected.notify_waiters();
@@ -143,7 +178,8 @@ impl Dialing {
 pub(super) struct Met {
     stream: Stream,
     pub(super) established: Established,
-    address: Address,
+    way: Way,
+    through: Option<Arc<Through>>,
     cookie: Cookie,
 }
 
@@ -156,6 +192,24 @@ struct Knocking<'a> {
 impl Drop for Knocking<'_> {
     fn drop(&mut self) {
         self.dialing.meetings.lock().knocking.remove(&self.peer);
+    }
+}
+
+/// A node waits for the connection with its proxy, until this is dropped.
+pub(super) struct Waiting<'a> {
+    dialing: &'a Dialing,
+    between: (Atom, Atom),
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.dialing.waiting.lock();
+        if let Some(count) = waiting.get_mut(&self.between) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(&self.between);
+            }
+        }
     }
 }
 
@@ -202,6 +256,22 @@ impl NetworkInner {
         route.check()?;
         Watched::add(node, &route.pins.tls);
         self.reach(node, peer, Course::Given(Arc::new(route))).await
+    }
+
+    /// The connection with a node: the one there is, or a new one by the node's
+    /// routes, with this cookie in place of theirs.
+    pub(super) async fn connect_by_cookie(
+        &self,
+        node: &Arc<NodeInner>,
+        peer: Atom,
+        cookie: Option<Cookie>,
+    ) -> Outcome {
+        self.reach(node, peer, cookie.map_or(Course::Routes, Course::Keyed)).await
+    }
+
+    /// The connection with a node: the one there is, or a new one at this address.
+    pub(super) async fn connect_by(&self, node: &Arc<NodeInner>, peer: Atom, attempt: Attempt) -> Outcome {
+        self.reach(node, peer, Course::Address(Arc::new(attempt))).await
     }
 
     async fn reach(&self, node: &Arc<NodeInner>, peer: Atom, course: Course) -> Outcome {
@@ -290,7 +360,8 @@ impl NetworkInner {
     async fn execute(&self, node: &Arc<NodeInner>, peer: Atom, course: &Course) -> Outcome {
         let epoch = self.dialing.unreachable.epoch();
         let mut plan = match course {
-            Course::Sending | Course::Routes => self.plan(node, peer)?,
+            Course::Sending | Course::Routes | Course::Keyed(_) => self.plan(node, peer)?,
+            Course::Address(attempt) => Plan::at(node.name, peer, attempt, PlanOptions::from(&self.options))?,
             Course::Given(route) => Plan::along(node.name, peer, route, PlanOptions::from(&self.options))?,
         };
         // More time than a clock can express is no limit.
@@ -302,22 +373,30 @@ impl NetworkInner {
             && let Some(step) = plan.next_step()
         {
             match step {
-                Step::Attempt(attempt) => match self.attempt(node, peer, &attempt, left()).await {
-                    Ok(connection) => return Ok(connection),
-                    Err(error) => {
-                        // Both nodes dial at once and the other's dial wins: it is on its way,
-                        // and ends this when it arrives.
-                        if error.yields() {
-                            tokio::time::sleep(ARRIVAL.min(left())).await;
+                Step::Attempt(mut attempt) => {
+                    course.rekey(&mut attempt);
+                    match self.attempt(node, peer, &attempt, None, left()).await {
+                        Ok(connection) => return Ok(connection),
+                        Err(error) => {
+                            if let Some(connection) = self.late(peer, &attempt, &error, left()).await {
+                                return Ok(connection);
+                            }
+                            plan.failed(attempt, error);
                         }
-                        if let Some(connection) = self.live(peer) {
-                            return Ok(connection);
-                        }
-                        log!(Log::new(attempt.log_level), DEBUG, %peer, reason = %attempt.reason, %error, "attempt failed");
-                        plan.failed(attempt, error);
                     }
-                },
-                Step::Tunnel(tunnel) => plan.tunnel_failed(tunnel, AttemptError::TunnelNotBuilt),
+                }
+                Step::Tunnel(mut tunnel) => {
+                    course.rekey(&mut tunnel.ends);
+                    match self.attempt(node, peer, &tunnel.ends, Some(&tunnel), left()).await {
+                        Ok(connection) => return Ok(connection),
+                        Err(error) => {
+                            if let Some(connection) = self.late(peer, &tunnel.ends, &error, left()).await {
+                                return Ok(connection);
+                            }
+                            plan.tunnel_failed(tunnel, error);
+                        }
+                    }
+                }
                 Step::Resolve(resolve) => {
                     let answer = resolve.ask_within(left()).await;
                     plan.resolved(resolve, answer);
@@ -334,6 +413,26 @@ impl NetworkInner {
         Err(ConnectError::NoRoute(no_route))
     }
 
+    /// After an attempt that failed: the connection that is there all the same.
+    async fn late(
+        &self,
+        peer: Atom,
+        attempt: &Attempt,
+        error: &AttemptError,
+        left: Duration,
+    ) -> Option<Arc<Connection>> {
+        // Both nodes dial at once and the other's dial wins: it is on its way,
+        // and ends this when it arrives.
+        if error.yields() {
+            tokio::time::sleep(ARRIVAL.min(left)).await;
+        }
+        let connection = self.live(peer);
+        if connection.is_none() {
+            log!(Log::new(attempt.log_level), DEBUG, %peer, reason = %attempt.reason, %error, "attempt failed");
+        }
+        connection
+    }
+
     /// Announces what failed beyond the first `told`; how many that are now.
     fn tell(&self, peer: Atom, plan: &Plan, told: usize) -> usize {
         for attempt in &plan.failures()[told..] {
@@ -347,6 +446,7 @@ impl NetworkInner {
         node: &Arc<NodeInner>,
         peer: Atom,
         attempt: &Attempt,
+        tunnel: Option<&Tunnel>,
         left: Duration,
     ) -> Result<Arc<Connection>, AttemptError> {
         let mut knocking = None;
@@ -354,42 +454,61 @@ impl NetworkInner {
             knocking = self.dialing.knock(peer);
             knocking.is_some() && self.live(peer).is_none()
         };
-        let Met { stream, established, address, cookie } =
-            self.meet(node, peer, attempt, left, |_| (), proceed).await?;
+        let Met { stream, established, way, through, cookie } =
+            self.meet(node, peer, attempt, tunnel, left, |_| (), proceed).await?;
+        let way = match (way, &through) {
+            (Way::Tunnel(passage), Some(through)) => Way::Tunnel(Arc::new(passage.after(through))),
+            (way, _) => way,
+        };
+        let road = Road {
+            reason: attempt.reason.clone(),
+            endpoint: through.is_none().then(|| attempt.endpoint.clone()),
+            path: through.as_ref().map_or_else(Vec::new, |through| through.path.clone()),
+        };
         let redial = Redial {
-            address,
+            way,
             cookie,
             dial_timeout: attempt.dial_timeout,
             handshake_timeout: attempt.handshake_timeout,
-            road: Arc::new(Road { reason: attempt.reason.clone(), endpoint: attempt.endpoint.clone() }),
+            road: Arc::new(road),
         };
-        let terms = Terms { mapping: attempt.mapping.clone(), log: Log::new(attempt.log_level), door: None };
+        let log = Log::new(attempt.log_level);
+        let terms = Terms { mapping: attempt.mapping.clone(), log, door: None, through };
         Ok(self.dialed(node, stream, established, redial, terms))
     }
 
-    /// Dials and shakes hands, and tells which stages were reached. When the
-    /// peer has proved the cookie `proceed` says whether to go on.
+    /// Dials, or goes through another node, and shakes hands; tells which stages
+    /// were reached. When the peer has proved the cookie `proceed` says whether
+    /// to go on.
+    #[allow(clippy::too_many_arguments, reason = "what is tried, by whom, and who is told of it")]
     pub(super) async fn meet(
         &self,
         node: &Arc<NodeInner>,
         peer: Atom,
         attempt: &Attempt,
+        tunnel: Option<&Tunnel>,
         left: Duration,
-        mut reached: impl FnMut(Stage),
+        mut reached: impl FnMut(Stage) + Send,
         mut proceed: impl FnMut() -> bool,
     ) -> Result<Met, AttemptError> {
         let Attempt { endpoint, cookie, flags, dial_timeout, handshake_timeout, .. } = attempt;
         let log = Log::new(attempt.log_level);
         let cookie = cookie.clone().unwrap_or_else(|| self.cookie());
-        let introduction = self.introduction(node, *flags);
         let started = Instant::now();
-        let address = Address {
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            tls: if endpoint.tls { Some(self.asking(&attempt.tls)?) } else { None },
+        let way = match tunnel {
+            None => {
+                log!(log, DEBUG, %peer, host = %endpoint.host, port = endpoint.port, tls = endpoint.tls, reason = %attempt.reason, "dialing");
+                Way::Address(self.address(attempt)?)
+            }
+            Some(tunnel) => {
+                log!(log, DEBUG, %peer, proxy = %tunnel.proxy, reason = %attempt.reason, "asking for a tunnel");
+                let tls = if endpoint.tls { Some(self.asking(&attempt.tls)?) } else { None };
+                Way::Tunnel(Arc::new(Passage::new(tunnel, tls)))
+            }
         };
-        log!(log, DEBUG, %peer, host = %endpoint.host, port = endpoint.port, tls = endpoint.tls, reason = %attempt.reason, "dialing");
-        let mut stream = Stream::dial(&address, peer, left.min(*dial_timeout), &mut reached).await?;
+        let (mut stream, through) = way.open(node, peer, left.min(*dial_timeout), &mut reached).await?;
+        let flags = through.as_ref().map_or(*flags, |through| Some(through.limit(*flags)));
+        let introduction = self.introduction(node, flags);
         let left = left.saturating_sub(started.elapsed()).min(*handshake_timeout);
         log!(log, TRACE, %peer, elapsed = ?started.elapsed(), "dialed; shaking hands");
         let proved = || {
@@ -399,7 +518,17 @@ impl NetworkInner {
         let established =
             handshake::dial(&mut stream, introduction, peer, cookie.clone(), left, proved).await?;
         reached(Stage::Introduce);
-        Ok(Met { stream, established, address, cookie })
+        Ok(Met { stream, established, way, through, cookie })
+    }
+
+    /// Where an attempt dials, and how.
+    pub(super) fn address(&self, attempt: &Attempt) -> Result<Address, AttemptError> {
+        let Attempt { endpoint, tls, .. } = attempt;
+        Ok(Address {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            tls: if endpoint.tls { Some(self.asking(tls)?) } else { None },
+        })
     }
 
     /// How to dial with TLS under these options.

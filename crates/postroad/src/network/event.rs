@@ -53,16 +53,28 @@ pub enum NetworkEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Road {
-    /// Why this address was dialed.
+    /// Why this address was dialed, or this tunnel opened.
     pub reason: Reason,
-    /// The address, and whether TLS was used.
-    pub endpoint: Endpoint,
+    /// The address, and whether TLS was used; nothing if the way led through
+    /// other nodes.
+    pub endpoint: Option<Endpoint>,
+    /// All nodes on the way, both ends included; empty if there was no other.
+    pub path: Vec<Atom>,
 }
 
 impl fmt::Display for Road {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.reason)?;
-        write_address(f, &self.endpoint.host, self.endpoint.port)?;
-        f.write_str(if self.endpoint.tls { ", TLS" } else { "" })
+        match &self.endpoint {
+            Some(endpoint) => {
+                write_address(f, &endpoint.host, endpoint.port)?;
+                f.write_str(if endpoint.tls { ", TLS" } else { "" })
+            }
+            None => {
+                let between = self.path.get(1..self.path.len().saturating_sub(1)).unwrap_or_default();
+                let names: Vec<_> = between.iter().map(|node| node.as_str()).collect();
+                write!(f, "through {}", names.join(", "))
+            }
+        }
     }
 }

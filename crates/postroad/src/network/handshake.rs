@@ -8,12 +8,14 @@ use postroad_wire::Cookie;
 use postroad_wire::ehs::{
     self, Accept, AcceptStep, Dial, Established, Introduction, Join, JoinRequest, Joined, Stage,
 };
+use postroad_wire::tunnel::{MAGIC, NegotiationError, Visitor};
 use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use super::connection::Reservation;
-use super::transport::{DialError, Stream};
+use super::connection::{Connection, Reservation};
+use super::plan::AttemptError;
+use super::transport::Stream;
+use super::tunnel::Guest;
 use crate::Atom;
 use crate::tls::{Answering, TlsHandshakeError};
 
@@ -34,6 +36,15 @@ pub enum HandshakeError {
     /// The peer took too long.
     #[error("no handshake within {0:?}: the other side is connected, but silent or too slow")]
     Timeout(Duration),
+    /// One more stream of a connection was not what it was said to be.
+    #[error(transparent)]
+    Tunnel(#[from] NegotiationError),
+    /// Somebody else came through the tunnel than the one who asked for it.
+    #[error("{came} shakes hands in a tunnel that was opened for another node")]
+    WrongClient {
+        /// Who came.
+        came: Atom,
+    },
     /// A connection with that peer exists or is being made from here.
     #[error("{0} is connected already, or is being dialed from here")]
     Duplicate(Atom),
@@ -49,20 +60,11 @@ impl From<std::io::Error> for HandshakeError {
     }
 }
 
-impl From<DialError> for HandshakeError {
-    fn from(error: DialError) -> Self {
-        match error {
-            DialError::Tcp(error) => error.into(),
-            DialError::Tls(error) => error.into(),
-        }
-    }
-}
-
 /// Why a further link did not join.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JoinError {
-    #[error("dial: {0}")]
-    Dial(#[from] DialError),
+    #[error("no stream: {0}")]
+    Way(#[from] AttemptError),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
 }
@@ -74,6 +76,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 pub(super) enum Accepted {
     Connection(Established),
     Link(Reservation, Joined),
+    Side(Guest),
 }
 
 /// What the accepting side decides by.
@@ -83,6 +86,10 @@ pub(super) trait Doorkeeper: Send + Sync {
     /// Whether a connection with this peer may be made now; may wait for the
     /// end of one that is about to be noticed.
     fn admit_peer(&self, peer: &Introduction) -> impl Future<Output = bool> + Send;
+    /// The connection that one more stream of somebody is for; may wait for it.
+    fn admit_side(&self, visitor: &Visitor) -> impl Future<Output = Option<Arc<Connection>>> + Send;
+    /// Whether this is the node that is expected on this stream.
+    fn expects(&self, node: Atom) -> bool;
     /// How many links the connection shall have, and where to dial them.
     fn pool(&self, stream: &Stream) -> (u16, Vec<String>);
 }
@@ -141,7 +148,7 @@ pub(super) async fn join(
 
 /// Answers whoever dialed; the stream, and what it is for.
 pub(super) async fn accept(
-    socket: TcpStream,
+    stream: Stream,
     tls: Option<&Answering>,
     local: Arc<Introduction>,
     cookie: Cookie,
@@ -149,7 +156,7 @@ pub(super) async fn accept(
     doorkeeper: &impl Doorkeeper,
 ) -> Result<(Stream, Accepted), HandshakeError> {
     within(timeout, async {
-        let mut stream = Stream::accept(socket, tls).await?;
+        let mut stream = stream.answer(tls).await?;
         let accepted = converse(&mut stream, local, cookie, doorkeeper).await?;
         Ok((stream, accepted))
     })
@@ -162,10 +169,14 @@ async fn converse(
     cookie: Cookie,
     doorkeeper: &impl Doorkeeper,
 ) -> Result<Accepted, HandshakeError> {
-    let mut machine = Accept::new(local, cookie, salt(), stream.fingerprint());
+    let own = local.node;
+    let mut machine = Accept::new(local, cookie.clone(), salt(), stream.fingerprint());
     let mut bytes = receive(stream).await?.ok_or_else(|| HandshakeError::from(machine.closed()))?;
     if bytes.first() == Some(&TLS_HANDSHAKE) && !stream.has_tls() {
         return Err(TlsHandshakeError::PeerSpeaksTls.into());
+    }
+    if bytes.first() == Some(&MAGIC) {
+        return Ok(Accepted::Side(super::tunnel::admit(stream, bytes, own, cookie, doorkeeper).await?));
     }
     loop {
         let outcome = machine.receive(&bytes);
@@ -173,6 +184,9 @@ async fn converse(
         match outcome? {
             Some(AcceptStep::JoinRequested(request)) => {
                 stream.check_node_name(request.node).map_err(TlsHandshakeError::from)?;
+                if !doorkeeper.expects(request.node) {
+                    return Err(HandshakeError::WrongClient { came: request.node });
+                }
                 let Some(place) = doorkeeper.admit_link(&request).await else {
                     return Err(HandshakeError::JoinRefused(request.node));
                 };
@@ -182,6 +196,9 @@ async fn converse(
             }
             Some(AcceptStep::Introduced(peer)) => {
                 stream.check_node_name(peer.node).map_err(TlsHandshakeError::from)?;
+                if !doorkeeper.expects(peer.node) {
+                    return Err(HandshakeError::WrongClient { came: peer.node });
+                }
                 if !doorkeeper.admit_peer(&peer).await {
                     return Err(HandshakeError::Duplicate(peer.node));
                 }

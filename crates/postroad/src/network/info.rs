@@ -15,6 +15,7 @@ use super::plan::{NoRoute, ProxyOrder};
 use super::proxy_route::{NetworkProxyRoute, ProxyFlags};
 use super::route::{NetworkRoute, OnFailure};
 use super::routes::Entry;
+use super::tunnel::TunnelInfo;
 use crate::Atom;
 use crate::node::NodeInner;
 
@@ -52,11 +53,21 @@ pub struct PeerInfo {
     pub bytes_in: u64,
     /// Bytes that went out.
     pub bytes_out: u64,
+    /// All nodes on the way, both ends included; empty if there is no other.
+    pub path: Vec<Atom>,
+    /// What may be done over the connection, if it leads through other nodes.
+    pub operations: Option<ProxyFlags>,
+    /// Bytes that came from it through tunnels that this node carries.
+    pub transit_in: u64,
+    /// Bytes that went to it through tunnels that this node carries.
+    pub transit_out: u64,
 }
 
 impl PeerInfo {
     pub(super) fn of(connection: &Connection) -> Self {
         let counters = connection.counters();
+        let through = connection.through();
+        let (transit_in, transit_out) = connection.node().network.tunnels.transit_of(connection.peer.name);
         Self {
             name: connection.peer.name,
             creation: connection.peer.creation,
@@ -73,6 +84,10 @@ impl PeerInfo {
             frames_out: connection.frames_out(),
             bytes_in: counters.bytes_in.load(Ordering::Relaxed),
             bytes_out: counters.bytes_out.load(Ordering::Relaxed),
+            path: through.map_or_else(Vec::new, |through| through.path.clone()),
+            operations: through.map(|through| through.operations.into()),
+            transit_in,
+            transit_out,
         }
     }
 }
@@ -107,6 +122,10 @@ pub struct NetworkInfo {
     pub proxy_routes: Vec<ProxyRouteInfo>,
     /// The nodes that could not be reached a moment ago, by name.
     pub unreachable: Vec<RecentFailure>,
+    /// The rules by which others may pass through this node; none if nobody may.
+    pub transit_rules: Vec<String>,
+    /// The tunnels that are carried for others, oldest first.
+    pub tunnels: Vec<TunnelInfo>,
 }
 
 /// A static route.
@@ -189,6 +208,7 @@ impl NetworkInfo {
         peers.sort_by_key(|peer| peer.name);
         let mut unreachable = network.dialing.unreachable.list();
         unreachable.sort_by_key(|failure| failure.no_route.name);
+        let rules = network.options.transit.as_ref().map_or(&[][..], |transit| &transit.rules);
         Self {
             mode: network.mode,
             registrar: network.registrar.as_ref().map(|registrar| registrar.describe()),
@@ -203,6 +223,8 @@ impl NetworkInfo {
             routes: network.routes.list().iter().map(|entry| RouteInfo::of(entry)).collect(),
             proxy_routes: network.proxy_routes.list().iter().map(|entry| ProxyRouteInfo::of(entry)).collect(),
             unreachable,
+            transit_rules: rules.iter().map(ToString::to_string).collect(),
+            tunnels: network.tunnels.list(),
         }
     }
 }

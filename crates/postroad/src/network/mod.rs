@@ -15,7 +15,9 @@ mod route;
 pub mod routes;
 mod routing;
 mod transport;
+mod tunnel;
 mod unreachable;
+mod way;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,6 +61,10 @@ pub use self::probe::{Probe, ProbeOutcome};
 pub use self::proxy_route::{DEFAULT_MAX_HOP, InvalidProxyRoute, NetworkProxyRoute, ProxyFlags};
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
 pub use self::routes::{AddRouteError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact};
+pub(crate) use self::transport::{ReadHalf, Stream, WriteHalf};
+pub use self::tunnel::{
+    NegotiationError, TransitOptions, TransitRule, TunnelError, TunnelInfo, TunnelRefusal,
+};
 
 /// Whether a node uses the network, and how openly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,10 +116,16 @@ pub struct NetworkOptions {
     /// node's own call, end the pause; [`Network::connect`] takes no notice of
     /// it. Zero for no pause. Default 500 ms.
     pub retry_pause: Duration,
+    /// Who may pass through this node to others. Default: nobody.
+    pub transit: Option<TransitOptions>,
+    /// Whether connections are accepted that come through other nodes, whose
+    /// ends prove the cookie here as all others do. Default: yes.
+    pub accept_tunnels: bool,
 }
 
 /// What this version does for peers.
-const OFFERED: NetworkFlags = NetworkFlags::ENABLE.with(NetworkFlags::FRAGMENTATION);
+const OFFERED: NetworkFlags =
+    NetworkFlags::ENABLE.with(NetworkFlags::FRAGMENTATION).with(NetworkFlags::TUNNELS);
 
 impl Default for NetworkOptions {
     fn default() -> Self {
@@ -126,9 +138,11 @@ impl Default for NetworkOptions {
             keepalive: Some(Duration::from_secs(15)),
             on_failure: OnFailure::Fail,
             tls: TlsOptions::default(),
-            flags: OFFERED,
+            flags: OFFERED.with(NetworkFlags::PROXY_TRANSIT).with(NetworkFlags::PROXY_ACCEPT),
             proxy_order: ProxyOrder::BeforeDiscovery,
             retry_pause: Duration::from_millis(500),
+            transit: None,
+            accept_tunnels: true,
         }
     }
 }
@@ -294,6 +308,7 @@ pub(crate) struct NetworkInner {
     events: broadcast::Sender<NetworkEvent>,
     /// The system's trust store, once somebody was dialed who needs it.
     system_trust: Mutex<Option<Trust>>,
+    tunnels: tunnel::Tunnels,
     /// Certificates and keys that are kept as their files are.
     pub(crate) watched: Watched,
 }
@@ -320,6 +335,7 @@ impl NetworkInner {
             acceptors: RwLock::default(),
             events: broadcast::channel(1024).0,
             system_trust: Mutex::default(),
+            tunnels: tunnel::Tunnels::default(),
             watched: Watched::default(),
         }
     }
@@ -464,7 +480,14 @@ impl NetworkInner {
         let mut introduction = Introduction::new(node.name, node.creation);
         introduction.version = node.version.clone();
         let period = self.options.keepalive.map_or(0, |period| period.as_secs().clamp(1, 255) as u8);
-        let flags = OFFERED.with_keepalive(period).at_most(self.options.flags);
+        let mut offered = OFFERED.with_keepalive(period);
+        for (on, flag) in [
+            (self.options.transit.is_some(), NetworkFlags::PROXY_TRANSIT),
+            (self.options.accept_tunnels, NetworkFlags::PROXY_ACCEPT),
+        ] {
+            offered = if on { offered.with(flag) } else { offered };
+        }
+        let flags = offered.at_most(self.options.flags);
         introduction.flags = most.map_or(flags, |most| flags.at_most(most));
         introduction.max_message_size = self.options.max_message_size as u64;
         introduction.atoms = vec![(FIRST_ATOM, node.name)];

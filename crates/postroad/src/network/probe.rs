@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::plan::{Attempt, AttemptError, FailedAttempt, Reason, Stage, Step};
+use super::plan::{Attempt, AttemptError, FailedAttempt, Reason, Stage, Step, Tunnel};
 use super::{ConnectError, Network};
 use crate::registrar::Endpoint;
 
@@ -67,7 +67,7 @@ impl Network {
             let begun = Instant::now();
             match step {
                 Step::Attempt(attempt) => {
-                    let probe = self.walk(name, &attempt).await;
+                    let probe = self.walk(name, &attempt, None).await;
                     match &probe.outcome {
                         ProbeOutcome::Failed { error, .. } => plan.failed(attempt, error.clone()),
                         _ => led = true,
@@ -86,8 +86,12 @@ impl Network {
                     probes.push(Probe { reason, endpoint: None, stages: Vec::new(), outcome });
                 }
                 Step::Tunnel(tunnel) => {
-                    plan.tunnel_failed(tunnel, AttemptError::TunnelNotBuilt);
-                    probes.extend(plan.failures().last().map(Probe::untried));
+                    let probe = self.walk(name, &tunnel.ends, Some(&tunnel)).await;
+                    match &probe.outcome {
+                        ProbeOutcome::Failed { error, .. } => plan.tunnel_failed(tunnel, error.clone()),
+                        _ => led = true,
+                    }
+                    probes.push(probe);
                 }
             }
             told = plan.failures().len();
@@ -96,7 +100,7 @@ impl Network {
         Ok(probes)
     }
 
-    async fn walk(&self, name: crate::Atom, attempt: &Attempt) -> Probe {
+    async fn walk(&self, name: crate::Atom, attempt: &Attempt, tunnel: Option<&Tunnel>) -> Probe {
         let mut stages = Vec::new();
         let mut last = Instant::now();
         let reached = |stage| {
@@ -105,14 +109,15 @@ impl Network {
             last = now;
         };
         let left = self.inner().options.connect_timeout;
-        let met = self.inner().meet(self.node(), name, attempt, left, reached, || true).await;
+        let met = self.inner().meet(self.node(), name, attempt, tunnel, left, reached, || true).await;
         let outcome = match met {
             Ok(met) => ProbeOutcome::Reached { version: met.established.peer.version.to_string() },
             Err(error) => {
                 ProbeOutcome::Failed { stage: stage_behind(&stages, &error), after: last.elapsed(), error }
             }
         };
-        Probe { reason: attempt.reason.clone(), endpoint: Some(attempt.endpoint.clone()), stages, outcome }
+        let endpoint = tunnel.is_none().then(|| attempt.endpoint.clone());
+        Probe { reason: attempt.reason.clone(), endpoint, stages, outcome }
     }
 }
 

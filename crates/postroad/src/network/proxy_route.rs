@@ -17,7 +17,10 @@ pub const DEFAULT_MAX_HOP: u8 = 8;
 
 /// How to reach the nodes that a pattern matches through another node.
 ///
-/// This version has no tunnels yet: an attempt through a proxy fails and says so.
+/// The other node must let this one pass ([`TransitOptions`](super::TransitOptions)).
+/// The two ends shake hands through it as they would without it: with the cookie,
+/// TLS options, flags and mapping that the static route to the target says, or the
+/// node.
 ///
 /// ```
 /// use postroad::network::NetworkProxyRoute;
@@ -57,7 +60,9 @@ pub struct ProxyFlags {
     /// Messages whose arrival is confirmed. On unless said otherwise.
     pub important_delivery: bool,
     /// Whether the two ends insist on encryption that the proxies cannot look
-    /// into. Off unless said otherwise.
+    /// into: TLS from one to the other, for which the target needs a
+    /// certificate. On as well if the static route to the target demands TLS, or
+    /// the node. Off unless said otherwise.
     pub encryption: bool,
 }
 

@@ -83,7 +83,7 @@ impl Stream {
         match tls {
             None => Ok(Self::Tcp(socket)),
             Some(asking) => {
-                let securing = asking.secure(socket, host, node);
+                let securing = asking.secure(Self::Tcp(socket), host, node);
                 let left = timeout.saturating_sub(begun.elapsed());
                 let secured = tokio::time::timeout(left, securing)
                     .await
@@ -94,13 +94,18 @@ impl Stream {
         }
     }
 
-    /// Takes a socket that somebody dialed, and makes it secure. Waits for the
-    /// peer as long as it likes.
-    pub(crate) async fn accept(socket: TcpStream, tls: Option<&Answering>) -> Result<Self, DialError> {
+    /// Takes a socket that somebody dialed.
+    pub(crate) fn accepted(socket: TcpStream) -> io::Result<Self> {
         prepare(&socket)?;
+        Ok(Self::Tcp(socket))
+    }
+
+    /// Makes a stream secure that somebody opened, if it shall be. Waits for
+    /// the peer as long as it likes.
+    pub(crate) async fn answer(self, tls: Option<&Answering>) -> Result<Self, TlsHandshakeError> {
         Ok(match tls {
-            None => Self::Tcp(socket),
-            Some(answering) => Self::Tls(Box::new(answering.secure(socket).await?)),
+            None => self,
+            Some(answering) => Self::Tls(Box::new(answering.secure(self).await?)),
         })
     }
 
@@ -141,7 +146,7 @@ impl Stream {
             }
             Self::Tls(secured) => {
                 let (read, write) = crate::tls::split(secured.stream);
-                (ReadHalf::Tls(read), WriteHalf::Tls(write))
+                (ReadHalf::Tls(Box::new(read)), WriteHalf::Tls(Box::new(write)))
             }
         }
     }
@@ -168,7 +173,7 @@ pub(crate) enum ReadHalf {
         /// How many bytes had come in when that was noted.
         mark: u64,
     },
-    Tls(TlsReadHalf),
+    Tls(Box<TlsReadHalf>),
 }
 
 /// The outgoing half of a stream; dropped, it tells the peer that nothing
@@ -176,7 +181,7 @@ pub(crate) enum ReadHalf {
 #[derive(Debug)]
 pub(crate) enum WriteHalf {
     Tcp(OwnedWriteHalf),
-    Tls(TlsWriteHalf),
+    Tls(Box<TlsWriteHalf>),
 }
 
 impl ReadHalf {
@@ -189,6 +194,25 @@ impl ReadHalf {
                 Ok(())
             }
             Self::Tls(half) => half.mark_arrived(),
+        }
+    }
+
+    /// Waits until there may be something to read, where that can be told
+    /// without a buffer to read into.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp { half, .. } => half.readable().await,
+            Self::Tls(_) => Ok(()),
+        }
+    }
+
+    /// How much of what had arrived when it was noted has not been read. It may
+    /// be less: what arrived encrypted is counted as it comes.
+    pub(crate) fn below_mark(&self) -> u64 {
+        match self {
+            Self::Tcp { read, mark, .. } => mark.saturating_sub(*read),
+            Self::Tls(half) if half.has_read_marked() => 0,
+            Self::Tls(_) => u64::MAX,
         }
     }
 

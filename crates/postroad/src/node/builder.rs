@@ -14,7 +14,8 @@ use tokio_util::task::TaskTracker;
 use super::{Calls, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
 use crate::error::StartError;
 use crate::network::{
-    AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, invented_cookie,
+    AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, TransitOptions,
+    invented_cookie,
 };
 use crate::process::ProcessTable;
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
@@ -164,6 +165,20 @@ impl NodeBuilder {
     /// once, instead of trying again. Zero for no pause. Default 500 ms.
     pub fn retry_pause(mut self, pause: Duration) -> Self {
         self.options.retry_pause = pause;
+        self
+    }
+
+    /// Who may pass through this node to others: it becomes a gateway. Without
+    /// this, nobody may.
+    pub fn transit(mut self, transit: TransitOptions) -> Self {
+        self.options.transit = Some(transit);
+        self
+    }
+
+    /// Whether connections are accepted that come through other nodes. Default:
+    /// yes; whoever comes proves the cookie as all others do.
+    pub fn accept_tunnels(mut self, accept: bool) -> Self {
+        self.options.accept_tunnels = accept;
         self
     }
 

@@ -8,7 +8,6 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, We
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::error::{CertificateFault, TlsError, TlsHandshakeError};
@@ -17,6 +16,7 @@ use super::provider::provider;
 use super::verify::{ClientCheck, ClientVerifier, DialedVerifier, check_node_name};
 use super::{Identity, Trust};
 use crate::Atom;
+use crate::network::Stream;
 
 /// How a node is dialed with TLS: for the first link and those that follow,
 /// with what is in use at the time of each.
@@ -42,7 +42,7 @@ pub(crate) struct Answering {
 /// A stream with TLS, and what its handshake showed.
 #[derive(Debug)]
 pub(crate) struct Secured {
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: TlsStream<Stream>,
     /// Of the certificate that the accepting side served in this handshake, if
     /// the cookie is to be bound to it.
     pub(crate) fingerprint: Option<Fingerprint>,
@@ -79,7 +79,7 @@ impl Asking {
     /// Makes a dialed stream secure.
     pub(crate) async fn secure(
         &self,
-        socket: TcpStream,
+        socket: Stream,
         host: &str,
         node: Atom,
     ) -> Result<Secured, TlsHandshakeError> {
@@ -128,7 +128,7 @@ impl Answering {
     }
 
     /// Makes an accepted stream secure.
-    pub(crate) async fn secure(&self, socket: TcpStream) -> Result<Secured, TlsHandshakeError> {
+    pub(crate) async fn secure(&self, socket: Stream) -> Result<Secured, TlsHandshakeError> {
         let key = self.identity.key();
         let fingerprint = key.cert.first().map(|served| fingerprint(served));
         let accepting = TlsAcceptor::from(self.config(key)?).accept(socket);

@@ -7,14 +7,14 @@
 use std::io::{self, Read as _, Write as _};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
 use rustls::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_rustls::TlsStream;
+
+use crate::network::{ReadHalf, Stream, WriteHalf};
 
 /// So much is read from the socket at once, in bytes.
 const RECEIVE: usize = 64 << 10;
@@ -25,7 +25,7 @@ const PORTION: usize = 128 << 10;
 /// The incoming half.
 #[derive(Debug)]
 pub(crate) struct TlsReadHalf {
-    socket: OwnedReadHalf,
+    socket: ReadHalf,
     session: Arc<Mutex<Connection>>,
     /// What came from the socket; `waiting` of it has not been decrypted yet.
     received: Box<[u8]>,
@@ -44,8 +44,8 @@ struct Progress {
     decrypted: u64,
     plain: u64,
     handed_over: u64,
-    /// The place in the stream up to which it had arrived, and the place in the
-    /// plain bytes that this was found to be.
+    /// The place in the stream up to which it had arrived, as far as that was
+    /// read, and the place in the plain bytes that this was found to be.
     mark: u64,
     plain_mark: u64,
 }
@@ -55,7 +55,7 @@ struct Progress {
 /// possible without waiting.
 #[derive(Debug)]
 pub(crate) struct TlsWriteHalf {
-    socket: OwnedWriteHalf,
+    socket: WriteHalf,
     session: Arc<Mutex<Connection>>,
     /// Encrypted bytes, `sent` of which the system has taken.
     out: Vec<u8>,
@@ -64,7 +64,7 @@ pub(crate) struct TlsWriteHalf {
 }
 
 /// Splits a stream whose handshake is over.
-pub(crate) fn split(stream: TlsStream<TcpStream>) -> (TlsReadHalf, TlsWriteHalf) {
+pub(crate) fn split(stream: TlsStream<Stream>) -> (TlsReadHalf, TlsWriteHalf) {
     let (socket, mut session) = match stream {
         TlsStream::Client(stream) => {
             let (socket, session) = stream.into_inner();
@@ -79,7 +79,7 @@ pub(crate) fn split(stream: TlsStream<TcpStream>) -> (TlsReadHalf, TlsWriteHalf)
     // What came in behind the handshake. An error comes up again when it is read.
     let plain = session.process_new_packets().map_or(0, |state| state.plaintext_bytes_to_read()) as u64;
     let session = Arc::new(Mutex::new(session));
-    let (read, write) = socket.into_split();
+    let (read, write) = socket.split();
     let read = TlsReadHalf {
         socket: read,
         session: session.clone(),
@@ -95,9 +95,9 @@ impl TlsReadHalf {
     /// Notes how much has arrived at this moment, in the system's buffer and
     /// here.
     pub(crate) fn mark_arrived(&mut self) -> io::Result<()> {
+        self.socket.mark_arrived()?;
         let progress = &mut self.progress;
-        let arrived = rustix::io::ioctl_fionread(self.socket.as_ref())? + self.waiting.len() as u64;
-        progress.mark = progress.decrypted + arrived;
+        progress.mark = progress.decrypted + self.waiting.len() as u64;
         progress.plain_mark = progress.plain;
         Ok(())
     }
@@ -106,7 +106,9 @@ impl TlsReadHalf {
     /// all whole records of it.
     pub(crate) fn has_read_marked(&self) -> bool {
         let progress = &self.progress;
-        progress.decrypted >= progress.mark && progress.handed_over >= progress.plain_mark
+        self.socket.has_read_marked()
+            && progress.decrypted >= progress.mark
+            && progress.handed_over >= progress.plain_mark
     }
 
     /// Fills `buf` from what is here already; true if the stream has ended.
@@ -173,8 +175,12 @@ impl AsyncRead for TlsReadHalf {
                 return Poll::Ready(Ok(()));
             }
             let mut received = ReadBuf::new(&mut this.received);
+            let below_mark = this.socket.below_mark();
             ready!(Pin::new(&mut this.socket).poll_read(cx, &mut received))?;
             this.waiting = 0..received.filled().len();
+            if below_mark > 0 {
+                this.progress.mark = this.progress.decrypted + below_mark.min(this.waiting.len() as u64);
+            }
             if this.waiting.is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -231,7 +237,8 @@ impl AsyncWrite for TlsWriteHalf {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_out(cx)
+        ready!(self.poll_out(cx))?;
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -245,7 +252,7 @@ impl Drop for TlsWriteHalf {
     fn drop(&mut self) {
         // Half of a record must not be followed by the start of another one.
         if self.say_goodbye().is_ok() {
-            let _ = self.socket.try_write(&self.out[self.sent..]);
+            let _ = self.poll_out(&mut Context::from_waker(Waker::noop()));
         }
     }
 }
@@ -253,13 +260,13 @@ impl Drop for TlsWriteHalf {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::tls::{Answering, Asking, Identity, TlsOptions, Trust};
 
     /// Two ends of a stream with TLS.
-    async fn pair() -> (TlsStream<TcpStream>, TlsStream<TcpStream>) {
+    async fn pair() -> (TlsStream<Stream>, TlsStream<Stream>) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let identity =
             Identity::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes());
@@ -270,11 +277,14 @@ mod tests {
         let near = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();
         let node = crate::Atom::new("node@localhost").unwrap();
+        let (near, far) = (Stream::Tcp(near), Stream::Tcp(far));
         let (near, far) = tokio::join!(client.secure(near, "localhost", node), server.secure(far));
         (near.unwrap().stream, far.unwrap().stream)
     }
 
-    async fn arrived(socket: &impl std::os::fd::AsFd, bytes: u64) {
+    async fn arrived(socket: &ReadHalf, bytes: u64) {
+        let ReadHalf::Tcp { half, .. } = socket else { panic!("it is plain") };
+        let socket = half.as_ref();
         while rustix::io::ioctl_fionread(socket).unwrap() < bytes {
             tokio::task::yield_now().await;
         }
@@ -286,7 +296,7 @@ mod tests {
         let ((mut read, _near), (_far, mut write)) = (split(near), split(far));
         write.write_all(&[7; 40_000]).await.unwrap();
         write.flush().await.unwrap();
-        arrived(read.socket.as_ref(), 40_000).await;
+        arrived(&read.socket, 40_000).await;
         read.mark_arrived().unwrap();
         // What comes later does not count.
         write.write_all(&[8; 40_000]).await.unwrap();
@@ -317,7 +327,7 @@ mod tests {
         session.write_tls(&mut record).unwrap();
         let (front, rest) = record.split_at(record.len() / 2);
         socket.write_all(front).await.unwrap();
-        arrived(read.socket.as_ref(), front.len() as u64).await;
+        arrived(&read.socket, front.len() as u64).await;
         read.mark_arrived().unwrap();
         assert!(!read.has_read_marked());
         let mut bytes = [0; 1000];

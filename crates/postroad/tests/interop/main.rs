@@ -27,6 +27,7 @@ mod samples;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod tunnel;
 mod typed;
 mod types;
 mod unsupported;

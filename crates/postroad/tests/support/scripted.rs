@@ -140,6 +140,12 @@ impl Caller {
         Self { wire: Wire::to(node).await, dial }
     }
 
+    /// Speaks on a stream that is there already.
+    pub fn on(stream: TcpStream, local: Introduction) -> Self {
+        let dial = Dial::new(local.into(), None, COOKIE.into(), rand::random(), None);
+        Self { wire: Wire::new(stream), dial }
+    }
+
     /// What this side would say next.
     pub fn due(&mut self) -> Vec<u8> {
         self.dial.poll_transmit().expect("it is our turn")

@@ -106,7 +106,7 @@ impl Admit {
         let context = self.visited()?;
         let proof = context.of(Who::Accepting, &self.cookie);
         let certificate = self.certificate.as_ref().map(|own| context.of_certificate(own, &self.cookie));
-        Ok((Message::Welcome { proof, certificate }.to_bytes(), Talk::new()))
+        Ok((Message::Welcome { proof, certificate }.to_bytes(), Talk::new(self.inbox)))
     }
 
     /// Turns the visitor away: what is to be sent before the stream is closed.

@@ -72,6 +72,8 @@ impl Knock {
                 let proof = self.context.of(Who::Dialing, &self.cookie);
                 self.transmit = Some(Message::Proof { proof }.to_bytes());
                 self.stage = Stage::Welcome;
+                // Who asked for this stream is the one to ask on it, and need not wait.
+                self.inbox.may_go_on = self.context.token.is_some();
             }
             Some(Message::Welcome { proof, certificate }) => {
                 if !same(&proof, &self.context.of(Who::Accepting, &self.cookie)) {
@@ -83,7 +85,7 @@ impl Knock {
                         return Err(NegotiationError::WrongCertificate);
                     }
                 }
-                return Ok(Some(Talk::new()));
+                return Ok(Some(Talk::new(std::mem::take(&mut self.inbox))));
             }
             Some(Message::Refused { hop, reason }) => return Err(NegotiationError::Refused { hop, reason }),
             Some(other) => return Err(NegotiationError::Unexpected { stage, got: other.kind() }),

@@ -121,8 +121,9 @@ pub struct Talk {
 }
 
 impl Talk {
-    pub(super) fn new() -> Self {
-        Self { inbox: Inbox::default(), over: false }
+    /// `inbox` has what the peer has said already.
+    pub(super) fn new(inbox: Inbox) -> Self {
+        Self { inbox: Inbox { may_go_on: false, ..inbox }, over: false }
     }
 
     /// The bytes of a request to send; then its answer is waited for by
@@ -136,7 +137,8 @@ impl Talk {
         Message::from(answer).to_bytes()
     }
 
-    /// Takes bytes that arrived, until they are a request.
+    /// Takes bytes that arrived, until they are a request. Begin with none: the
+    /// peer may have asked already.
     ///
     /// # Errors
     /// Whatever is wrong with it; the stream is to be closed.
@@ -350,6 +352,8 @@ fn read_path(fields: &mut Fields<'_>, stage: Stage) -> Result<Vec<Atom>, Negotia
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     bytes: Vec<u8>,
+    /// Whether the next message may follow at once.
+    pub(super) may_go_on: bool,
 }
 
 impl Inbox {
@@ -375,11 +379,11 @@ impl Inbox {
             return Err(NegotiationError::Unexpected { stage, got });
         }
         let Some((body, behind)) = rest.split_at_checked(usize::from(announced)) else { return Ok(None) };
-        if !behind.is_empty() {
+        if !behind.is_empty() && !self.may_go_on {
             return Err(NegotiationError::SpokeAhead { stage, bytes: behind.len() });
         }
         let message = Message::read(got, stage, body)?;
-        self.bytes.clear();
+        self.bytes.drain(..HEADER + usize::from(announced));
         Ok(Some(message))
     }
 }

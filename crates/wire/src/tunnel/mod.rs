@@ -10,8 +10,8 @@
 //!
 //! The machines are driven like those of [`ehs`](crate::ehs): send what
 //! `poll_transmit` yields, give `receive` what arrives. Each message is waited
-//! for before the next one is sent, so bytes behind one are an error, and no
-//! more than one message of [`MAX_BODY`] bytes is ever kept.
+//! for before the next one is sent, so bytes behind one are an error (but for a
+//! request that follows Welcome).
 
 mod admit;
 mod error;

@@ -9,6 +9,7 @@ use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
 use super::{Connection, log};
 use crate::actor::{Answered, ExitReason, ReplyTo};
 use crate::error::{CallError, SendError};
+use crate::network::tunnel;
 use crate::node::{Target, router};
 use crate::process::{Envelope, Priority, caught, discard};
 use crate::{Alias, Atom, Pid, ProcessId};
@@ -90,6 +91,10 @@ impl Connection {
             }
             Head::Any => self.any_in(payload),
             Head::Keepalive => Ok(()),
+            Head::Summon { token } => {
+                tunnel::obey(self, super::through::token(token));
+                Ok(())
+            }
             _ => Err(Dropped::Unhandled(frame[7])),
         }
     }

@@ -10,6 +10,7 @@ mod requests;
 mod reservation;
 mod send;
 mod slot;
+mod through;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -35,6 +36,7 @@ use self::slot::{Slot, Unsent};
 use super::event::Road;
 use super::log::{Log, log};
 use super::transport::Stream;
+use super::tunnel::Through;
 use crate::Atom;
 use crate::node::NodeInner;
 
@@ -77,9 +79,11 @@ pub(crate) struct Connection {
     /// demands is not to be got around. Nobody brings links if we dialed.
     pub(super) door: Option<SocketAddr>,
     pub(super) lock: Lock,
+    /// By which nodes it leads, if it is not direct.
+    through: Option<Arc<Through>>,
     counters: Counters,
     /// How to get further links, if we are the side that dialed.
-    redial: Option<Redial>,
+    pub(super) redial: Option<Redial>,
     /// How long the dialing side may take to bring a link, if we are the other one.
     patience: Duration,
     ended: CancellationToken,
@@ -178,6 +182,8 @@ pub(super) struct Terms {
     pub(super) log: Log,
     /// Where the acceptor listens, if it was one.
     pub(super) door: Option<SocketAddr>,
+    /// By which nodes it leads, if it is not direct.
+    pub(super) through: Option<Arc<Through>>,
 }
 
 /// What is needed to make a connection out of a finished handshake.
@@ -200,6 +206,7 @@ pub(super) struct Agreement {
     /// Where the acceptor listens that it came in by.
     pub(super) door: Option<SocketAddr>,
     pub(super) lock: Lock,
+    pub(super) through: Option<Arc<Through>>,
 }
 
 impl Connection {
@@ -219,6 +226,7 @@ impl Connection {
             log,
             door,
             lock,
+            through,
         } = agreement;
         let parts = |index| match fragmentation {
             true => Parts::of_slot(index, pool_size, limits.peer_max_frame),
@@ -243,6 +251,7 @@ impl Connection {
             log,
             door,
             lock,
+            through,
             counters: Counters::default(),
             redial,
             patience,
@@ -255,7 +264,7 @@ impl Connection {
         Arc::new(connection)
     }
 
-    fn node(&self) -> &Arc<NodeInner> {
+    pub(super) fn node(&self) -> &Arc<NodeInner> {
         &self.node
     }
 

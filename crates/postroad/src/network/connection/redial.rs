@@ -9,15 +9,15 @@ use rand::Rng;
 use super::{Connection, log};
 use crate::network::event::Road;
 use crate::network::handshake;
-use crate::network::transport::{Address, Stream};
+use crate::network::way::Way;
 
 /// What the dialing side keeps to open further links: only it may.
 #[derive(Debug, Clone)]
 pub(in crate::network) struct Redial {
-    /// Where the first link was dialed. What the peer advertises in its Accept
-    /// is not used: it is wrong behind NAT, and a route that leads somewhere is
-    /// not to be left for an address the peer names.
-    pub(in crate::network) address: Address,
+    /// How the first link was made. What the peer advertises in its Accept is
+    /// not used: it is wrong behind NAT, and a route that leads somewhere is not
+    /// to be left for an address the peer names.
+    pub(in crate::network) way: Way,
     pub(in crate::network) cookie: Cookie,
     pub(in crate::network) dial_timeout: Duration,
     pub(in crate::network) handshake_timeout: Duration,
@@ -115,8 +115,8 @@ impl Connection {
     }
 
     async fn join(self: &Arc<Self>, index: usize, redial: &Redial) -> Result<(), handshake::JoinError> {
-        let stream = Stream::dial(&redial.address, self.peer.name, redial.dial_timeout, |_| ()).await?;
         let node = self.node();
+        let (stream, _) = redial.way.open(node, self.peer.name, redial.dial_timeout, |_| ()).await?;
         let join = handshake::join(stream, node.name, &self.id, &redial.cookie, redial.handshake_timeout);
         let (stream, tail) = join.await?;
         // Each slot is filled by its own task: a link for one is not to take another's place.

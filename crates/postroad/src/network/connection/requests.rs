@@ -8,6 +8,7 @@ use postroad_edf::{ErrorValue, Opaque, Payload, Pid};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp;
 use postroad_wire::enp::any::{Answer, AnyMessage, LastEvents, Request, Verb, Watch, WatchTarget};
+use postroad_wire::tunnel::Operations;
 
 use super::dispatch::Dropped;
 use super::{Connection, log};
@@ -33,7 +34,7 @@ impl Connection {
         // Ergo does not check these, and serves as a relay.
         let is_between_us = asker.is_none_or(|asker| asker.node == self.peer.name)
             && target.is_none_or(|node| node == self.node().name);
-        let is_allowed = self.allowed.allows(permission(request));
+        let is_allowed = self.allowed.allows(permission(request)) && self.permits(operation(request));
         let why = if is_between_us && is_allowed { "not supported" } else { "not allowed" };
         let reference = request.reference();
         log!(self.log, DEBUG, peer = %self.peer.name, %reference, why, "request refused");
@@ -48,6 +49,17 @@ fn permission(request: &Request) -> NetworkFlags {
         Request::Spawn(_) => NetworkFlags::REMOTE_SPAWN,
         Request::ApplicationStart(_) => NetworkFlags::REMOTE_APPLICATION_START,
         _ => NetworkFlags::NONE,
+    }
+}
+
+/// What a tunnel must permit for a request.
+fn operation(request: &Request) -> Operations {
+    match request {
+        Request::Spawn(_) => Operations::SPAWN,
+        Request::ApplicationStart(_) => Operations::APPLICATION_START,
+        Request::Watch(watch) if matches!(watch.verb, Verb::Link | Verb::Unlink) => Operations::LINK,
+        Request::Watch(_) => Operations::MONITOR,
+        _ => Operations::NONE,
     }
 }
 

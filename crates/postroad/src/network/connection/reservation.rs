@@ -99,6 +99,7 @@ mod tests {
             log: Log::default(),
             door: None,
             lock: Lock { tls: false, cookie: "c".into() },
+            through: None,
         };
         let connection = Connection::new(&node.network().0, agreement);
         (node, connection)
@@ -143,8 +144,7 @@ mod tests {
         connection.give_up_link(FIRST);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let stream =
-            Stream::accept(TcpStream::connect(("127.0.0.1", port)).await.unwrap(), None).await.unwrap();
+        let stream = Stream::accepted(TcpStream::connect(("127.0.0.1", port)).await.unwrap()).unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
         connection.add_link(1, stream, Vec::new());
         let mut heard = [0; 5];

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::step::Wanted;
 use super::{
-    Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, Plan, ProxyOrder, Reason, Resolve, Stage, Step,
-    Tunnel,
+    Attempt, Discovery, FailedAttempt, NoRoute, Plan, ProxyOrder, Reason, Resolve, Stage, Step, Tunnel,
 };
 use crate::network::route::write_address;
 use crate::tls::Dialed;
@@ -84,11 +83,16 @@ impl fmt::Display for Attempt {
 
 impl fmt::Display for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { proxy, cookie, max_hop, flags, timeout, reason } = self;
+        let Self { proxy, cookie, max_hop, flags, timeout, reason, ends } = self;
         write!(f, "{reason}: through {proxy}, ")?;
         let cookie = if cookie.is_some() { "the route's cookie" } else { "the node's cookie" };
         write!(f, "{cookie}, {max_hop} hops at most, for {flags}, at most {timeout:?}")?;
-        write!(f, ": will fail: {}", AttemptError::TunnelNotBuilt)
+        let cookie = if ends.cookie.is_some() { "its route's cookie" } else { "the node's cookie" };
+        write!(f, "; to the target {cookie}")?;
+        if ends.endpoint.tls {
+            write!(f, ", TLS ({})", Dialed(&ends.tls))?;
+        }
+        write!(f, ", at most {:?}", ends.handshake_timeout)
     }
 }
 

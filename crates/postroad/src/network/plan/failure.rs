@@ -10,6 +10,7 @@ use postroad_wire::ehs::{self, Proof};
 use super::{Discovery, Reason};
 use crate::Atom;
 use crate::network::handshake::HandshakeError;
+use crate::network::tunnel::TunnelError;
 use crate::registrar::{Endpoint, ResolveError};
 use crate::tls::TlsHandshakeError;
 
@@ -67,9 +68,9 @@ pub enum AttemptError {
         /// The handshake or protocol.
         version: Version,
     },
-    /// The way leads through another node.
-    #[error("tunnels are not built into this version yet; nothing was sent")]
-    TunnelNotBuilt,
+    /// The way leads through another node, and that did not open it.
+    #[error(transparent)]
+    Tunnel(TunnelError),
     /// No connection could be made.
     #[error("{0}")]
     Dial(Arc<io::Error>),
@@ -131,7 +132,7 @@ impl AttemptError {
             | Self::UnknownVersion { .. } => Stage::Resolve,
             Self::Dial(_) => Stage::Dial,
             Self::Tls(_) => Stage::Tls,
-            Self::TunnelNotBuilt => Stage::Tunnel,
+            Self::Tunnel(_) => Stage::Tunnel,
             Self::Handshake(HandshakeError::Protocol(error)) => stage_of(error),
             Self::Handshake(_) => Stage::Hello,
         }
@@ -154,8 +155,10 @@ impl AttemptError {
     /// so a close counts.
     pub fn is_distrust(&self) -> bool {
         use ehs::HandshakeError as E;
-        if let Self::Tls(error) = self {
-            return error.is_distrust();
+        match self {
+            Self::Tls(error) => return error.is_distrust(),
+            Self::Tunnel(error) => return error.is_distrust(),
+            _ => {}
         }
         matches!(
             self,
@@ -168,6 +171,12 @@ impl AttemptError {
                     | E::Closed(_)
             ))
         )
+    }
+}
+
+impl From<TunnelError> for AttemptError {
+    fn from(error: TunnelError) -> Self {
+        Self::Tunnel(error)
     }
 }
 

@@ -31,7 +31,7 @@ use crate::Atom;
 use crate::registrar::{Endpoint, ProxyEndpoint, ResolveError, Resolver};
 use crate::tls::TlsOptions;
 
-use self::step::Wanted;
+use self::step::{Ends, Wanted};
 
 pub use self::failure::{AttemptError, FailedAttempt, NoRoute, Stage};
 pub use self::step::{Answer, Attempt, Reason, Resolve, Step, Tunnel};
@@ -64,6 +64,8 @@ pub struct Plan {
     /// When this was tried last, in vain.
     pause: Option<Pause>,
     options: PlanOptions,
+    /// What the static route of the highest weight says of the node.
+    ends: Ends,
     failed: Vec<FailedAttempt>,
 }
 
@@ -152,9 +154,12 @@ impl Plan {
         let mut plan = Self::empty(own, name, Discovery::NoRegistrar, options)?;
         let proxies: Vec<_> = proxies.iter().filter(|entry| entry.route().leads(own, name)).collect();
         plan.proxy_order = (!proxies.is_empty()).then_some(plan.options.proxy_order);
+        plan.ends = Ends::of(routes.first().map(|entry| entry.route()));
         plan.steps.extend(routes.iter().map(|entry| Step::by_route(name, entry, &plan.options)));
-        let tunnels: Vec<_> =
-            proxies.iter().filter_map(|entry| Step::by_proxy(name, entry, &plan.options)).collect();
+        let tunnels: Vec<_> = proxies
+            .iter()
+            .filter_map(|entry| Step::by_proxy(name, entry, &plan.ends, &plan.options))
+            .collect();
         let Some(registrar) = registrar else {
             plan.steps.extend(tunnels);
             return Ok(plan);
@@ -200,12 +205,25 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Plans how `own` reaches `name` at this address and no other.
+    pub(super) fn at(
+        own: Atom,
+        name: Atom,
+        attempt: &Attempt,
+        options: PlanOptions,
+    ) -> Result<Self, OwnName> {
+        let mut plan = Self::empty(own, name, Discovery::RouteGiven, options)?;
+        plan.steps.push_back(Step::Attempt(attempt.clone()));
+        Ok(plan)
+    }
+
     fn empty(own: Atom, name: Atom, discovery: Discovery, options: PlanOptions) -> Result<Self, OwnName> {
         if own == name {
             return Err(OwnName(name));
         }
         let (steps, failed) = (VecDeque::new(), Vec::new());
-        Ok(Self { own, name, steps, discovery, proxy_order: None, pause: None, options, failed })
+        let ends = Ends::default();
+        Ok(Self { own, name, steps, discovery, proxy_order: None, pause: None, options, ends, failed })
     }
 
     /// What to do next; nothing when all has failed.
@@ -294,7 +312,7 @@ impl Plan {
     fn tunnels(&self, resolve: &Resolve, proxies: Vec<ProxyEndpoint>) -> Vec<Step> {
         let mut tunnels: Vec<Tunnel> = Vec::new();
         for endpoint in proxies.into_iter().take(MAX_ADDRESSES) {
-            if let Some(tunnel) = resolve.tunnel(self.own, &endpoint, &self.options)
+            if let Some(tunnel) = resolve.tunnel(self.own, &endpoint, &self.ends, &self.options)
                 && tunnels.iter().all(|known| known.proxy != tunnel.proxy)
             {
                 tunnels.push(tunnel);

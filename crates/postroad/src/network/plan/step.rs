@@ -68,6 +68,9 @@ pub struct Tunnel {
     pub timeout: Duration,
     /// Why this way.
     pub reason: Reason,
+    /// What holds between the two ends: cookie, TLS, flags, mapping. Of its
+    /// endpoint only the host counts, for the certificate, and whether there is TLS.
+    pub ends: Attempt,
 }
 
 /// A resolver to ask for addresses, or for proxies.
@@ -81,6 +84,20 @@ pub struct Resolve {
     pub reason: Reason,
     name: Atom,
     pub(super) wanted: Wanted,
+}
+
+/// What a static route says of a node, whichever way it is reached.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ends {
+    host: String,
+    pins: Pins,
+}
+
+impl Ends {
+    pub(super) fn of(route: Option<&NetworkRoute>) -> Self {
+        let said = |route: &NetworkRoute| Self { host: route.host.clone(), pins: route.pins.clone() };
+        route.map(said).unwrap_or_default()
+    }
 }
 
 /// What a resolver is asked for, and what goes before its answer.
@@ -164,6 +181,7 @@ impl Step {
     pub(super) fn by_proxy(
         name: Atom,
         entry: &Entry<NetworkProxyRoute>,
+        ends: &Ends,
         options: &PlanOptions,
     ) -> Option<Self> {
         let route = entry.route();
@@ -173,7 +191,7 @@ impl Step {
                 let wanted = Wanted::Proxies(Box::new(route.clone()));
                 Self::Resolve(Resolve::new(name, Arc::clone(resolver), reason, wanted, options))
             }
-            None => Self::Tunnel(Tunnel::new(route.proxy()?, reason, route, options)),
+            None => Self::Tunnel(Tunnel::new(name, route.proxy()?, reason, route, ends, options)),
         })
     }
 }
@@ -250,13 +268,14 @@ impl Resolve {
         &self,
         own: Atom,
         endpoint: &ProxyEndpoint,
+        ends: &Ends,
         options: &PlanOptions,
     ) -> Option<Tunnel> {
         let Wanted::Proxies(route) = &self.wanted else { return None };
         let to = route.target().unwrap_or(endpoint.to);
         let proxy = route.proxy().unwrap_or(endpoint.proxy);
         (to == self.name && proxy != self.name && proxy != own)
-            .then(|| Tunnel::new(proxy, self.reason.clone(), route, options))
+            .then(|| Tunnel::new(self.name, proxy, self.reason.clone(), route, ends, options))
     }
 }
 
@@ -330,14 +349,32 @@ impl Attempt {
 }
 
 impl Tunnel {
-    fn new(proxy: Atom, reason: Reason, route: &NetworkProxyRoute, options: &PlanOptions) -> Self {
+    fn new(
+        name: Atom,
+        proxy: Atom,
+        reason: Reason,
+        route: &NetworkProxyRoute,
+        ends: &Ends,
+        options: &PlanOptions,
+    ) -> Self {
+        let timeout = route.timeout.unwrap_or(options.handshake_timeout);
+        let endpoint = Endpoint {
+            host: ends.host.clone(),
+            port: 0,
+            tls: route.flags.encryption,
+            handshake_version: Version::ehs(),
+            proto_version: Version::enp(),
+        };
+        let ends = Attempt::new(name, endpoint, reason.clone(), &ends.pins, options);
+        let ends = Attempt { dial_timeout: timeout, ..ends };
         Self {
             proxy,
             cookie: route.cookie.clone(),
             max_hop: route.max_hop,
             flags: route.flags,
-            timeout: route.timeout.unwrap_or(options.handshake_timeout),
+            timeout,
             reason,
+            ends,
         }
     }
 }

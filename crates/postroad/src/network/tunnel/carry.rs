@@ -1,0 +1,243 @@
+//! A gateway: lets a client pass to a target, or to the next gateway.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroad_wire::NetworkFlags;
+use postroad_wire::tunnel::{Answer, Open, Operations, Refusal, Request};
+
+use super::carried::{Account, Place};
+use super::error::TunnelError;
+use super::passage::Order;
+use super::relay::relay;
+use super::side::Side;
+use super::{Through, are_distinct};
+use crate::Atom;
+use crate::network::NetworkInner;
+use crate::network::connection::Connection;
+use crate::network::log::log;
+use crate::network::plan::{Attempt, Step, Tunnel};
+use crate::network::transport::{Address, Stream};
+use crate::network::way::Way;
+use crate::node::{NodeInner, node_name};
+
+/// How much of the time that the asker waits is left to those behind us: so it
+/// is the slow hop that is named, not the one before it.
+const SHARE: f64 = 0.85;
+
+/// A refusal, and whose it is.
+type Refused = (Atom, Refusal);
+
+/// What was asked for, after it was found in order.
+struct Errand {
+    order: Order,
+    place: Place,
+    client: Arc<Account>,
+    limit: Duration,
+}
+
+/// Where it goes on.
+struct Onward {
+    stream: Stream,
+    through: Through,
+}
+
+/// Opens a tunnel for the peer of a connection, and carries it until it ends.
+pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
+    let node = from.node();
+    let (peer, target) = (from.peer.name, open.target);
+    let opened = async {
+        let errand = check(node, from, open).map_err(|reason| (node.name, reason))?;
+        let onward = tokio::time::timeout(errand.limit, onward(node, &errand.order)).await;
+        Ok((errand, onward.unwrap_or(Err((node.name, Refusal::TimedOut)))?))
+    };
+    let refused = |(hop, reason): Refused| {
+        log!(from.log, INFO, %peer, %target, %hop, %reason, "tunnel refused");
+        Answer::Refused { hop, reason }
+    };
+    let (errand, Onward { stream: far, through }) = match opened.await {
+        Ok(opened) => opened,
+        Err(reason) => {
+            side.reply(&refused(reason)).await;
+            return;
+        }
+    };
+    let Through { path, operations } = through;
+    let answer = Answer::Opened { operations, path: path.clone() };
+    let Some(near) = side.reply(&answer).await else { return };
+    let network = &node.network;
+    let Some(transit) = &network.options.transit else { return };
+    let next = path.iter().skip_while(|name| **name != node.name).nth(1).copied();
+    let neighbour = next.map_or_else(|| errand.client.clone(), |next| network.tunnels.account(next, transit));
+    let listed = network.tunnels.add(errand.place, neighbour, path, operations, transit.idle);
+    log!(from.log, INFO, %peer, %target, "tunnel opened");
+    let end = tokio::select! {
+        () = node.stopping.cancelled() => super::relay::End::Killed,
+        end = relay(near, far, &listed.carried, &network.tunnels.buffers) => end,
+    };
+    log!(from.log, INFO, %peer, %target, %end, "tunnel closed");
+}
+
+/// Whether what was asked for may be done at all.
+fn check(node: &NodeInner, from: &Connection, open: Open) -> Result<Errand, Refusal> {
+    let Open { target, hops, operations, patience, path } = open;
+    let neighbour = from.peer.name;
+    let network = &node.network;
+    let transit = network.options.transit.as_ref().ok_or(Refusal::NoTransit)?;
+    let client = network.tunnels.account(neighbour, transit);
+    let place = network.tunnels.place(&client, transit)?;
+    if path.last() != Some(&neighbour) || !are_distinct(&path) {
+        return Err(Refusal::ForgedPath);
+    }
+    if target == node.name {
+        return Err(Refusal::ToItself);
+    }
+    if path.contains(&node.name) || path.contains(&target) {
+        return Err(Refusal::Loop);
+    }
+    if node_name(target.as_str()).is_err() {
+        return Err(Refusal::InvalidTarget);
+    }
+    if hops == 0 {
+        return Err(Refusal::HopsExhausted);
+    }
+    if network.tunnels.is_draining() {
+        return Err(Refusal::Draining);
+    }
+    let allowed = path.first().and_then(|client| transit.allowed(*client, neighbour, target));
+    let allowed = allowed.ok_or(Refusal::NotAllowed)?.both(from.permitted());
+    if operations.allow(Operations::ENCRYPTION) && !allowed.allow(Operations::ENCRYPTION) {
+        return Err(Refusal::NoEncryption);
+    }
+    let limit = Duration::from_millis(patience.into()).mul_f64(SHARE).min(network.options.connect_timeout);
+    let hops = hops.min(transit.max_hop);
+    let order = Order { target, hops, operations: operations.both(allowed), path };
+    Ok(Errand { order, place, client, limit })
+}
+
+/// Goes on by this node's own plan.
+async fn onward(node: &Arc<NodeInner>, order: &Order) -> Result<Onward, Refused> {
+    let network = &node.network;
+    let mut why = (node.name, Refusal::Unreachable);
+    let mut note = |refused: Refused| {
+        // What somebody has said is more than that there is no way.
+        if why.1 == Refusal::Unreachable {
+            why = refused;
+        }
+    };
+    if let Some(connection) = network.live(order.target).filter(|connection| connection.is_direct()) {
+        match step_out(node, order, &connection, None).await {
+            Ok(onward) => return Ok(onward),
+            Err(refused) => note(refused),
+        }
+    }
+    let Ok(mut plan) = network.plan(node, order.target) else { return Err(why) };
+    while let Some(step) = plan.next_step() {
+        let outcome = match step {
+            Step::Attempt(attempt) => match network.connect_by(node, order.target, attempt.clone()).await {
+                Ok(connection) if connection.is_direct() => {
+                    step_out(node, order, &connection, Some(&attempt)).await
+                }
+                _ => Err((node.name, Refusal::Unreachable)),
+            },
+            Step::Tunnel(tunnel) => pass_on(node, order, &tunnel).await,
+            Step::Resolve(resolve) => {
+                let answer = resolve.ask().await;
+                plan.resolved(resolve, answer);
+                continue;
+            }
+        };
+        match outcome {
+            Ok(onward) => return Ok(onward),
+            Err(refused) => note(refused),
+        }
+    }
+    Err(why)
+}
+
+/// To the next gateway, with one hop less.
+async fn pass_on(node: &Arc<NodeInner>, order: &Order, tunnel: &Tunnel) -> Result<Onward, Refused> {
+    if order.path.contains(&tunnel.proxy) {
+        return Err((node.name, Refusal::Loop));
+    }
+    if order.hops <= 1 {
+        return Err((node.name, Refusal::HopsExhausted));
+    }
+    let lost = |error: TunnelError| match error {
+        TunnelError::Refused { hop, reason } => (hop, reason),
+        TunnelError::NoGateway(hop) => (hop, Refusal::NoTransit),
+        TunnelError::Timeout { .. } => (node.name, Refusal::TimedOut),
+        _ => (node.name, Refusal::Unreachable),
+    };
+    let proxy = node.network.connect_with_proxy(node, order.target, tunnel.proxy, tunnel.cookie.clone());
+    let proxy = proxy.await.map_err(lost)?;
+    let next = Order {
+        target: order.target,
+        hops: (order.hops - 1).min(tunnel.max_hop),
+        operations: order.operations.both(tunnel.flags.operations().with(Operations::ENCRYPTION)),
+        path: order.path_with(node.name),
+    };
+    let (stream, through) = next.place(&proxy, tunnel.timeout).await.map_err(lost)?;
+    Ok(Onward { stream, through })
+}
+
+/// To the target itself, with which there is a connection.
+async fn step_out(
+    node: &Arc<NodeInner>,
+    order: &Order,
+    connection: &Arc<Connection>,
+    attempt: Option<&Attempt>,
+) -> Result<Onward, Refused> {
+    let unreachable = (node.name, Refusal::Unreachable);
+    let Order { target, operations, .. } = *order;
+    let path = order.path_with(node.name);
+    let limit = node.network.options.handshake_timeout;
+    if !connection.peer.flags.allows(NetworkFlags::TUNNELS) {
+        let address = node.network.address_of(connection, attempt).ok_or(unreachable)?;
+        // Then it is the client that speaks TLS with it.
+        let ends = operations.allow(Operations::ENCRYPTION);
+        let address = if ends { Address { tls: None, ..address } } else { address };
+        let stream = Stream::dial(&address, target, node.network.options.dial_timeout, |_| ()).await;
+        let through = Through { path: [&path[..], &[target]].concat(), operations };
+        return Ok(Onward { stream: stream.map_err(|_| unreachable)?, through });
+    }
+    if !connection.peer.flags.allows(NetworkFlags::PROXY_ACCEPT) {
+        return Err((target, Refusal::NotAccepted));
+    }
+    let lost = |error: TunnelError| match error {
+        TunnelError::Timeout { .. } => (node.name, Refusal::TimedOut),
+        _ => unreachable,
+    };
+    let side = Side::open(connection, limit).await.map_err(lost)?;
+    let request = Request::Arrival { operations, path: path.clone() };
+    match side.ask(target, &request, limit).await.map_err(lost)? {
+        (stream, Answer::Opened { operations: granted, path: whole })
+            if whole.split_last() == Some((&target, &path)) =>
+        {
+            Ok(Onward { stream, through: Through { path: whole, operations: granted.both(operations) } })
+        }
+        (_, Answer::Refused { hop, reason }) => Err((hop, reason)),
+        _ => Err(unreachable),
+    }
+}
+
+impl Order {
+    fn path_with(&self, own: Atom) -> Vec<Atom> {
+        [&self.path[..], &[own]].concat()
+    }
+}
+
+impl NetworkInner {
+    /// Where a connected node without our negotiation is dialed.
+    fn address_of(&self, connection: &Connection, attempt: Option<&Attempt>) -> Option<Address> {
+        match (&connection.redial, attempt) {
+            (Some(redial), _) => match &redial.way {
+                Way::Address(address) => Some(address.clone()),
+                Way::Tunnel(_) => None,
+            },
+            // It dialed: by a road of ours, if there is one.
+            (None, Some(attempt)) => self.address(attempt).ok(),
+            (None, None) => None,
+        }
+    }
+}

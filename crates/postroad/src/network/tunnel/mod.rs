@@ -1,0 +1,99 @@
+//! Connections through other nodes: asking for a tunnel, carrying one,
+//! accepting one (`docs/wire/TUNNEL.md`).
+//!
+//! | module | role |
+//! |---|---|
+//! | `side` | one more stream of a connection, dialed by whichever end can |
+//! | `passage` | the client: a stream to the target through a gateway |
+//! | `carry` | the gateway: on to the target or to the next gateway |
+//! | `relay` | the gateway: bytes both ways |
+//! | `arrive` | the target: who comes, through whom, and what it may do |
+//! | `policy` | who may pass |
+//! | `carried` | what is being carried, counted and limited |
+
+mod arrive;
+mod carried;
+mod carry;
+mod error;
+mod limit;
+mod passage;
+mod policy;
+mod relay;
+mod side;
+
+use postroad_wire::NetworkFlags;
+use postroad_wire::tunnel::Operations;
+
+use super::proxy_route::ProxyFlags;
+use crate::Atom;
+
+pub use self::carried::TunnelInfo;
+pub use self::error::TunnelError;
+pub use self::policy::{TransitOptions, TransitRule};
+pub use postroad_wire::tunnel::{NegotiationError, Refusal as TunnelRefusal};
+
+pub(super) use self::carried::Tunnels;
+pub(super) use self::passage::Passage;
+pub(super) use self::side::{Guest, admit, obey, received};
+
+/// By which nodes a connection came, and what may be done over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Through {
+    /// All of them, both ends included, the client first.
+    pub(super) path: Vec<Atom>,
+    /// What all of them allow, in both directions.
+    pub(super) operations: Operations,
+}
+
+impl Through {
+    /// The end that asked for the tunnel.
+    pub(super) fn client(&self) -> Option<Atom> {
+        self.path.first().copied()
+    }
+
+    /// What either end may announce over such a connection at most.
+    pub(super) fn limit(&self, flags: Option<NetworkFlags>) -> NetworkFlags {
+        let all = NetworkFlags::from_bits(u64::MAX);
+        [
+            (Operations::SPAWN, NetworkFlags::REMOTE_SPAWN),
+            (Operations::APPLICATION_START, NetworkFlags::REMOTE_APPLICATION_START),
+            (Operations::IMPORTANT_DELIVERY, NetworkFlags::IMPORTANT_DELIVERY),
+        ]
+        .into_iter()
+        .filter(|(operation, _)| !self.operations.allow(*operation))
+        .fold(flags.unwrap_or(all), |flags, (_, flag)| flags.without(flag))
+    }
+}
+
+impl ProxyFlags {
+    const OPERATIONS: [Operations; 6] = [
+        Operations::LINK,
+        Operations::MONITOR,
+        Operations::SPAWN,
+        Operations::APPLICATION_START,
+        Operations::IMPORTANT_DELIVERY,
+        Operations::ENCRYPTION,
+    ];
+
+    pub(super) fn operations(self) -> Operations {
+        let Self { link, monitor, spawn, application_start, important_delivery, encryption } = self;
+        Self::OPERATIONS
+            .into_iter()
+            .zip([link, monitor, spawn, application_start, important_delivery, encryption])
+            .filter(|(_, on)| *on)
+            .fold(Operations::NONE, |all, (operation, _)| all.with(operation))
+    }
+}
+
+impl From<Operations> for ProxyFlags {
+    fn from(operations: Operations) -> Self {
+        let [link, monitor, spawn, application_start, important_delivery, encryption] =
+            Self::OPERATIONS.map(|operation| operations.allow(operation));
+        Self { link, monitor, spawn, application_start, important_delivery, encryption }
+    }
+}
+
+/// Whether every name is there once.
+fn are_distinct(path: &[Atom]) -> bool {
+    path.iter().enumerate().all(|(at, node)| !path[..at].contains(node))
+}

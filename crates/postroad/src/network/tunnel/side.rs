@@ -1,0 +1,305 @@
+//! One more stream of a connection, for a tunnel.
+//!
+//! The side that dialed the connection dials it, the same way. The other side
+//! can only ask for it, by a Summon frame: its peer may be behind NAT.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroad_wire::tunnel::{
+    Admit, Answer, Knock, NegotiationError, Refusal, Request, Stage, Talk, Token, Visitor,
+};
+use postroad_wire::{Cookie, NetworkFlags};
+use rand::Rng;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+
+use super::error::TunnelError;
+use super::{arrive, carry};
+use crate::Atom;
+use crate::network::acceptor::Acceptor;
+use crate::network::connection::Connection;
+use crate::network::handshake::{Doorkeeper, HandshakeError};
+use crate::network::log::log;
+use crate::network::plan::AttemptError;
+use crate::network::transport::Stream;
+use crate::registrar::BoxFuture;
+
+/// A stream between the two ends of a connection, who have proved themselves.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) stream: Stream,
+    pub(super) talk: Talk,
+}
+
+/// Who dialed one more stream of a connection.
+pub(in crate::network) struct Guest {
+    connection: Arc<Connection>,
+    token: Option<Token>,
+    talk: Talk,
+}
+
+impl Side {
+    /// One more stream to the peer of a connection, within `limit`. It is this
+    /// side that asks on it.
+    pub(super) async fn open(connection: &Arc<Connection>, limit: Duration) -> Result<Self, TunnelError> {
+        let peer = connection.peer.name;
+        let opening = async {
+            match &connection.redial {
+                Some(_) => dial(connection, None, limit).await,
+                None => summon(connection).await,
+            }
+        };
+        tokio::select! {
+            () = connection.ended() => Err(TunnelError::ConnectionLost(peer)),
+            opened = tokio::time::timeout(limit, opening) => {
+                opened.unwrap_or(Err(TunnelError::Timeout { peer, limit }))
+            }
+        }
+    }
+
+    /// Asks, and waits for an answer. The stream then belongs to the tunnel.
+    pub(super) async fn ask(
+        mut self,
+        peer: Atom,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<(Stream, Answer), TunnelError> {
+        let asked = self.talk.ask(request);
+        let asking = async {
+            write(&mut self.stream, &asked).await.map_err(|error| TunnelError::Dial { peer, error })?;
+            loop {
+                let bytes = read(&mut self.stream).await;
+                let bytes = bytes.map_err(|error| TunnelError::Dial { peer, error })?;
+                if bytes.is_empty() {
+                    return Err(TunnelError::with(peer)(NegotiationError::Closed(Stage::Answer)));
+                }
+                if let Some(answer) = self.talk.answer(&bytes).map_err(TunnelError::with(peer))? {
+                    return Ok(answer);
+                }
+            }
+        };
+        let answer =
+            tokio::time::timeout(limit, asking).await.unwrap_or(Err(TunnelError::Timeout { peer, limit }))?;
+        Ok((self.stream, answer))
+    }
+
+    /// Answers, and hands the stream over; nothing if the peer is gone.
+    pub(super) async fn reply(mut self, answer: &Answer) -> Option<Stream> {
+        let bytes = self.talk.reply(answer);
+        write(&mut self.stream, &bytes).await.ok()?;
+        match answer {
+            Answer::Opened { .. } => Some(self.stream),
+            _ => {
+                let _ = self.stream.shutdown().await;
+                None
+            }
+        }
+    }
+
+    /// What the peer wants.
+    async fn hear(&mut self, peer: Atom) -> Result<Request, TunnelError> {
+        let mut bytes = Vec::new();
+        loop {
+            if let Some(request) = self.talk.request(&bytes).map_err(TunnelError::with(peer))? {
+                return Ok(request);
+            }
+            bytes = read(&mut self.stream).await.map_err(|error| TunnelError::Dial { peer, error })?;
+            if bytes.is_empty() {
+                return Err(TunnelError::with(peer)(NegotiationError::Closed(Stage::Request)));
+            }
+        }
+    }
+}
+
+/// Dials the peer of a connection once more, the way the connection was dialed.
+async fn dial(
+    connection: &Arc<Connection>,
+    token: Option<Token>,
+    limit: Duration,
+) -> Result<Side, TunnelError> {
+    let peer = connection.peer.name;
+    let Some(redial) = &connection.redial else { return Err(TunnelError::ConnectionLost(peer)) };
+    let node = connection.node();
+    let opened = redial.way.open(node, peer, limit, |_| ()).await;
+    let (mut stream, _) = opened.map_err(|error| match error {
+        AttemptError::Dial(error) => TunnelError::Dial { peer, error },
+        AttemptError::Tls(error) => TunnelError::Tls { peer, error },
+        AttemptError::Tunnel(error) => error,
+        _ => TunnelError::ConnectionLost(peer),
+    })?;
+    let cookie = redial.cookie.clone();
+    let mut machine =
+        Knock::new(node.name, peer, &connection.id, token, cookie, nonce(), stream.fingerprint());
+    loop {
+        let broken = |error| TunnelError::Dial { peer, error };
+        if let Some(bytes) = machine.poll_transmit() {
+            write(&mut stream, &bytes).await.map_err(broken)?;
+        }
+        let bytes = read(&mut stream).await.map_err(broken)?;
+        if bytes.is_empty() {
+            return Err(TunnelError::with(peer)(machine.closed()));
+        }
+        if let Some(talk) = machine.receive(&bytes).map_err(TunnelError::with(peer))? {
+            return Ok(Side { stream, talk });
+        }
+    }
+}
+
+/// Has the peer of a connection dial it once more.
+async fn summon(connection: &Arc<Connection>) -> Result<Side, TunnelError> {
+    let lost = || TunnelError::ConnectionLost(connection.peer.name);
+    let tunnels = &connection.node().network.tunnels;
+    let token: Token = rand::rng().random();
+    let (deliver, summoned) = oneshot::channel();
+    tunnels.summoned.lock().insert(token, deliver);
+    let _expected = Expected { connection, token };
+    if !connection.summon(token) {
+        return Err(lost());
+    }
+    summoned.await.map_err(|_| lost())
+}
+
+/// A stream is waited for until this is dropped.
+struct Expected<'a> {
+    connection: &'a Connection,
+    token: Token,
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        self.connection.node().network.tunnels.summoned.lock().remove(&self.token);
+    }
+}
+
+/// Has somebody who dialed and knocked prove which connection it belongs to.
+/// `bytes` is what it has said so far.
+pub(in crate::network) async fn admit(
+    stream: &mut Stream,
+    mut bytes: Vec<u8>,
+    own: Atom,
+    cookie: Cookie,
+    doorkeeper: &impl Doorkeeper,
+) -> Result<Guest, HandshakeError> {
+    let mut machine = Admit::new(own, cookie, nonce(), stream.fingerprint());
+    let visitor = loop {
+        if let Some(visitor) = machine.receive(&bytes)? {
+            break visitor;
+        }
+        if let Some(bytes) = machine.poll_transmit() {
+            write(stream, &bytes).await.map_err(HandshakeError::Io)?;
+        }
+        bytes = read(stream).await.map_err(HandshakeError::Io)?;
+        if bytes.is_empty() {
+            return Err(machine.closed().into());
+        }
+    };
+    let Visitor { node, token, .. } = visitor;
+    let Some(connection) = doorkeeper.admit_side(&visitor).await else {
+        write(stream, &machine.refuse(Refusal::UnknownConnection)?).await.map_err(HandshakeError::Io)?;
+        let _ = stream.shutdown().await;
+        return Err(HandshakeError::JoinRefused(node));
+    };
+    let (welcome, talk) = machine.welcome()?;
+    write(stream, &welcome).await.map_err(HandshakeError::Io)?;
+    Ok(Guest { connection, token, talk })
+}
+
+/// Does what the one wants who dialed one more stream of a connection and came
+/// in by this door.
+pub(in crate::network) async fn received(stream: Stream, guest: Guest, door: &Arc<Acceptor>) {
+    let Guest { connection, token, talk } = guest;
+    let side = Side { stream, talk };
+    match token {
+        None => serve(side, &connection, door).await,
+        Some(token) => {
+            let summoned = connection.node().network.tunnels.summoned.lock().remove(&token);
+            // Who does not wait any more has told why.
+            let _ = summoned.map(|deliver| deliver.send(side));
+        }
+    }
+}
+
+/// Dials the peer once more because it asks for that, and does what it wants.
+pub(in crate::network) fn obey(connection: &Arc<Connection>, token: Token) {
+    let node = connection.node().clone();
+    let network = &node.network;
+    let useful = network.options.accept_tunnels || network.options.transit.is_some();
+    let announced = connection.peer.flags.allows(NetworkFlags::TUNNELS);
+    let permit = network.tunnels.obeyed.clone().try_acquire_owned();
+    let Ok(permit) = permit else {
+        log!(connection.log, WARN, peer = %connection.peer.name, "asked to dial for a tunnel too often: not done");
+        return;
+    };
+    if connection.redial.is_none() || !useful || !announced {
+        log!(connection.log, DEBUG, peer = %connection.peer.name, "asked to dial for a tunnel: not done");
+        return;
+    }
+    let connection = connection.clone();
+    let stopping = node.stopping.clone();
+    let obeying = async move {
+        let limit = connection.node().network.options.handshake_timeout;
+        match tokio::time::timeout(limit, dial(&connection, Some(token), limit)).await {
+            Ok(Ok(side)) => {
+                drop(permit);
+                let door = Acceptor::behind(connection.node());
+                serve(side, &connection, &door).await;
+            }
+            Ok(Err(error)) => {
+                log!(connection.log, DEBUG, peer = %connection.peer.name, %error, "asked to dial for a tunnel, in vain");
+            }
+            Err(_) => {
+                log!(connection.log, DEBUG, peer = %connection.peer.name, ?limit, "asked to dial for a tunnel, in vain");
+            }
+        }
+    };
+    node.tasks.spawn_on(stopping.run_until_cancelled_owned(obeying), &node.runtime);
+}
+
+/// Hears what the peer of a connection wants of a new stream, and does it.
+/// Boxed, because a tunnel may lead through a tunnel.
+fn serve<'a>(mut side: Side, connection: &'a Arc<Connection>, door: &'a Arc<Acceptor>) -> BoxFuture<'a, ()> {
+    Box::pin(async move {
+        let limit = connection.node().network.options.handshake_timeout;
+        let heard = tokio::time::timeout(limit, side.hear(connection.peer.name)).await;
+        match heard.unwrap_or(Err(TunnelError::Timeout { peer: connection.peer.name, limit })) {
+            Ok(Request::Open(open)) => carry::carry(side, connection, open).await,
+            Ok(Request::Arrival { operations, path }) => {
+                arrive::arrive(side, connection, operations, path, door).await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                log!(connection.log, WARN, peer = %connection.peer.name, %error, "a stream for a tunnel came to nothing");
+            }
+        }
+    })
+}
+
+fn nonce() -> [u8; 32] {
+    rand::rng().random()
+}
+
+type Outcome<T> = Result<T, Arc<std::io::Error>>;
+
+async fn write(stream: &mut Stream, bytes: &[u8]) -> Outcome<()> {
+    stream.write_all(bytes).await?;
+    Ok(stream.flush().await?)
+}
+
+/// What has arrived; nothing at the end.
+async fn read(stream: &mut Stream) -> Outcome<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(1024);
+    match stream.read_buf(&mut bytes).await {
+        Ok(_) => Ok(bytes),
+        // How a peer that was killed looks, or one that closed with unread bytes of ours.
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof
+            ) =>
+        {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(Arc::new(error)),
+    }
+}

@@ -1,0 +1,320 @@
+//! What hostile clients and gateways may say ("Bad input" of the issue): each
+//! ends in a named error, and in nothing else.
+
+use std::time::Duration;
+
+use postroad::network::{AttemptError, NegotiationError, TunnelError, TunnelRefusal};
+use postroad::{Atom, Node};
+use postroad_wire::NetworkFlags;
+use postroad_wire::tunnel::{Answer, Knock, Open, Operations, Request, Talk};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::log::Log;
+use crate::support::scripted::{Caller, Wire, introduction};
+use crate::support::{COOKIE, builder, node, port, unique};
+use crate::{gateway, knows, open, refused, stop, target};
+
+/// A client that says what a test wants.
+struct Client {
+    name: Atom,
+    connection: String,
+    /// Keeps the connection that the streams belong to.
+    _link: crate::support::scripted::Link,
+}
+
+impl Client {
+    async fn of(gateway: &Node) -> Self {
+        let mut says = introduction("liar");
+        says.flags = NetworkFlags::ENABLE | NetworkFlags::TUNNELS;
+        let name = says.node;
+        let mut arrivals = gateway.network().subscribe();
+        let mut caller = Caller::dial(gateway, says).await;
+        caller.hello().await;
+        let link = caller.introduce().await;
+        arrivals.recv().await.unwrap();
+        Self { name, connection: link.connection_id.clone(), _link: link }
+    }
+
+    fn knock(&self, gateway: &Node, cookie: &str) -> Knock {
+        let nonce = rand::random();
+        Knock::new(self.name, gateway.name(), &self.connection, None, cookie.into(), nonce, None)
+    }
+
+    /// One more stream, let in.
+    async fn stream(&self, gateway: &Node) -> (TcpStream, Talk) {
+        let mut stream = TcpStream::connect(("127.0.0.1", port(gateway))).await.unwrap();
+        let mut knock = self.knock(gateway, COOKIE);
+        loop {
+            if let Some(bytes) = knock.poll_transmit() {
+                stream.write_all(&bytes).await.unwrap();
+            }
+            if let Some(talk) = knock.receive(&read(&mut stream).await).unwrap() {
+                return (stream, talk);
+            }
+        }
+    }
+
+    /// What the gateway answers to a request on a new stream.
+    async fn asks(&self, gateway: &Node, request: Request) -> Answer {
+        let (mut stream, mut talk) = self.stream(gateway).await;
+        stream.write_all(&talk.ask(&request)).await.unwrap();
+        let answer = talk.answer(&read(&mut stream).await).unwrap().expect("a whole answer");
+        if let Answer::Refused { .. } = answer {
+            assert!(read(&mut stream).await.is_empty(), "then it closes");
+        }
+        answer
+    }
+
+    async fn is_refused(&self, gateway: &Node, open: Open) -> TunnelRefusal {
+        match self.asks(gateway, Request::Open(open)).await {
+            Answer::Refused { hop, reason } => {
+                assert_eq!(hop, gateway.name());
+                reason
+            }
+            answer => panic!("{answer:?}"),
+        }
+    }
+
+    fn open(&self, target: Atom) -> Open {
+        let operations = Operations::NONE;
+        Open { target, hops: 8, operations, patience: 5000, path: vec![self.name] }
+    }
+}
+
+/// What has arrived; nothing at the end.
+async fn read(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4096);
+    let reading = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut bytes));
+    reading.await.expect("it says something, or closes").unwrap();
+    bytes
+}
+
+fn atom(name: &str) -> Atom {
+    Atom::new(name).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_before_authentication_is_not_even_read() {
+    let log = Log::start();
+    let gateway = gateway("gateway", open()).await;
+    let client = Client::of(&gateway).await;
+    let (_, talk) = client.stream(&gateway).await;
+    let asked = talk.ask(&Request::Open(client.open(atom("db@private"))));
+    let mut wire = Wire::to(&gateway).await;
+    wire.send(&asked).await;
+    wire.expect_close().await;
+    log.says(&["WARN", "handshake failed", "waiting for Knock: the peer sent Open"]).await;
+    stop([gateway]).await;
+}
+
+#[tokio::test]
+async fn who_does_not_know_the_cookie_opens_nothing() {
+    let log = Log::start();
+    let gateway = gateway("gateway", open()).await;
+    let client = Client::of(&gateway).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", port(&gateway))).await.unwrap();
+    let mut knock = client.knock(&gateway, "guessed");
+    stream.write_all(&knock.poll_transmit().unwrap()).await.unwrap();
+    assert!(knock.receive(&read(&mut stream).await).unwrap().is_none());
+    stream.write_all(&knock.poll_transmit().unwrap()).await.unwrap();
+    assert!(read(&mut stream).await.is_empty(), "no proof of its own");
+    log.says(&["handshake failed", "the proof of the dialing side is wrong"]).await;
+    stop([gateway]).await;
+}
+
+/// The cookie alone is not enough: the stream must belong to a connection.
+#[tokio::test]
+async fn a_stream_of_no_connection_is_refused() {
+    let gateway = gateway("gateway", open()).await;
+    let mut client = Client::of(&gateway).await;
+    client.connection = "another".to_owned();
+    let mut stream = TcpStream::connect(("127.0.0.1", port(&gateway))).await.unwrap();
+    let mut knock = client.knock(&gateway, COOKIE);
+    let error = loop {
+        if let Some(bytes) = knock.poll_transmit() {
+            stream.write_all(&bytes).await.unwrap();
+        }
+        match knock.receive(&read(&mut stream).await) {
+            Ok(talk) => assert!(talk.is_none()),
+            Err(error) => break error,
+        }
+    };
+    let reason = TunnelRefusal::UnknownConnection;
+    assert_eq!(error, NegotiationError::Refused { hop: gateway.name(), reason });
+    stop([gateway]).await;
+}
+
+#[tokio::test]
+async fn requests_that_make_no_sense_are_refused_by_name() {
+    let gateway = gateway("gateway", open()).await;
+    let client = Client::of(&gateway).await;
+    let target = atom("db@private");
+    let sane = || client.open(target);
+    let cases = [
+        (Open { target: gateway.name(), ..sane() }, TunnelRefusal::ToItself),
+        (Open { target: client.name, ..sane() }, TunnelRefusal::Loop),
+        (Open { target: atom("no-name"), ..sane() }, TunnelRefusal::InvalidTarget),
+        (Open { hops: 0, ..sane() }, TunnelRefusal::HopsExhausted),
+        (sane(), TunnelRefusal::Unreachable),
+        (Open { hops: 255, ..sane() }, TunnelRefusal::Unreachable),
+        (Open { path: vec![], ..sane() }, TunnelRefusal::ForgedPath),
+        (Open { path: vec![atom("somebody@else")], ..sane() }, TunnelRefusal::ForgedPath),
+        (Open { path: vec![client.name, atom("somebody@else")], ..sane() }, TunnelRefusal::ForgedPath),
+        (Open { path: vec![client.name, client.name], ..sane() }, TunnelRefusal::ForgedPath),
+        (Open { path: vec![gateway.name(), client.name], ..sane() }, TunnelRefusal::Loop),
+    ];
+    for (open, reason) in cases {
+        assert_eq!(client.is_refused(&gateway, open.clone()).await, reason, "{open:?}");
+    }
+    stop([gateway]).await;
+}
+
+/// A node that is no gateway at all.
+#[tokio::test]
+async fn a_node_without_transit_carries_for_nobody() {
+    let target = node("target").await;
+    let client = Client::of(&target).await;
+    let refused = client.is_refused(&target, client.open(atom("db@private"))).await;
+    assert_eq!(refused, TunnelRefusal::NoTransit);
+    stop([target]).await;
+}
+
+/// Who brings somebody must be a neighbour, and say so.
+#[tokio::test]
+async fn a_forged_arrival_is_refused() {
+    let target = node("target").await;
+    let liar = Client::of(&target).await;
+    let guest = atom("guest@somewhere");
+    for (path, reason) in [
+        (vec![guest, atom("gateway@dmz")], TunnelRefusal::ForgedPath),
+        (vec![liar.name], TunnelRefusal::ForgedPath),
+        (vec![target.name(), liar.name], TunnelRefusal::Loop),
+    ] {
+        let arrival = Request::Arrival { operations: Operations::NONE, path };
+        match liar.asks(&target, arrival).await {
+            Answer::Refused { reason: got, .. } => assert_eq!(got, reason),
+            answer => panic!("{answer:?}"),
+        }
+    }
+    stop([target]).await;
+}
+
+/// The gateway says who comes; somebody else who knows the cookie does not get
+/// in with what was granted to that one.
+#[tokio::test]
+async fn somebody_else_than_who_was_announced_is_turned_away() {
+    let log = Log::start();
+    let target = node("target").await;
+    let carrier = Client::of(&target).await;
+    let (mut stream, mut talk) = carrier.stream(&target).await;
+    let path = vec![atom("guest@somewhere"), carrier.name];
+    let arrival = Request::Arrival { operations: Operations::ALL.both(Operations::SPAWN), path };
+    stream.write_all(&talk.ask(&arrival)).await.unwrap();
+    let answer = talk.answer(&read(&mut stream).await).unwrap();
+    assert!(matches!(answer, Some(Answer::Opened { .. })));
+    let says = introduction("somebody-else");
+    let name = says.node;
+    let mut caller = Caller::on(stream, says);
+    caller.hello().await;
+    caller.say().await;
+    caller.wire.expect_close().await;
+    log.says(&["handshake failed", &format!("{name} shakes hands in a tunnel that was opened for another")])
+        .await;
+    stop([target]).await;
+}
+
+/// More requests than anybody needs: refused without looking at anything.
+#[tokio::test]
+async fn a_thousand_requests_a_second_are_cut_down() {
+    let gateway = gateway("gateway", open().requests_per_second(10)).await;
+    let client = Client::of(&gateway).await;
+    let mut reasons = Vec::new();
+    for _ in 0..100 {
+        reasons.push(client.is_refused(&gateway, client.open(atom("db@private"))).await);
+    }
+    let count = |reason| reasons.iter().filter(|got| **got == reason).count();
+    assert!(count(TunnelRefusal::Unreachable) >= 20);
+    assert!(count(TunnelRefusal::TooManyRequests) >= 50, "{reasons:?}");
+    assert_eq!(reasons.len(), count(TunnelRefusal::Unreachable) + count(TunnelRefusal::TooManyRequests));
+    stop([gateway]).await;
+}
+
+/// At each place where a client may fall silent somebody stops waiting.
+#[tokio::test]
+async fn a_client_that_never_speaks_is_hung_up_on() {
+    let log = Log::start();
+    let second = Duration::from_secs(1);
+    let hasty = |name| builder(name).timeouts(second, second / 4, second);
+    let gateway = hasty("gateway").transit(open()).start().await.unwrap();
+    let (target, _) = target(hasty("target")).await;
+    knows(&gateway, &target);
+    let client = Client::of(&gateway).await;
+
+    let (mut stream, _) = client.stream(&gateway).await;
+    assert!(read(&mut stream).await.is_empty());
+    log.says(&["a stream for a tunnel came to nothing", "did not answer within 250ms"]).await;
+
+    let (mut stream, mut talk) = client.stream(&gateway).await;
+    stream.write_all(&talk.ask(&Request::Open(client.open(target.name())))).await.unwrap();
+    let answer = talk.answer(&read(&mut stream).await).unwrap();
+    assert!(matches!(answer, Some(Answer::Opened { .. })), "{answer:?}");
+    assert!(read(&mut stream).await.is_empty(), "the target does not wait for ever");
+    log.says(&["handshake failed", "no handshake within 250ms"]).await;
+    drop(stream);
+    while !gateway.network().tunnels().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    stop([gateway, target]).await;
+}
+
+/// A gateway that is gone in the middle of it: named, and the next one is tried.
+#[tokio::test]
+async fn a_gateway_that_dies_during_the_negotiation_is_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dying = port_of(&listener);
+    let real = gateway("gateway", open()).await;
+    let real_port = port(&real);
+    // The first stream is the connection itself; those that follow are cut behind Knock.
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(("127.0.0.1", real_port)).await.unwrap();
+        tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        while let Ok((mut near, _)) = listener.accept().await {
+            let _ = near.read(&mut [0; 10]).await;
+        }
+    });
+    let client = node("client").await;
+    let target = atom(&unique("target"));
+    let to = postroad::network::NetworkRoute::to("127.0.0.1", dying);
+    client.network().add_route(&postroad::network::exact(real.name().as_str()), to, 1).unwrap();
+    let route = postroad::network::NetworkProxyRoute::via(real.name().as_str());
+    client.network().add_proxy_route(&postroad::network::exact(target.as_str()), route, 1).unwrap();
+    let attempt = refused(&client, target.as_str()).await;
+    assert!(
+        matches!(
+            &attempt.error,
+            AttemptError::Tunnel(
+                TunnelError::Negotiation { error: NegotiationError::Closed(_), .. }
+                    | TunnelError::Dial { .. }
+            )
+        ),
+        "{attempt}"
+    );
+    stop([client, real]).await;
+}
+
+fn port_of(listener: &TcpListener) -> u16 {
+    listener.local_addr().unwrap().port()
+}
+
+/// Frames that ask for streams, from a peer that was not dialed: nobody obeys.
+#[tokio::test]
+async fn who_dialed_may_not_summon() {
+    let log = Log::start();
+    let gateway = gateway("gateway", open()).await;
+    let Client { _link: mut link, .. } = Client::of(&gateway).await;
+    link.send_frame(&postroad_wire::enp::Head::Summon { token: [1, 2] }, &[]).await;
+    log.says(&["asked to dial for a tunnel: not done"]).await;
+    stop([gateway]).await;
+}

@@ -1,0 +1,111 @@
+//! Who may pass.
+
+use std::time::{Duration, Instant};
+
+use postroad::network::{TransitOptions, TransitRule, TunnelError, TunnelRefusal};
+
+use crate::support::{builder, node};
+use crate::{answers, gateway, knows, refusal, refused, stop, target, through};
+
+fn rule(from: &str, to: &str) -> TransitRule {
+    TransitRule::new(from, to).unwrap()
+}
+
+#[tokio::test]
+async fn a_node_is_no_gateway_unless_told_to() {
+    let (client, other) = (node("client").await, node("other").await);
+    let (target, _) = target(builder("target")).await;
+    through(&client, &other, &target);
+    let attempt = refused(&client, target.name().as_str()).await;
+    assert!(attempt.to_string().contains("lets no connections pass through it"), "{attempt}");
+    stop([client, other, target]).await;
+}
+
+/// Who may go where is a matter of rules, and without any nobody may.
+#[tokio::test]
+async fn rules_say_who_may_go_where() {
+    let (client, other) = (node("client").await, node("other").await);
+    let (target, echo) = target(builder("target")).await;
+    let without = gateway("without", TransitOptions::new()).await;
+    knows(&without, &target);
+    through(&client, &without, &target);
+    let name = target.name().as_str();
+    assert_eq!(refusal(&client, name).await, (without.name(), TunnelRefusal::NotAllowed));
+    let transit = TransitOptions::new().allow(rule("client-.*", "target-.*"));
+    let gateway = gateway("gateway", transit).await;
+    knows(&gateway, &target);
+    through(&client, &gateway, &target);
+    through(&other, &gateway, &target);
+    answers(&client, echo, 1).await;
+    assert_eq!(refusal(&other, name).await, (gateway.name(), TunnelRefusal::NotAllowed));
+    let rules = gateway.network().info().transit_rules;
+    assert!(rules[0].starts_with("from `client-.*` to `target-.*`, for messages, link"), "{rules:?}");
+    stop([client, other, without, gateway, target]).await;
+}
+
+/// A target that does not want such guests is asked, and says so.
+#[tokio::test]
+async fn a_target_may_accept_no_tunnels() {
+    let client = node("client").await;
+    let gateway = gateway("gateway", TransitOptions::new().allow(rule(".*", ".*"))).await;
+    let (target, _) = target(builder("target").accept_tunnels(false)).await;
+    knows(&gateway, &target);
+    through(&client, &gateway, &target);
+    let refused = refusal(&client, target.name().as_str()).await;
+    assert_eq!(refused, (target.name(), TunnelRefusal::NotAccepted));
+    stop([client, gateway, target]).await;
+}
+
+/// So many tunnels: further links are not there, the connection is.
+#[tokio::test]
+async fn a_client_has_so_many_tunnels_at_most() {
+    let client = node("client").await;
+    let transit = TransitOptions::new().allow(rule(".*", ".*")).max_tunnels_per_client(1);
+    let gateway = gateway("gateway", transit).await;
+    let ((one, echo), (two, _)) = (target(builder("one")).await, target(builder("two")).await);
+    for target in [&one, &two] {
+        knows(&gateway, target);
+        through(&client, &gateway, target);
+    }
+    answers(&client, echo, 1).await;
+    let refused = refusal(&client, two.name().as_str()).await;
+    assert_eq!(refused, (gateway.name(), TunnelRefusal::TooManyTunnels));
+    assert_eq!(gateway.network().tunnels().len(), 1);
+    answers(&client, echo, 2).await;
+    stop([client, gateway, one, two]).await;
+}
+
+#[tokio::test]
+async fn a_client_is_not_faster_than_it_may_be() {
+    let client = node("client").await;
+    let transit = TransitOptions::new().allow(rule(".*", ".*")).bytes_per_second(400_000);
+    let gateway = gateway("gateway", transit).await;
+    let (target, echo) = target(builder("target")).await;
+    knows(&gateway, &target);
+    through(&client, &gateway, &target);
+    answers(&client, echo, 1).await;
+    let begun = Instant::now();
+    let large = vec![7u8; 400_000];
+    // There and back: twice as much, of which a second's worth may pass at once.
+    assert_eq!(client.call::<Vec<u8>>(echo, large.clone()).await.unwrap(), large);
+    assert!(begun.elapsed() > Duration::from_millis(600), "{:?}", begun.elapsed());
+    stop([client, gateway, target]).await;
+}
+
+/// An unknown node: the gateway has no way to it either.
+#[tokio::test]
+async fn the_reason_of_a_dead_end_is_told() {
+    let client = node("client").await;
+    let gateway = gateway("gateway", TransitOptions::new().allow(rule(".*", ".*"))).await;
+    knows(&client, &gateway);
+    let absent = "absent@localhost";
+    let route = postroad::network::NetworkProxyRoute::via(gateway.name().as_str());
+    client.network().add_proxy_route(absent, route, 1).unwrap();
+    let attempt = refused(&client, absent).await;
+    assert!(
+        matches!(&attempt.error, postroad::network::AttemptError::Tunnel(TunnelError::Refused { hop, reason })
+            if *hop == gateway.name() && *reason == TunnelRefusal::Unreachable),
+        "{attempt}"
+    );
+    stop([client, gateway]).await;
+}
