@@ -118,9 +118,10 @@ impl Context {
         router::call(&self.process.node, self.from(), to, request, timeout).await
     }
 
-    /// Asks a process to end. It may refuse ([`Actor::handle_exit`]). While the
-    /// same request of this process waits there, it is not repeated. Asking
-    /// oneself or one's parent is refused; an unknown remote process is no error.
+    /// Asks a process to end. It may refuse, if it [traps](Self::set_trap_exit)
+    /// exits and this is not its parent. While the same request of this process
+    /// waits there, it is not repeated. Asking oneself or one's parent is
+    /// refused; an unknown remote process is no error.
     pub async fn send_exit(&self, to: Pid, reason: ExitReason) -> Result<(), SendError> {
         if to == self.pid() || to == self.parent() {
             return Err(SendError::NotAllowed);
@@ -171,11 +172,10 @@ impl Context {
         crate::process::register_name(&self.process, crate::node::process_name(name)?)
     }
 
-    /// Gives up the registered name.
+    /// Gives up the registered name. Who watches it is told.
     pub fn unregister_name(&self) -> Result<(), NameError> {
         let name = self.name().ok_or(NameError::Unknown)?;
-        let freed = self.process.node.processes.unregister_name(name, &self.process);
-        if freed { Ok(()) } else { Err(NameError::Unknown) }
+        crate::process::unregister_name(&self.process, name)
     }
 
     /// Makes a further address of this process, which can be given away and
@@ -186,10 +186,9 @@ impl Context {
         alias
     }
 
-    /// Takes an alias of this process back.
+    /// Takes an alias of this process back. Who watches it is told.
     pub fn delete_alias(&self, alias: Alias) -> Result<(), NameError> {
-        let freed = self.process.node.processes.unregister_alias(alias, &self.process);
-        if freed { Ok(()) } else { Err(NameError::Unknown) }
+        crate::process::delete_alias(&self.process, alias)
     }
 
     /// How urgent the messages and requests of this process are from now on.
