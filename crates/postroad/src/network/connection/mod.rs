@@ -1,5 +1,6 @@
 //! One peer: its links, and what goes out and comes in over them.
 
+mod asking;
 mod assembly;
 mod dispatch;
 mod keepalive;
@@ -38,6 +39,7 @@ use super::transport::Stream;
 use crate::Atom;
 use crate::node::NodeInner;
 
+pub(crate) use asking::AskError;
 pub(super) use keepalive::Keepalive;
 pub(super) use redial::{Redial, patience};
 pub(super) use reservation::Reservation;
