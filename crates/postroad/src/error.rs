@@ -135,15 +135,10 @@ pub enum RelationError {
     /// itself; or the peer does not allow it.
     #[error("not allowed")]
     NotAllowed,
-    /// The target is of a node's earlier life: that node was restarted since.
-    #[error("process ID belongs to the previous incarnation of {node}")]
-    Incarnation {
-        /// The node that was restarted.
-        node: Atom,
-    },
-    /// No road to the target's node; says what was tried.
+    /// The target's node was not asked: no road to it, or the target is of its
+    /// earlier life.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Send(#[from] SendError),
     /// The connection was lost before the target's node had answered. There is
     /// no relation.
     #[error("no connection with {node}")]
@@ -165,12 +160,12 @@ pub enum RelationError {
         /// What it said.
         error: ErrorValue,
     },
-    /// The target is no valid name.
-    #[error("not a target: {0}")]
-    Target(#[from] AtomError),
-    /// This node has been stopped.
-    #[error("node terminated")]
-    NodeStopped,
+}
+
+impl From<AtomError> for RelationError {
+    fn from(error: AtomError) -> Self {
+        SendError::Target(error).into()
+    }
 }
 
 /// Why there is no new process.

@@ -11,6 +11,7 @@ mod log;
 mod plan;
 mod probe;
 mod proxy_route;
+mod refusal;
 mod route;
 pub mod routes;
 mod routing;
@@ -45,6 +46,8 @@ use self::routes::RoutingTable;
 pub use self::acceptor::{AcceptorInfo, AcceptorOptions, DEFAULT_PORT};
 pub(crate) use self::acceptor::{Bound, bind};
 pub use self::connect::ConnectError;
+#[expect(unused_imports, reason = "remote spawn and remote links come next")]
+pub(crate) use self::connection::AskError;
 pub use self::connection::DownReason;
 pub(crate) use self::connection::{Connection, Outgoing};
 pub use self::event::{NetworkEvent, Road};
@@ -57,6 +60,7 @@ pub use self::plan::{
 };
 pub use self::probe::{Probe, ProbeOutcome};
 pub use self::proxy_route::{DEFAULT_MAX_HOP, InvalidProxyRoute, NetworkProxyRoute, ProxyFlags};
+pub(crate) use self::refusal::Refusal;
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
 pub use self::routes::{AddRouteError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact};
 

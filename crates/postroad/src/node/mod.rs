@@ -25,7 +25,7 @@ use crate::process::{Process, ProcessTable, Relations, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
-pub(crate) use calls::Calls;
+pub(crate) use calls::{Awaited, Calls};
 pub(crate) use familiar::Familiar;
 pub use target::{Target, ToTarget};
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
 use tokio::task::yield_now;
 
-use super::{FAR, Familiar, NodeInner, Target, ToTarget};
+use super::{Awaited, FAR, Familiar, NodeInner, Target, ToTarget};
 use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Timer, Watched};
 use crate::error::{CallError, RelationError, SendError};
 use crate::network::Outgoing;
@@ -214,13 +214,13 @@ async fn call_remote(
     let reference = [node.new_reference(), 0, deadline(timeout)];
     let exchange = async {
         let connection = node.network.connection(node, peer).await.map_err(SendError::from)?;
-        let (_pending, receiver) = node.calls.wait(reference, connection.number, peer);
+        let pending = node.calls.wait(Awaited::Call(reference), connection.number, peer);
         connection.request(outgoing, to, reference, request).await?;
         // The connection may have ended before it knew of this request.
         if connection.is_down() {
             node.calls.connection_lost(connection.number);
         }
-        receiver.await.unwrap_or(Err(CallError::NoAnswer))
+        pending.answered().await
     };
     tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::Timeout(timeout)))
 }
@@ -233,7 +233,7 @@ async fn answer_within(timeout: Duration, receiver: oneshot::Receiver<Answered>)
 }
 
 /// When the caller stops waiting, in Unix seconds (`docs/wire/ENP.md` section 4).
-fn deadline(timeout: Duration) -> u64 {
+pub(crate) fn deadline(timeout: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_add(timeout.min(FAR)).as_secs().saturating_add(1)
 }
@@ -306,20 +306,30 @@ pub(crate) async fn watch(
 ) -> Result<(), RelationError> {
     let node = &process.node;
     let target = target.or_on(node.name);
-    if node.is_local(target.node()) {
+    let peer = target.node();
+    if node.is_local(peer) {
         return process.watch_here(target, relation);
     }
-    Err(RelationError::NotAllowed)
+    if node.is_stopping() {
+        return Err(SendError::NodeStopped.into());
+    }
+    let connection = node.network.connection(node, peer).await.map_err(SendError::from)?;
+    Box::pin(connection.watch(process, target, relation)).await
 }
 
 /// Has a process told no more.
-pub(crate) fn unwatch(
+pub(crate) async fn unwatch(
     process: &Arc<Process>,
     target: Watched,
     relation: Relation,
 ) -> Result<(), RelationError> {
-    let target = target.or_on(process.node.name);
+    let node = &process.node;
+    let target = target.or_on(node.name);
     process.unwatch(&target, relation)?;
+    match node.network.connected(target.node()) {
+        Some(connection) => Box::pin(connection.unwatch(process.pid, target, relation)).await,
+        None => {}
+    }
     Ok(())
 }
 

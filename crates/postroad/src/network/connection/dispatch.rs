@@ -9,7 +9,7 @@ use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
 use super::{Connection, log};
 use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::{CallError, SendError};
-use crate::node::{Target, router};
+use crate::node::{Awaited, Target, router};
 use crate::process::{Envelope, Priority, caught, discard};
 use crate::{Alias, Atom, Pid, ProcessId};
 
@@ -178,7 +178,7 @@ impl Connection {
     }
 
     fn answered(&self, reference: [u64; 3], answer: impl FnOnce() -> Answered) {
-        if !self.node().calls.answer(reference, answer) {
+        if !self.node().calls.answer(Awaited::Call(reference), answer) {
             log!(self.log, DEBUG, peer = %self.peer.name, "answer that nobody waits for");
         }
     }

@@ -1,5 +1,6 @@
 //! One peer: its links, and what goes out and comes in over them.
 
+mod asking;
 mod assembly;
 mod dispatch;
 mod keepalive;
@@ -11,6 +12,7 @@ mod requests;
 mod reservation;
 mod send;
 mod slot;
+mod watching;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -40,6 +42,7 @@ use super::transport::Stream;
 use crate::Atom;
 use crate::node::NodeInner;
 
+pub(crate) use asking::AskError;
 pub(super) use keepalive::Keepalive;
 pub(super) use redial::{Redial, patience};
 pub(super) use reservation::Reservation;

@@ -138,7 +138,7 @@ impl Connection {
         self.log_unsent(self.append(link, false, write));
     }
 
-    fn log_unsent(&self, outcome: Result<Placed, SendError>) {
+    pub(super) fn log_unsent(&self, outcome: Result<Placed, SendError>) {
         match outcome {
             Ok(Placed::Done) => {}
             Ok(Placed::Full) => {
@@ -221,7 +221,7 @@ impl Connection {
 
     /// Writes one frame, packs it if asked to, and checks it against the
     /// peer's limit.
-    fn write_ordered(
+    pub(super) fn write_ordered(
         &self,
         out: &mut Vec<u8>,
         order: u8,
@@ -251,7 +251,7 @@ impl Connection {
         SendError::TooLarge { node: self.peer.name, size, limit: self.limits.peer_max_frame }
     }
 
-    fn encoder<'a>(&'a self, out: &'a mut Vec<u8>) -> Encoder<'a> {
+    pub(super) fn encoder<'a>(&'a self, out: &'a mut Vec<u8>) -> Encoder<'a> {
         Encoder::new(out, &self.encode)
     }
 
@@ -274,7 +274,7 @@ impl Connection {
 
     /// A process of the peer's former life cannot be addressed: frames carry no
     /// incarnation (`docs/wire/ENP.md` section 2).
-    fn check_incarnation(&self, to: &Target) -> Result<(), SendError> {
+    pub(super) fn check_incarnation(&self, to: &Target) -> Result<(), SendError> {
         let creation = match to {
             Target::Pid(pid) => pid.creation,
             Target::Alias(alias) => alias.creation,
@@ -290,7 +290,7 @@ impl Connection {
     /// Appends a frame to the sender's slot; if that is full, hands the frame
     /// back for [`place_late`](Self::place_late).
     #[inline]
-    fn place(
+    pub(super) fn place(
         &self,
         from: u64,
         write: impl Fn(&mut Vec<u8>) -> Result<(), SendError>,
@@ -305,7 +305,7 @@ impl Connection {
         }
     }
 
-    async fn place_left(&self, from: u64, left: Option<Vec<u8>>) -> Result<(), SendError> {
+    pub(super) async fn place_left(&self, from: u64, left: Option<Vec<u8>>) -> Result<(), SendError> {
         match left {
             None => Ok(()),
             Some(frame) => self.place_late(from, frame).await,
@@ -328,7 +328,7 @@ impl Connection {
     }
 
     #[inline]
-    fn append(
+    pub(super) fn append(
         &self,
         from: u64,
         patient: bool,
@@ -352,7 +352,7 @@ impl Connection {
     }
 }
 
-enum Placed {
+pub(super) enum Placed {
     Done,
     Full,
 }
