@@ -105,7 +105,7 @@ pub(crate) struct Process {
     run: fn(Arc<Process>),
     /// Wakes the run to end it, even in the middle of a handler.
     kill: tokio::sync::Notify,
-    /// The priority of what it sends; above it a bit for "packs what it sends".
+    /// The priority of what it sends, and the bits [`PACKS`] and [`IMPORTANT`].
     sending: AtomicU8,
     extras: Mutex<Extras>,
 }
@@ -244,7 +244,7 @@ impl Process {
     }
 
     pub(crate) fn priority(&self) -> Priority {
-        match self.sending.load(Ordering::Relaxed) & !PACKS {
+        match self.sending.load(Ordering::Relaxed) & PRIORITY {
             0 => Priority::Low,
             1 => Priority::Normal,
             2 => Priority::High,
@@ -254,12 +254,29 @@ impl Process {
 
     /// Called by the process's own handlers only, so it meets no other change.
     pub(crate) fn set_priority(&self, priority: Priority) {
-        let packs = self.sending.load(Ordering::Relaxed) & PACKS;
-        self.sending.store(priority as u8 | packs, Ordering::Relaxed);
+        let rest = self.sending.load(Ordering::Relaxed) & !PRIORITY;
+        self.sending.store(priority as u8 | rest, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_important(&self) -> bool {
+        self.sending.load(Ordering::Relaxed) & IMPORTANT != 0
+    }
+
+    pub(crate) fn set_important(&self, important: bool) {
+        if important {
+            self.sending.fetch_or(IMPORTANT, Ordering::Relaxed);
+        } else {
+            self.sending.fetch_and(!IMPORTANT, Ordering::Relaxed);
+        }
     }
 }
 
+/// The bits of what a process sends that are its priority.
+const PRIORITY: u8 = 0b11;
+/// It is packed.
 const PACKS: u8 = 1 << 7;
+/// It is acknowledged.
+const IMPORTANT: u8 = 1 << 6;
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
