@@ -49,7 +49,7 @@ pub use self::connect::ConnectError;
 #[expect(unused_imports, reason = "remote spawn and remote links come next")]
 pub(crate) use self::connection::AskError;
 pub use self::connection::DownReason;
-pub(crate) use self::connection::{Connection, Outgoing};
+pub(crate) use self::connection::{Connection, Outgoing, WayBack};
 pub use self::event::{NetworkEvent, Road};
 pub use self::handshake::HandshakeError;
 pub use self::info::{NetworkInfo, PeerInfo, ProxyRouteInfo, RecentFailure, RouteInfo};
@@ -117,7 +117,10 @@ pub struct NetworkOptions {
 }
 
 /// What this version does for peers.
-const OFFERED: NetworkFlags = NetworkFlags::ENABLE.with(NetworkFlags::FRAGMENTATION);
+const OFFERED: NetworkFlags = NetworkFlags::ENABLE
+    .with(NetworkFlags::FRAGMENTATION)
+    .with(NetworkFlags::IMPORTANT_DELIVERY)
+    .with(NetworkFlags::ACK);
 
 impl Default for NetworkOptions {
     fn default() -> Self {

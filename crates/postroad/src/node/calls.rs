@@ -28,7 +28,6 @@ pub(crate) enum Awaited {
     Node(u64, [u64; 3]),
     /// The acknowledgement of what went out on this connection, by the ids that
     /// it brings back. No other peer can give it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "important delivery comes next"))]
     Acknowledgement(u64, [u64; 3]),
 }
 

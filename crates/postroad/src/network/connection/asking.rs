@@ -9,9 +9,10 @@ use postroad_wire::enp::any::{Answer, Generation, Request};
 
 use super::{Connection, log};
 use crate::Atom;
+use crate::actor::Answered;
 use crate::error::{CallError, SendError};
 use crate::network::Refusal;
-use crate::node::{Awaited, router};
+use crate::node::{Awaited, Pending, router};
 
 /// How long an answer of another node is waited for, unless somebody says otherwise.
 pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,18 +64,29 @@ impl Connection {
             let request = request(reference);
             self.place(link_by, |out| self.write_request(out, &request))?
         };
-        let exchange = async {
-            self.place_left(link_by, left).await?;
-            // The connection may have ended before it knew of this question.
-            if self.is_down() {
-                self.node().calls.connection_lost(self.number);
-            }
-            pending.answered().await.map_err(|error| match error {
+        let answered = tokio::time::timeout(limit, self.answered_after(link_by, left, pending)).await;
+        match answered {
+            Ok(answered) => answered?.map_err(|error| match error {
                 CallError::Answer(error) => AskError::Refused(error.into()),
                 _ => AskError::NoConnection { node: self.peer.name },
-            })
-        };
-        tokio::time::timeout(limit, exchange).await.unwrap_or(Err(AskError::Timeout(limit)))
+            }),
+            Err(_) => Err(AskError::Timeout(limit)),
+        }
+    }
+
+    /// Sends what is left of a question, and waits for its answer.
+    pub(super) async fn answered_after(
+        &self,
+        link_by: u64,
+        left: Option<Vec<u8>>,
+        pending: Pending<'_>,
+    ) -> Result<Answered, SendError> {
+        self.place_left(link_by, left).await?;
+        // The connection may have ended before it knew of this question.
+        if self.is_down() {
+            self.node().calls.connection_lost(self.number);
+        }
+        Ok(pending.answered().await)
     }
 
     /// Asks the peer's node for something that nobody waits for. Does not wait

@@ -3,6 +3,7 @@
 mod asking;
 mod assembly;
 mod dispatch;
+mod important;
 mod keepalive;
 mod link;
 mod parts;
@@ -46,7 +47,7 @@ pub(crate) use asking::AskError;
 pub(super) use keepalive::Keepalive;
 pub(super) use redial::{Redial, patience};
 pub(super) use reservation::Reservation;
-pub(crate) use send::Outgoing;
+pub(crate) use send::{Outgoing, WayBack};
 
 /// A connection with a peer: one or more links, alive until the last is lost
 /// for good.
