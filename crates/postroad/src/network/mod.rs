@@ -62,7 +62,9 @@ pub use self::probe::{Probe, ProbeOutcome};
 pub use self::proxy_route::{DEFAULT_MAX_HOP, InvalidProxyRoute, NetworkProxyRoute, ProxyFlags};
 pub(crate) use self::refusal::Refusal;
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
-pub use self::routes::{AddRouteError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact};
+pub use self::routes::{
+    AddRouteError, AddRoutesError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact,
+};
 
 /// Whether a node uses the network, and how openly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
