@@ -94,6 +94,25 @@ impl Context {
         router::try_send(&self.process.node, self.from(), to.to_target()?, message)
     }
 
+    /// Sends a message, and waits until it lies in the mailbox of the process,
+    /// wherever that is: five seconds at most after it was handed to the
+    /// connection.
+    ///
+    /// `Ok` means that it is there. [`SendError::ProcessUnknown`],
+    /// [`ProcessTerminated`](SendError::ProcessTerminated),
+    /// [`MailboxFull`](SendError::MailboxFull) and
+    /// [`Refused`](SendError::Refused) mean that it is not, and so does
+    /// [`NotSupported`](SendError::NotSupported): that node acknowledges
+    /// nothing, and nothing was sent. After
+    /// [`Timeout`](SendError::Timeout) and
+    /// [`NoConnection`](SendError::NoConnection) it is not known.
+    ///
+    /// Within a node this is [`send`](Self::send). Cancellation: a dropped
+    /// future may or may not have sent the message.
+    pub async fn send_important<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
+        router::send_important(&self.process.node, self.from(), to, message).await
+    }
+
     /// Sends a request and waits for its answer, five seconds at most.
     ///
     /// This process handles nothing else meanwhile; a request to itself is
@@ -111,16 +130,41 @@ impl Context {
         request: impl Message,
         timeout: Duration,
     ) -> Result<R, CallError> {
+        self.call_within(to, request, timeout, false).await
+    }
+
+    /// [`call`](Self::call), of which the callee's node says at once if it could
+    /// not be delivered: [`SendError::ProcessUnknown`] and its kin instead of
+    /// a timeout. Nodes of postroad do that for every call.
+    ///
+    /// [`SendError::NotSupported`] if the callee's node does not do that at all;
+    /// then nothing was sent.
+    pub async fn call_important<R: Message>(
+        &self,
+        to: impl ToTarget,
+        request: impl Message,
+    ) -> Result<R, CallError> {
+        self.call_within(to, request, DEFAULT_CALL_TIMEOUT, true).await
+    }
+
+    async fn call_within<R: Message>(
+        &self,
+        to: impl ToTarget,
+        request: impl Message,
+        timeout: Duration,
+        important: bool,
+    ) -> Result<R, CallError> {
         let to = to.to_target().map_err(SendError::from)?;
         if to == Target::Pid(self.pid()) {
             return Err(SendError::NotAllowed.into());
         }
-        router::call(&self.process.node, self.from(), to, request, timeout).await
+        router::call(&self.process.node, self.from(), to, request, timeout, important).await
     }
 
-    /// Asks a process to end. It may refuse ([`Actor::handle_exit`]). While the
-    /// same request of this process waits there, it is not repeated. Asking
-    /// oneself or one's parent is refused; an unknown remote process is no error.
+    /// Asks a process to end. It may refuse, if it [traps](Self::set_trap_exit)
+    /// exits and this is not its parent. While the same request of this process
+    /// waits there, it is not repeated. Asking oneself or one's parent is
+    /// refused; an unknown remote process is no error.
     pub async fn send_exit(&self, to: Pid, reason: ExitReason) -> Result<(), SendError> {
         if to == self.pid() || to == self.parent() {
             return Err(SendError::NotAllowed);
@@ -171,11 +215,10 @@ impl Context {
         crate::process::register_name(&self.process, crate::node::process_name(name)?)
     }
 
-    /// Gives up the registered name.
+    /// Gives up the registered name. Who watches it is told.
     pub fn unregister_name(&self) -> Result<(), NameError> {
         let name = self.name().ok_or(NameError::Unknown)?;
-        let freed = self.process.node.processes.unregister_name(name, &self.process);
-        if freed { Ok(()) } else { Err(NameError::Unknown) }
+        crate::process::unregister_name(&self.process, name)
     }
 
     /// Makes a further address of this process, which can be given away and
@@ -186,15 +229,22 @@ impl Context {
         alias
     }
 
-    /// Takes an alias of this process back.
+    /// Takes an alias of this process back. Who watches it is told.
     pub fn delete_alias(&self, alias: Alias) -> Result<(), NameError> {
-        let freed = self.process.node.processes.unregister_alias(alias, &self.process);
-        if freed { Ok(()) } else { Err(NameError::Unknown) }
+        crate::process::delete_alias(&self.process, alias)
     }
 
     /// How urgent the messages and requests of this process are from now on.
     pub fn set_priority(&self, priority: Priority) {
         self.process.set_priority(priority);
+    }
+
+    /// Whether everything this process [sends](Self::send) and
+    /// [calls](Self::call) from now on is [important](Self::send_important).
+    /// Timers and [`try_send`](Self::try_send), which do not wait, stay as they
+    /// are; so do answers ([`ReplyTo::answer_important`]).
+    pub fn set_important_delivery(&self, important: bool) {
+        self.process.set_important(important);
     }
 
     /// Packs what this process sends to other nodes from now on, if it is

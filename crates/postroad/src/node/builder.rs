@@ -17,7 +17,7 @@ use crate::network::{
     AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, TransitOptions,
     invented_cookie,
 };
-use crate::process::ProcessTable;
+use crate::process::{ProcessTable, Relations};
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
 use crate::tls::{TlsOptions, Watched};
 use crate::{Cookie, NetworkFlags};
@@ -239,6 +239,7 @@ impl NodeBuilder {
             creation: creation(),
             version: self.version,
             processes: ProcessTable::new(),
+            relations: Relations::default(),
             calls: Calls::default(),
             registry: self.registry,
             network: NetworkInner::new(self.mode, self.options, cookie, registrar),

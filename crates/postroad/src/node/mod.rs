@@ -21,11 +21,11 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{Actor, ExitReason, Timer};
 use crate::error::{CallError, InvalidName, NameError, SendError, SpawnError};
 use crate::network::{Network, NetworkInner};
-use crate::process::{Process, ProcessTable, SpawnOptions};
+use crate::process::{Process, ProcessTable, Relations, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
-pub(crate) use calls::Calls;
+pub(crate) use calls::{Awaited, Calls, Pending};
 pub(crate) use familiar::Familiar;
 pub use target::{Target, ToTarget};
 
@@ -58,6 +58,7 @@ pub(crate) struct NodeInner {
     pub(crate) name: Atom,
     pub(crate) creation: i64,
     pub(crate) processes: ProcessTable,
+    pub(crate) relations: Relations,
     pub(crate) calls: Calls,
     pub(crate) registry: Registry,
     pub(crate) version: Version,
@@ -160,6 +161,12 @@ impl Node {
         router::try_send(&self.0, router::From::Node, to.to_target()?, message)
     }
 
+    /// Sends a message, and waits until it lies in the mailbox of the process;
+    /// see [`Context::send_important`](crate::Context::send_important).
+    pub async fn send_important<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
+        router::send_important(&self.0, router::From::Node, to, message).await
+    }
+
     /// Sends a request and waits for its answer, five seconds at most; see
     /// [`Context::call`](crate::Context::call).
     pub async fn call<R: Message>(&self, to: impl ToTarget, request: impl Message) -> Result<R, CallError> {
@@ -174,7 +181,18 @@ impl Node {
         timeout: Duration,
     ) -> Result<R, CallError> {
         let to = to.to_target().map_err(SendError::from)?;
-        router::call(&self.0, router::From::Node, to, request, timeout).await
+        router::call(&self.0, router::From::Node, to, request, timeout, false).await
+    }
+
+    /// A call whose failed delivery is reported at once; see
+    /// [`Context::call_important`](crate::Context::call_important).
+    pub async fn call_important<R: Message>(
+        &self,
+        to: impl ToTarget,
+        request: impl Message,
+    ) -> Result<R, CallError> {
+        let to = to.to_target().map_err(SendError::from)?;
+        router::call(&self.0, router::From::Node, to, request, DEFAULT_CALL_TIMEOUT, true).await
     }
 
     /// Asks a process to end; see [`Context::send_exit`](crate::Context::send_exit).
@@ -220,12 +238,13 @@ impl Node {
         crate::process::register_name(&process.ok_or(NameError::ProcessTerminated)?, name)
     }
 
-    /// Takes a name away from the local process that has it.
+    /// Takes a name away from the local process that has it. Who watches the
+    /// name is told.
     pub fn unregister_name(&self, name: &str) -> Result<Pid, NameError> {
         let name = process_name(name)?;
         let process = self.0.processes.by_name(name, Arc::clone).ok_or(NameError::Unknown)?;
-        let freed = self.0.processes.unregister_name(name, &process);
-        if freed { Ok(process.pid) } else { Err(NameError::Unknown) }
+        crate::process::unregister_name(&process, name)?;
+        Ok(process.pid)
     }
 
     /// Stops the node in order: it leaves the registrar and takes no new

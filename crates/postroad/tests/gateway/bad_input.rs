@@ -3,92 +3,17 @@
 
 use std::time::Duration;
 
+use postroad::Atom;
 use postroad::network::{AttemptError, NegotiationError, TunnelError, TunnelRefusal};
-use postroad::{Atom, Node};
-use postroad_wire::NetworkFlags;
-use postroad_wire::tunnel::{Answer, Knock, Open, Operations, Request, Talk};
+use postroad_wire::tunnel::{Answer, Open, Operations, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::liar::{Client, read};
 use crate::support::log::Log;
 use crate::support::scripted::{Caller, Wire, introduction};
-use crate::support::{COOKIE, builder, node, port, unique};
+use crate::support::{builder, node, port, unique};
 use crate::{gateway, knows, open, refused, stop, target};
-
-/// A client that says what a test wants.
-struct Client {
-    name: Atom,
-    connection: String,
-    /// Keeps the connection that the streams belong to.
-    _link: crate::support::scripted::Link,
-}
-
-impl Client {
-    async fn of(gateway: &Node) -> Self {
-        let mut says = introduction("liar");
-        says.flags = NetworkFlags::ENABLE | NetworkFlags::TUNNELS;
-        let name = says.node;
-        let mut arrivals = gateway.network().subscribe();
-        let mut caller = Caller::dial(gateway, says).await;
-        caller.hello().await;
-        let link = caller.introduce().await;
-        arrivals.recv().await.unwrap();
-        Self { name, connection: link.connection_id.clone(), _link: link }
-    }
-
-    fn knock(&self, gateway: &Node, cookie: &str) -> Knock {
-        let nonce = rand::random();
-        Knock::new(self.name, gateway.name(), &self.connection, None, cookie.into(), nonce, None)
-    }
-
-    /// One more stream, let in.
-    async fn stream(&self, gateway: &Node) -> (TcpStream, Talk) {
-        let mut stream = TcpStream::connect(("127.0.0.1", port(gateway))).await.unwrap();
-        let mut knock = self.knock(gateway, COOKIE);
-        loop {
-            if let Some(bytes) = knock.poll_transmit() {
-                stream.write_all(&bytes).await.unwrap();
-            }
-            if let Some(talk) = knock.receive(&read(&mut stream).await).unwrap() {
-                return (stream, talk);
-            }
-        }
-    }
-
-    /// What the gateway answers to a request on a new stream.
-    async fn asks(&self, gateway: &Node, request: Request) -> Answer {
-        let (mut stream, mut talk) = self.stream(gateway).await;
-        stream.write_all(&talk.ask(&request)).await.unwrap();
-        let answer = talk.answer(&read(&mut stream).await).unwrap().expect("a whole answer");
-        if let Answer::Refused { .. } = answer {
-            assert!(read(&mut stream).await.is_empty(), "then it closes");
-        }
-        answer
-    }
-
-    async fn is_refused(&self, gateway: &Node, open: Open) -> TunnelRefusal {
-        match self.asks(gateway, Request::Open(open)).await {
-            Answer::Refused { hop, reason } => {
-                assert_eq!(hop, gateway.name());
-                reason
-            }
-            answer => panic!("{answer:?}"),
-        }
-    }
-
-    fn open(&self, target: Atom) -> Open {
-        let operations = Operations::NONE;
-        Open { target, hops: 8, operations, patience: 5000, path: vec![self.name] }
-    }
-}
-
-/// What has arrived; nothing at the end.
-async fn read(stream: &mut TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4096);
-    let reading = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut bytes));
-    reading.await.expect("it says something, or closes").unwrap();
-    bytes
-}
 
 fn atom(name: &str) -> Atom {
     Atom::new(name).unwrap()
@@ -130,7 +55,7 @@ async fn a_stream_of_no_connection_is_refused() {
     let mut client = Client::of(&gateway).await;
     client.connection = "another".to_owned();
     let mut stream = TcpStream::connect(("127.0.0.1", port(&gateway))).await.unwrap();
-    let mut knock = client.knock(&gateway, COOKIE);
+    let mut knock = client.knock(&gateway, crate::support::COOKIE);
     let error = loop {
         if let Some(bytes) = knock.poll_transmit() {
             stream.write_all(&bytes).await.unwrap();
@@ -313,7 +238,7 @@ fn port_of(listener: &TcpListener) -> u16 {
 async fn who_dialed_may_not_summon() {
     let log = Log::start();
     let gateway = gateway("gateway", open()).await;
-    let Client { _link: mut link, .. } = Client::of(&gateway).await;
+    let Client { mut link, .. } = Client::of(&gateway).await;
     link.send_frame(&postroad_wire::enp::Head::Summon { token: [1, 2] }, &[]).await;
     log.says(&["asked to dial for a tunnel: not done"]).await;
     stop([gateway]).await;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use postroad::network::{NetworkProxyRoute, NetworkRoute, ProxyFlags, TunnelRefusal, exact};
@@ -73,7 +74,10 @@ async fn tapped(route: impl FnOnce(&Node) -> NetworkProxyRoute) -> (Node, Tap, N
     let to = NetworkRoute::to("127.0.0.1", port(&target)).tls(true).trust(authority.trust());
     gateway.network().add_route(&exact(target.name().as_str()), to, 1).unwrap();
     let tap = Tap::to(&gateway).await;
-    let client = builder("client").tls(TlsOptions::new().trust(authority.trust())).start().await.unwrap();
+    // Who waits for an answer that was spoiled on the way shall not wait long.
+    let second = Duration::from_secs(1);
+    let client = builder("client").tls(TlsOptions::new().trust(authority.trust()));
+    let client = client.timeouts(second, 2 * second, 3 * second).start().await.unwrap();
     let to_tap = NetworkRoute::to("127.0.0.1", tap.port);
     client.network().add_route(&exact(gateway.name().as_str()), to_tap, 1).unwrap();
     client.network().add_proxy_route(&exact(target.name().as_str()), route(&gateway), 1).unwrap();

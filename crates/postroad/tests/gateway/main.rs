@@ -5,6 +5,7 @@ mod bad_input;
 mod encryption;
 mod failover;
 mod hops;
+mod liar;
 mod operations;
 mod passing;
 mod policy;

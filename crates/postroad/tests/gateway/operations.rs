@@ -1,8 +1,15 @@
 //! What may be done through a tunnel, at both ends.
 
 use postroad::network::{NetworkProxyRoute, ProxyFlags, TransitOptions, TransitRule, exact};
-use postroad::{NetworkFlags, Node, Pid};
+use postroad::{NetworkFlags, Node, Pid, Ref, RelationError, SendError};
+use postroad_wire::enp::any::{Request, Verb, Watch, WatchTarget};
+use postroad_wire::enp::{Delivery, Head, Target};
+use postroad_wire::tunnel;
+use tokio::io::AsyncWriteExt;
 
+use crate::liar::{Client, read};
+use crate::support::puppet::puppet;
+use crate::support::scripted::{Caller, SENDER, introduction};
 use crate::support::{builder, node};
 use crate::{answers, gateway, knows, stop, target};
 
@@ -100,6 +107,73 @@ async fn nobody_gets_more_than_was_asked_for() {
     let operations = target.network().peer(client.name().as_str()).unwrap().operations;
     assert_eq!(operations, Some(ProxyFlags { monitor: true, ..NOTHING }));
     stop(gateways.into_iter().chain([client, target])).await;
+}
+
+/// Refused before anything is sent.
+#[tokio::test]
+async fn what_is_not_allowed_is_refused_at_the_near_end() {
+    let (gateways, client, target, echo) = row(NOTHING, &[EVERYTHING]).await;
+    answers(&client, echo, 1).await;
+    let puppet = puppet(&client).await;
+    let sent = client.network().peer(target.name().as_str()).unwrap().frames_out;
+    let (linked, monitored) =
+        puppet.act(move |ctx| Box::pin(async move { (ctx.link(echo).await, ctx.monitor(echo).await) })).await;
+    assert_eq!(linked.unwrap_err().to_string(), RelationError::NotAllowed.to_string());
+    assert_eq!(monitored.unwrap_err().to_string(), RelationError::NotAllowed.to_string());
+    let important = client.send_important(echo, 1i64).await.unwrap_err();
+    assert!(matches!(important, SendError::NotSupported { .. }), "{important}");
+    let after = client.network().peer(target.name().as_str()).unwrap().frames_out;
+    assert_eq!(after, sent, "nothing of it went out");
+    stop(gateways.into_iter().chain([client, target])).await;
+}
+
+/// And what is allowed works as over any connection.
+#[tokio::test]
+async fn links_and_monitors_work_through_gateways() {
+    let (gateways, client, target, _) = row(EVERYTHING, &[EVERYTHING, EVERYTHING]).await;
+    let (near, far) = (puppet(&client).await, puppet(&target).await);
+    let to = far.pid;
+    let (linked, monitored) =
+        near.act(move |ctx| Box::pin(async move { (ctx.link(to).await, ctx.monitor(to).await) })).await;
+    linked.unwrap();
+    monitored.unwrap();
+    client.send_important(to, 1i64).await.unwrap();
+    stop(gateways.into_iter().chain([client, target])).await;
+}
+
+/// A client that asks all the same is refused by the target, each time.
+#[tokio::test]
+async fn what_is_not_allowed_is_refused_at_the_far_end() {
+    let (target, echo) = target(builder("target").pool_size(1)).await;
+    let carrier = Client::of(&target).await;
+    let (mut stream, mut talk) = carrier.stream(&target).await;
+    let says = introduction("liar");
+    let path = vec![says.node, carrier.name];
+    let arrival = tunnel::Request::Arrival { operations: tunnel::Operations::NONE, path };
+    stream.write_all(&talk.ask(&arrival)).await.unwrap();
+    assert!(matches!(talk.answer(&read(&mut stream).await).unwrap(), Some(tunnel::Answer::Opened { .. })));
+    let mut caller = Caller::on(stream, says);
+    caller.hello().await;
+    let mut link = caller.introduce().await;
+    let source = link.sender();
+    for (number, verb) in [Verb::Link, Verb::Monitor].into_iter().enumerate() {
+        let reference =
+            Ref { node: link.local.node, creation: link.local.creation, id: [number as u64, 0, u64::MAX] };
+        let watch = Watch { verb, source, target: WatchTarget::Pid(echo), reference };
+        link.ask(&Request::Watch(watch)).await;
+        let (answer, _) = link.hears_answer().await;
+        assert_eq!(answer.error.expect("it is refused").to_string(), "not allowed", "{verb:?}");
+    }
+    let head = Head::Message {
+        from: SENDER,
+        delivery: Delivery { important: true, ..Delivery::default() },
+        message_id: 7,
+        to: Target::Pid(echo.id),
+    };
+    let payload = link.encode(&1i64);
+    link.send_frame(&head, &payload).await;
+    assert_eq!(link.hears_refusal([7, 0, 0]).await, "not allowed");
+    stop([target]).await;
 }
 
 /// A direct connection is not affected by what a tunnel of others allows.

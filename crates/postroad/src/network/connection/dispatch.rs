@@ -5,12 +5,15 @@ use std::sync::Arc;
 use postroad_edf::{DecodeError, Decoder, ErrorValue, Payload};
 use postroad_wire::enp::fragment::AssemblyError;
 use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
+use postroad_wire::tunnel::Operations;
 
+use super::important::verdict;
+use super::send::WayBack;
 use super::{Connection, log};
-use crate::actor::{Answered, ExitReason, ReplyTo};
+use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::{CallError, SendError};
 use crate::network::tunnel;
-use crate::node::{Target, router};
+use crate::node::{Awaited, Target, router};
 use crate::process::{Envelope, Priority, caught, discard};
 use crate::{Alias, Atom, Pid, ProcessId};
 
@@ -33,6 +36,8 @@ pub(super) enum Dropped {
     FragmentNotAgreed,
     #[error("it is a fragment that cannot be used: {0}")]
     Fragment(#[from] AssemblyError),
+    #[error("it is important, which is not allowed through the gateways that the connection leads through")]
+    NotPermitted,
     #[error("decoding it panicked: {0}")]
     Panicked(String),
     #[error("frames of type {0} are not handled here")]
@@ -67,15 +72,25 @@ impl Connection {
             Head::Request { from, delivery, reference, to } => {
                 self.request_in(from, delivery, reference, to, payload)
             }
-            Head::Response { reference, .. } => {
-                self.answered(reference, || self.payload(payload).map_err(CallError::from));
+            Head::Response { from, delivery, to, reference } => {
+                let answer = || self.payload(payload).map_err(CallError::from);
+                self.answered(from, to, delivery, reference, Code::Ok, answer);
                 Ok(())
             }
-            Head::ResponseError { reference, code, .. } | Head::Ack { reference, code, .. } => {
-                self.answered(reference, || self.refusal(code, payload));
+            Head::ResponseError { from, delivery, to, reference, code } => {
+                if !self.acknowledged_in(reference, code, payload) {
+                    self.answered(from, to, delivery, reference, code, || self.refusal(code, payload));
+                }
+                Ok(())
+            }
+            Head::Ack { reference, code, .. } => {
+                if !self.acknowledged_in(reference, code, payload) {
+                    log!(self.log, DEBUG, peer = %self.peer.name, "acknowledgement that nobody waits for");
+                }
                 Ok(())
             }
             Head::Exit { from, to } => self.exit_in(from, to, payload),
+            Head::Terminate { subject } => self.end_in(subject, payload),
             Head::Compressed { method, unpacked_len } if layer < Layer::Packed => {
                 let inner =
                     enp::compress::unpack(method, unpacked_len, payload, self.limits.max_frame as u64)?;
@@ -107,24 +122,23 @@ impl Connection {
         to: enp::Target<'_>,
         payload: &[u8],
     ) -> Result<(), Dropped> {
-        let target = self.own(to)?;
-        let delivered = match &target {
-            Some(target) => {
-                let envelope =
-                    Envelope::Message { from: self.peer_pid(from), payload: self.payload(payload)? };
-                router::deliver(self.node(), target, envelope, delivery.priority.into())
+        let permitted = !delivery.important || self.permits(Operations::IMPORTANT_DELIVERY);
+        let deliver = || {
+            if !permitted {
+                return Err(Dropped::NotPermitted);
             }
-            None => Err(SendError::ProcessUnknown),
+            let Some(target) = self.own(to)? else { return Ok(Err(SendError::ProcessUnknown)) };
+            let envelope = Envelope::Message { from: self.peer_pid(from), payload: self.payload(payload)? };
+            Ok(router::deliver(self.node(), &target, envelope, delivery.priority.into()))
         };
-        if delivery.important {
-            let code = match &delivered {
-                Ok(_) => Code::Ok,
-                Err(SendError::MailboxFull) => Code::MailboxFull,
-                Err(_) => Code::UnknownProcess,
-            };
-            self.respond_code(addressed(to), from, [message_id, 0, 0], code);
-        }
-        if let Err(error) = delivered {
+        let delivered = if delivery.important && (self.acknowledges() || !permitted) {
+            let delivered = contained(deliver);
+            self.acknowledge_message(to, from, message_id, delivery, &delivered);
+            delivered
+        } else {
+            deliver()
+        };
+        if let Err(error) = delivered? {
             log!(self.log, DEBUG, peer = %self.peer.name, ?to, %error, "message for nobody");
         }
         Ok(())
@@ -144,7 +158,9 @@ impl Connection {
             Err(dropped) => {
                 // The caller gets an answer where a plain drop would leave it to its timeout.
                 let reason = ErrorValue::new(format!("malformed value: {dropped}"));
-                self.respond_now(addressed(to), from, reference, &Err(reason));
+                let responder = addressed(to);
+                let back = WayBack { responder, caller: from, reference, compression: None };
+                self.respond_now(back, &Err(reason));
                 return Err(dropped);
             }
         };
@@ -166,22 +182,47 @@ impl Connection {
 
     fn exit_in(&self, from: u64, to: u64, payload: &[u8]) -> Result<(), Dropped> {
         let reason: ErrorValue = self.decoder(payload).top()?;
-        let envelope = Envelope::Exit {
-            from: self.peer_pid(from),
+        let exit = Exit {
+            subject: Watched::Pid(self.peer_pid(from)),
             reason: ExitReason::from_text(&reason.text().to_string_lossy()),
+            requested: true,
         };
         // An exit for a process that is gone has what it wanted.
-        let _ = router::deliver(self.node(), &Target::Pid(self.own_pid(to)), envelope, Priority::Max);
+        let _ = router::deliver(
+            self.node(),
+            &Target::Pid(self.own_pid(to)),
+            Envelope::Exit(Box::new(exit)),
+            Priority::Max,
+        );
         Ok(())
     }
 
-    fn answered(&self, reference: [u64; 3], answer: impl FnOnce() -> Answered) {
-        if !self.node().calls.answer(reference, answer) {
+    /// Hands an answer that came with this code to whoever waits for it.
+    fn answered(
+        &self,
+        from: u64,
+        to: u64,
+        delivery: Delivery,
+        reference: [u64; 3],
+        code: Code,
+        answer: impl FnOnce() -> Answered,
+    ) {
+        let is_important = delivery.important && self.acknowledges();
+        let mut taken = None;
+        let is_wanted = self.node().calls.answer(Awaited::Call(reference), || {
+            let answer = answer();
+            taken = is_important.then(|| verdict(code, &answer));
+            answer
+        });
+        if is_important {
+            self.acknowledge_answer(to, from, reference, delivery, taken.filter(|_| is_wanted));
+        }
+        if !is_wanted {
             log!(self.log, DEBUG, peer = %self.peer.name, "answer that nobody waits for");
         }
     }
 
-    fn refusal(&self, code: Code, payload: &[u8]) -> Answered {
+    pub(super) fn refusal(&self, code: Code, payload: &[u8]) -> Answered {
         match code {
             Code::Ok => Ok(Payload::new(())),
             Code::UnknownProcess => Err(SendError::ProcessUnknown.into()),
@@ -195,7 +236,7 @@ impl Connection {
         self.decoder(bytes).payload()
     }
 
-    fn decoder<'a>(&'a self, bytes: &'a [u8]) -> Decoder<'a> {
+    pub(super) fn decoder<'a>(&'a self, bytes: &'a [u8]) -> Decoder<'a> {
         Decoder::new(bytes, &self.decode, &self.node().registry)
     }
 
@@ -215,19 +256,25 @@ impl Connection {
                 Target::Alias(Alias { node: self.node().name, creation: self.node().creation, id })
             }
             enp::Target::Name(name) => {
-                let wire = match name {
-                    Name::Cached(id) => self.decode.atom(id).ok_or(Dropped::UnknownAtom(id))?,
-                    Name::Inline(bytes) => {
-                        let text = std::str::from_utf8(bytes).map_err(|_| Dropped::NameNotUtf8)?;
-                        // Not interned: a peer's guesses fill no table.
-                        let Some(name) = Atom::existing(text) else { return Ok(None) };
-                        name
-                    }
-                };
-                let name = self.decode.mapping.as_ref().map_or(wire, |mapping| mapping.local(wire));
+                let Some(name) = self.existing_name(name)? else { return Ok(None) };
                 Target::Name(ProcessId { name, node: Atom::empty() })
             }
         }))
+    }
+
+    /// A name in a frame, as it is known here; nothing if nobody here ever had
+    /// that name.
+    pub(super) fn existing_name(&self, name: Name<'_>) -> Result<Option<Atom>, Dropped> {
+        let wire = match name {
+            Name::Cached(id) => self.decode.atom(id).ok_or(Dropped::UnknownAtom(id))?,
+            Name::Inline(bytes) => {
+                let text = std::str::from_utf8(bytes).map_err(|_| Dropped::NameNotUtf8)?;
+                // Not interned: a peer's guesses fill no table.
+                let Some(name) = Atom::existing(text) else { return Ok(None) };
+                name
+            }
+        };
+        Ok(Some(self.decode.mapping.as_ref().map_or(wire, |mapping| mapping.local(wire))))
     }
 }
 
@@ -238,7 +285,7 @@ fn contained<T>(work: impl FnOnce() -> Result<T, Dropped>) -> Result<T, Dropped>
 }
 
 /// The number of the addressed process, if it was addressed by number.
-fn addressed(to: enp::Target<'_>) -> u64 {
+pub(super) fn addressed(to: enp::Target<'_>) -> u64 {
     match to {
         enp::Target::Pid(id) => id,
         enp::Target::Name(_) | enp::Target::Alias(_) => 0,

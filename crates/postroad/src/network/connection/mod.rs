@@ -1,16 +1,20 @@
 //! One peer: its links, and what goes out and comes in over them.
 
+mod asking;
 mod assembly;
 mod dispatch;
+mod important;
 mod keepalive;
 mod link;
 mod parts;
 mod redial;
+mod relations;
 mod requests;
 mod reservation;
 mod send;
 mod slot;
 mod through;
+mod watching;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -32,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use self::assembly::Assembly;
 use self::link::Link;
 use self::parts::Parts;
+use self::relations::Relations;
 use self::slot::{Slot, Unsent};
 use super::event::Road;
 use super::log::{Log, log};
@@ -40,10 +45,11 @@ use super::tunnel::Through;
 use crate::Atom;
 use crate::node::NodeInner;
 
+pub(crate) use asking::AskError;
 pub(super) use keepalive::Keepalive;
 pub(super) use redial::{Redial, patience};
 pub(super) use reservation::Reservation;
-pub(crate) use send::Outgoing;
+pub(crate) use send::{Outgoing, WayBack};
 
 /// A connection with a peer: one or more links, alive until the last is lost
 /// for good.
@@ -66,6 +72,7 @@ pub(crate) struct Connection {
     vacated: Notify,
     /// Frames that come in fragments, if the two sides have agreed on that.
     assembly: Option<Assembly>,
+    relations: Relations,
     /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
     /// As digests: a peer may make a salt as long as it likes.
     join_salts: Mutex<HashSet<[u8; 32]>>,
@@ -243,6 +250,7 @@ impl Connection {
             links: Mutex::new(vec![None; pool_size]),
             vacated: Notify::new(),
             assembly: fragmentation.then(|| Assembly::new(limits.max_frame, pool_size)),
+            relations: Relations::default(),
             join_salts: Mutex::default(),
             encode,
             decode,
@@ -390,6 +398,7 @@ impl Connection {
         }
         self.node.network.forget(self);
         self.node.calls.connection_lost(self.number);
+        self.end_relations();
     }
 
     /// Why the connection has ended.
