@@ -28,7 +28,7 @@ pub use actor::{Actor, Answer, Context, ExitReason, Handle, Messages, Reply, Rep
 pub use error::{CallError, InvalidName, NameError, SendError, SpawnError, StartError};
 pub use network::{Network, NetworkMode};
 pub use node::{Node, NodeBuilder, Target, ToTarget};
-pub use process::{Compression, CompressionLevel, CompressionMethod, Priority, SpawnOptions};
+pub use process::{Compression, CompressionLevel, CompressionMethod, Environment, Priority, SpawnOptions};
 
 /// The example of the README compiles and runs.
 #[cfg(doctest)]

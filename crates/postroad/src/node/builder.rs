@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use postroad_edf::Registry;
 use postroad_wire::Version;
 use postroad_wire::enp::any;
@@ -16,7 +17,7 @@ use crate::error::StartError;
 use crate::network::{
     AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, invented_cookie,
 };
-use crate::process::ProcessTable;
+use crate::process::{Environment, ProcessTable};
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
 use crate::tls::{TlsOptions, Watched};
 use crate::{Cookie, NetworkFlags};
@@ -32,6 +33,7 @@ pub struct NodeBuilder {
     options: NetworkOptions,
     version: Version,
     registry: Registry,
+    environment: Environment,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,7 @@ impl NodeBuilder {
             options: NetworkOptions::default(),
             version: Version::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             registry: Registry::new(),
+            environment: Environment::new(),
         }
     }
 
@@ -180,6 +183,12 @@ impl NodeBuilder {
         self
     }
 
+    /// Variables of the node. Default: none.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
     /// Starts the node: listens, then registers. What fails leaves nothing behind.
     ///
     /// # Errors
@@ -223,6 +232,7 @@ impl NodeBuilder {
             name,
             creation: creation(),
             version: self.version,
+            environment: Mutex::new(self.environment),
             processes: ProcessTable::new(),
             calls: Calls::default(),
             registry: self.registry,

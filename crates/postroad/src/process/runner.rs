@@ -8,7 +8,7 @@ use tokio::task::coop::consume_budget;
 
 use super::contained::{Cut, until_killed};
 use super::mailbox::Batch;
-use super::{Envelope, Process, discard, type_label};
+use super::{Compression, Envelope, Environment, Origin, Priority, Process, discard, type_label};
 use crate::actor::{Actor, Context, ExitReason, Messages, Reply, ReplyTo, Requests};
 use crate::error::{NameError, SpawnError};
 use crate::node::NodeInner;
@@ -25,6 +25,18 @@ pub struct SpawnOptions {
     /// Requests to end are let in by this node's processes at any time; of
     /// other nodes' as many wait as the bound says.
     pub mailbox_capacity: Option<usize>,
+    /// Variables of its own, laid over those of its parent.
+    pub environment: Environment,
+    /// The process that leads the group it belongs to; that of its parent if
+    /// absent.
+    pub leader: Option<Pid>,
+    /// How urgent what it sends is, until it says otherwise.
+    pub priority: Priority,
+    /// How what it sends to other nodes is packed, until it says otherwise.
+    pub compression: Option<Compression>,
+    /// Whether what it sends is important, until it says otherwise
+    /// ([`Context::set_important_delivery`](crate::Context::set_important_delivery)).
+    pub important_delivery: bool,
 }
 
 impl SpawnOptions {
@@ -44,13 +56,43 @@ impl SpawnOptions {
         self.mailbox_capacity = Some(envelopes);
         self
     }
+
+    /// Variables of its own, laid over those of its parent.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Another leader than that of its parent.
+    pub fn leader(mut self, leader: Pid) -> Self {
+        self.leader = Some(leader);
+        self
+    }
+
+    /// How urgent what it sends is.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Packs what it sends to other nodes.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// Makes what it sends important.
+    pub fn important_delivery(mut self) -> Self {
+        self.important_delivery = true;
+        self
+    }
 }
 
 /// Makes a process: name, table, `init`, first run. On any failure, also when
 /// this future is dropped, nothing of it is left.
 pub(crate) async fn spawn<A: Actor>(
     node: &Arc<NodeInner>,
-    parent: Pid,
+    origin: Origin,
     args: A::Args,
     options: SpawnOptions,
 ) -> Result<Pid, SpawnError> {
@@ -59,7 +101,7 @@ pub(crate) async fn spawn<A: Actor>(
     }
     A::Messages::register(&node.registry);
     A::Requests::register(&node.registry);
-    let process = Process::new::<A>(node.clone(), parent, options.mailbox_capacity);
+    let process = Process::new::<A>(node.clone(), &origin, &options);
     let mut life = Life { process: process.clone(), goes_on: false };
     if let Some(name) = options.name {
         let name = crate::node::process_name(&name)?;
