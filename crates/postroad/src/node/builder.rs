@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Calls, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
+use super::{Calls, Exposes, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
 use crate::error::StartError;
 use crate::network::{
     AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, invented_cookie,
@@ -34,6 +34,7 @@ pub struct NodeBuilder {
     version: Version,
     registry: Registry,
     environment: Environment,
+    exposes: Exposes,
 }
 
 #[derive(Debug)]
@@ -55,6 +56,7 @@ impl NodeBuilder {
             version: Version::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             registry: Registry::new(),
             environment: Environment::new(),
+            exposes: Exposes::default(),
         }
     }
 
@@ -189,6 +191,21 @@ impl NodeBuilder {
         self
     }
 
+    /// Whether processes that this node has others start inherit the
+    /// environment of who asks: a process, or the node. Default: no, variables
+    /// may be secrets.
+    pub fn expose_env_remote_spawn(mut self, exposed: bool) -> Self {
+        self.exposes.remote_spawn = exposed;
+        self
+    }
+
+    /// Whether applications that this node has others start inherit its
+    /// environment. Default: no.
+    pub fn expose_env_remote_application_start(mut self, exposed: bool) -> Self {
+        self.exposes.remote_application_start = exposed;
+        self
+    }
+
     /// Starts the node: listens, then registers. What fails leaves nothing behind.
     ///
     /// # Errors
@@ -233,6 +250,7 @@ impl NodeBuilder {
             creation: creation(),
             version: self.version,
             environment: Mutex::new(self.environment),
+            exposes: self.exposes,
             processes: ProcessTable::new(),
             calls: Calls::default(),
             registry: self.registry,

@@ -63,6 +63,7 @@ pub(crate) struct NodeInner {
     pub(crate) registry: Registry,
     pub(crate) version: Version,
     pub(crate) environment: Mutex<Environment>,
+    pub(crate) exposes: Exposes,
     pub(crate) network: NetworkInner,
     pub(crate) runtime: tokio::runtime::Handle,
     /// Cancelled when the node begins to stop: nothing new from here on.
@@ -75,6 +76,13 @@ pub(crate) struct NodeInner {
     next_reference: AtomicU64,
     live: AtomicUsize,
     drained: Notify,
+}
+
+/// Whether other nodes are told the environment of who has them start something.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Exposes {
+    pub(crate) remote_spawn: bool,
+    pub(crate) remote_application_start: bool,
 }
 
 impl Node {

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use postroad_edf::{
-    DecodeError, DecodeTables, Decoder, EncodeError, EncodeTables, Encoder, Message, Payload, Registry,
-};
+use postroad_edf::{DecodeTables, Decoder, EncodeError, EncodeTables, Encoder, Message, Payload, Registry};
 use postroad_wire::enp::any;
 
 /// Variables that a node or a process has. The case of their names does not
@@ -89,7 +87,6 @@ impl Environment {
     }
 
     /// What another node says that an environment is.
-    #[cfg_attr(not(test), expect(dead_code, reason = "remote spawn comes next"))]
     pub(crate) fn from_wire(wire: any::Environment) -> Result<Self, EncodeError> {
         let mut environment = Self::new();
         for (name, value) in wire {
@@ -102,19 +99,20 @@ impl Environment {
         Ok(environment)
     }
 
-    /// What another node is told.
-    #[cfg_attr(not(test), expect(dead_code, reason = "remote spawn comes next"))]
-    pub(crate) fn to_wire(&self, registry: &Registry) -> Result<any::Environment, DecodeError> {
+    /// What another node is told. A value that cannot be read as what it was is
+    /// left out.
+    pub(crate) fn to_wire(&self, registry: &Registry) -> any::Environment {
         let tables = DecodeTables::default();
-        self.iter()
-            .map(|(name, value)| {
-                let value = match value {
-                    Some(bytes) => Decoder::new(bytes, &tables, registry).payload()?,
-                    None => Payload::new(()),
-                };
-                Ok((name.to_owned(), value))
-            })
-            .collect()
+        let mut wire = any::Environment::new();
+        for (name, value) in self.iter() {
+            let value =
+                value.map_or(Ok(Payload::new(())), |bytes| Decoder::new(bytes, &tables, registry).payload());
+            match value {
+                Ok(value) => drop(wire.insert(name.to_owned(), value)),
+                Err(error) => tracing::warn!(name, %error, "variable not passed on"),
+            }
+        }
+        wire
     }
 
     fn iter(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
@@ -171,7 +169,7 @@ mod tests {
         environment.set("text", &"there".to_owned()).unwrap();
         environment.remove("gone");
         let registry = Registry::new();
-        let wire = environment.to_wire(&registry).unwrap();
+        let wire = environment.to_wire(&registry);
         assert_eq!(Environment::from_wire(wire).unwrap(), environment);
     }
 

@@ -1,10 +1,10 @@
 //! What this node asks the peer's node: links and monitors, processes and
 //! applications (`docs/wire/ENP.md` section 8).
-#![cfg_attr(not(test), expect(dead_code, reason = "remote spawn and remote links come next"))]
 
 use std::time::Duration;
 
 use postroad_edf::{Payload, Ref};
+use postroad_wire::NetworkFlags;
 use postroad_wire::enp::Head;
 use postroad_wire::enp::any::{Answer, Generation, Request};
 
@@ -15,8 +15,8 @@ use crate::error::{CallError, SendError};
 use crate::network::Refusal;
 use crate::node::{Awaited, Pending, router};
 
-/// How long an answer of another node is waited for, unless somebody says otherwise.
-pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer of another node is waited for.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why another node did not do what it was asked for.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -47,16 +47,7 @@ impl Connection {
         link_by: u64,
         request: impl FnOnce(Ref) -> Request,
     ) -> Result<Payload, AskError> {
-        self.ask_within(ASK_TIMEOUT, link_by, request).await
-    }
-
-    /// [`ask`](Self::ask) with a time limit of its own.
-    pub(crate) async fn ask_within(
-        &self,
-        limit: Duration,
-        link_by: u64,
-        request: impl FnOnce(Ref) -> Request,
-    ) -> Result<Payload, AskError> {
+        let limit = ASK_TIMEOUT;
         let reference = self.new_reference(limit);
         let pending =
             self.node().calls.wait(Awaited::Node(self.number, reference.id), self.number, self.peer.name);
@@ -92,9 +83,16 @@ impl Connection {
 
     /// Asks the peer's node for something that nobody waits for. Does not wait
     /// itself: what a peer that does not read has no room for is dropped.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for links that nobody holds any more"))]
     pub(crate) fn tell(&self, link_by: u64, request: impl FnOnce(Ref) -> Request) {
         let request = request(self.new_reference(ASK_TIMEOUT));
         self.log_unsent(self.append(link_by, false, |out| self.write_request(out, &request)));
+    }
+
+    /// Whether the peer may be asked for this: it offers it, or does not say
+    /// what it offers at all.
+    pub(crate) fn may_ask_for(&self, what: NetworkFlags) -> bool {
+        !self.peer.flags.allows(NetworkFlags::ENABLE) || self.peer.flags.allows(what)
     }
 
     /// Hands the answer to whoever waits for it.
