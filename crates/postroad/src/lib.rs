@@ -31,7 +31,7 @@ pub use actor::{
 pub use error::{CallError, InvalidName, NameError, RelationError, SendError, SpawnError, StartError};
 pub use network::{Network, NetworkMode};
 pub use node::{Node, NodeBuilder, Target, ToTarget};
-pub use process::{Compression, CompressionLevel, CompressionMethod, Priority, SpawnOptions};
+pub use process::{Compression, CompressionLevel, CompressionMethod, Environment, Priority, SpawnOptions};
 
 /// The example of the README compiles and runs.
 #[cfg(doctest)]

@@ -138,7 +138,7 @@ async fn a_dial_that_reaches_nobody_does_not_lock_out_the_peer() {
     let mut link = call(&node, local).await;
     is_in(&node, &mut link).await;
     let peer = connecting.await.unwrap().unwrap();
-    assert!(!peer.dialed, "who waits for a connection gets the one that came");
+    assert!(!peer.info().dialed, "who waits for a connection gets the one that came");
     silent.wire.expect_close().await;
     node.stop().await;
 }
@@ -158,7 +158,7 @@ async fn of_two_dials_at_once_that_of_the_smaller_name_wins() {
     is_turned_away(&node, local.clone()).await;
     callee.wire.send(&due).await;
     let mut link = callee.agreed().await;
-    assert!(connecting.await.unwrap().unwrap().dialed);
+    assert!(connecting.await.unwrap().unwrap().info().dialed);
     is_in(&node, &mut link).await;
     node.stop().await;
 }
@@ -179,7 +179,7 @@ async fn of_two_dials_at_once_that_of_the_larger_name_yields() {
     callee.hear_introduction().await;
     drop(callee);
     let mut link = call(&node, local.clone()).await;
-    assert!(!connecting.await.unwrap().unwrap().dialed);
+    assert!(!connecting.await.unwrap().unwrap().info().dialed);
     is_in(&node, &mut link).await;
     assert_eq!(announced(&mut events, local.node), [None]);
     node.stop().await;

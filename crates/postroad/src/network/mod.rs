@@ -5,13 +5,16 @@ mod admission;
 mod connect;
 mod connection;
 mod event;
+mod factory;
 mod handshake;
 mod info;
 mod log;
+mod offers;
 mod plan;
 mod probe;
 mod proxy_route;
 mod refusal;
+mod remote;
 mod route;
 pub mod routes;
 mod routing;
@@ -41,12 +44,13 @@ use crate::registrar::{
 };
 use crate::tls::{TlsOptions, Trust, Watched};
 
+use self::factory::Factory;
+use self::offers::Offers;
 use self::routes::RoutingTable;
 
 pub use self::acceptor::{AcceptorInfo, AcceptorOptions, DEFAULT_PORT};
 pub(crate) use self::acceptor::{Bound, bind};
 pub use self::connect::ConnectError;
-#[expect(unused_imports, reason = "remote spawn and remote links come next")]
 pub(crate) use self::connection::AskError;
 pub use self::connection::DownReason;
 pub(crate) use self::connection::{Connection, Outgoing, WayBack};
@@ -54,6 +58,7 @@ pub use self::event::{NetworkEvent, Road};
 pub use self::handshake::HandshakeError;
 pub use self::info::{NetworkInfo, PeerInfo, ProxyRouteInfo, RecentFailure, RouteInfo};
 pub use self::log::CONNECTION_LOG;
+pub use self::offers::{DisableError, EnableError, Nodes, OfferInfo, OfferedTo};
 pub use self::plan::{
     Answer, Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, ProxyOrder,
     Reason, Resolve, Stage, Step, Tunnel,
@@ -61,6 +66,8 @@ pub use self::plan::{
 pub use self::probe::{Probe, ProbeOutcome};
 pub use self::proxy_route::{DEFAULT_MAX_HOP, InvalidProxyRoute, NetworkProxyRoute, ProxyFlags};
 pub(crate) use self::refusal::Refusal;
+pub(crate) use self::remote::spawn as spawn_remote;
+pub use self::remote::{RemoteNode, RemoteSpawnError, RemoteStartError};
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
 pub use self::routes::{
     AddRouteError, AddRoutesError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact,
@@ -121,6 +128,8 @@ pub struct NetworkOptions {
 /// What this version does for peers.
 const OFFERED: NetworkFlags = NetworkFlags::ENABLE
     .with(NetworkFlags::FRAGMENTATION)
+    .with(NetworkFlags::REMOTE_SPAWN)
+    .with(NetworkFlags::REMOTE_APPLICATION_START)
     .with(NetworkFlags::IMPORTANT_DELIVERY)
     .with(NetworkFlags::ACK);
 
@@ -163,10 +172,10 @@ impl Network {
     /// by itself; unlike that, this tries again also right after it failed.
     ///
     /// Cancel safe: the attempt goes on for others.
-    pub async fn connect(&self, name: &str) -> Result<PeerInfo, ConnectError> {
+    pub async fn connect(&self, name: &str) -> Result<RemoteNode, ConnectError> {
         let name = crate::node::node_name(name)?;
         let connection = self.inner().connect(&self.0, name).await?;
-        Ok(PeerInfo::of(&connection))
+        Ok(RemoteNode::new(self.0.clone(), &connection))
     }
 
     /// Connects with a node by this route, whatever the node's routes and
@@ -182,10 +191,10 @@ impl Network {
     /// [`ConnectError::NoRoute`] says how each attempt ended.
     ///
     /// Cancel safe: the attempt goes on for others.
-    pub async fn connect_with(&self, name: &str, route: NetworkRoute) -> Result<PeerInfo, ConnectError> {
+    pub async fn connect_with(&self, name: &str, route: NetworkRoute) -> Result<RemoteNode, ConnectError> {
         let name = crate::node::node_name(name)?;
         let connection = self.inner().connect_with(&self.0, name, route).await?;
-        Ok(PeerInfo::of(&connection))
+        Ok(RemoteNode::new(self.0.clone(), &connection))
     }
 
     /// Ends the connection with a node, after handing over what was sent.
@@ -299,6 +308,9 @@ pub(crate) struct NetworkInner {
     connections: ArcSwap<Connections>,
     changing: Mutex<()>,
     dialing: connect::Dialing,
+    /// What other nodes may start here.
+    spawns: Offers<Factory>,
+    applications: Offers<()>,
     acceptors: RwLock<Vec<AcceptorInfo>>,
     events: broadcast::Sender<NetworkEvent>,
     /// The system's trust store, once somebody was dialed who needs it.
@@ -326,6 +338,8 @@ impl NetworkInner {
             connections: ArcSwap::default(),
             changing: Mutex::default(),
             dialing: connect::Dialing::default(),
+            spawns: Offers::default(),
+            applications: Offers::default(),
             acceptors: RwLock::default(),
             events: broadcast::channel(1024).0,
             system_trust: Mutex::default(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use postroad_edf::Registry;
 use postroad_wire::Version;
 use postroad_wire::enp::any;
@@ -11,12 +12,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Calls, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
+use super::{Calls, Exposes, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
 use crate::error::StartError;
 use crate::network::{
     AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, invented_cookie,
 };
-use crate::process::{ProcessTable, Relations};
+use crate::process::{Environment, ProcessTable, Relations};
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
 use crate::tls::{TlsOptions, Watched};
 use crate::{Cookie, NetworkFlags};
@@ -32,6 +33,8 @@ pub struct NodeBuilder {
     options: NetworkOptions,
     version: Version,
     registry: Registry,
+    environment: Environment,
+    exposes: Exposes,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,8 @@ impl NodeBuilder {
             options: NetworkOptions::default(),
             version: Version::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             registry: Registry::new(),
+            environment: Environment::new(),
+            exposes: Exposes::default(),
         }
     }
 
@@ -180,6 +185,27 @@ impl NodeBuilder {
         self
     }
 
+    /// Variables of the node. Default: none.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Whether processes that this node has others start inherit the
+    /// environment of who asks: a process, or the node. Default: no, variables
+    /// may be secrets.
+    pub fn expose_env_remote_spawn(mut self, exposed: bool) -> Self {
+        self.exposes.remote_spawn = exposed;
+        self
+    }
+
+    /// Whether applications that this node has others start inherit its
+    /// environment. Default: no.
+    pub fn expose_env_remote_application_start(mut self, exposed: bool) -> Self {
+        self.exposes.remote_application_start = exposed;
+        self
+    }
+
     /// Starts the node: listens, then registers. What fails leaves nothing behind.
     ///
     /// # Errors
@@ -223,6 +249,8 @@ impl NodeBuilder {
             name,
             creation: creation(),
             version: self.version,
+            environment: Mutex::new(self.environment),
+            exposes: self.exposes,
             processes: ProcessTable::new(),
             relations: Relations::default(),
             calls: Calls::default(),

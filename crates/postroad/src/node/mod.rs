@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use postroad_edf::{Message, Registry};
+use parking_lot::Mutex;
+use postroad_edf::{EncodeError, Message, Registry};
 use postroad_wire::Version;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{Actor, ExitReason, Timer};
 use crate::error::{CallError, InvalidName, NameError, SendError, SpawnError};
 use crate::network::{Network, NetworkInner};
-use crate::process::{Process, ProcessTable, Relations, SpawnOptions};
+use crate::process::{Environment, Origin, Process, ProcessTable, Relations, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
@@ -62,6 +63,8 @@ pub(crate) struct NodeInner {
     pub(crate) calls: Calls,
     pub(crate) registry: Registry,
     pub(crate) version: Version,
+    pub(crate) environment: Mutex<Environment>,
+    pub(crate) exposes: Exposes,
     pub(crate) network: NetworkInner,
     pub(crate) runtime: tokio::runtime::Handle,
     /// Cancelled when the node begins to stop: nothing new from here on.
@@ -74,6 +77,13 @@ pub(crate) struct NodeInner {
     next_reference: AtomicU64,
     live: AtomicUsize,
     drained: Notify,
+}
+
+/// Whether other nodes are told the environment of who has them start something.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Exposes {
+    pub(crate) remote_spawn: bool,
+    pub(crate) remote_application_start: bool,
 }
 
 impl Node {
@@ -113,6 +123,32 @@ impl Node {
         &self.0.registry
     }
 
+    /// The variables of the node, which processes spawned through this handle
+    /// inherit.
+    pub fn environment(&self) -> Environment {
+        self.0.environment.lock().clone()
+    }
+
+    /// The value of a variable, if there is one and it is a `T`. The case of
+    /// the name does not matter.
+    pub fn env<T: Message>(&self, name: &str) -> Option<T> {
+        self.environment().get(name, &self.0.registry)
+    }
+
+    /// Sets a variable, for processes spawned from now on.
+    ///
+    /// # Errors
+    /// If the value has no EDF form.
+    pub fn set_env<T: Message>(&self, name: &str, value: &T) -> Result<(), EncodeError> {
+        self.0.overlay(&Environment::with(name, value)?);
+        Ok(())
+    }
+
+    /// Removes a variable.
+    pub fn remove_env(&self, name: &str) {
+        self.0.overlay(&Environment::without(name));
+    }
+
     /// How many processes live here, those included that are about to begin or end.
     pub fn process_count(&self) -> usize {
         self.0.processes.len()
@@ -143,7 +179,7 @@ impl Node {
         args: A::Args,
         options: SpawnOptions,
     ) -> Result<Pid, SpawnError> {
-        crate::process::spawn::<A>(&self.0, self.pid(), args, options).await
+        crate::process::spawn::<A>(&self.0, Origin::of_node(&self.0), args, options).await
     }
 
     /// Sends a message; see [`Context::send`](crate::Context::send).
@@ -294,6 +330,12 @@ impl NodeInner {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.has_stopped.load(Ordering::Acquire)
+    }
+
+    /// Lays these variables over those of the node.
+    fn overlay(&self, over: &Environment) {
+        let mut environment = self.environment.lock();
+        *environment = environment.overlaid(over);
     }
 
     /// From here on nothing new begins.

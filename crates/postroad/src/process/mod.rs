@@ -1,7 +1,9 @@
 //! A running actor: its mailbox, its run loop and where it is found.
 
 mod contained;
+mod environment;
 mod mailbox;
+mod origin;
 mod relations;
 mod runner;
 mod table;
@@ -25,7 +27,9 @@ use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
 pub(crate) use contained::{caught, discard};
+pub use environment::Environment;
 pub(crate) use mailbox::{Mailbox, PushError, Refused};
+pub(crate) use origin::Origin;
 pub(crate) use relations::{Relations, Watchers, notify, own_name, withdraw};
 pub use runner::SpawnOptions;
 pub(crate) use runner::{delete_alias, register_name, spawn, unregister_name};
@@ -122,6 +126,7 @@ pub(crate) struct Process {
 struct Extras {
     /// The process is about to end and gets no name or alias any more.
     unlisted: bool,
+    environment: Environment,
     rare: Option<Box<Rare>>,
 }
 
@@ -132,22 +137,52 @@ struct Rare {
     aliases: Vec<Alias>,
     compression: Option<Compression>,
     watches: Watches,
+    /// The leader, if that is not the node.
+    leader: Option<Pid>,
 }
 
 impl Process {
-    fn new<A: Actor>(node: Arc<NodeInner>, parent: Pid, capacity: Option<usize>) -> Arc<Self> {
+    fn new<A: Actor>(node: Arc<NodeInner>, origin: &Origin, options: &SpawnOptions) -> Arc<Self> {
         let pid = node.new_pid();
-        Arc::new(Self {
+        let leader = options.leader.unwrap_or(origin.leader);
+        let rare = (leader != node.core()).then(|| Rare { leader: Some(leader), ..Rare::default() });
+        let extras = Extras {
+            environment: origin.environment.overlaid(&options.environment),
+            rare: rare.map(Box::new),
+            ..Extras::default()
+        };
+        let process = Arc::new(Self {
             pid,
-            parent,
+            parent: origin.parent,
             node,
-            mailbox: Mailbox::new(pid.node, capacity),
+            mailbox: Mailbox::new(pid.node, options.mailbox_capacity),
             actor: Mutex::new(None),
             run: runner::start::<A>,
             kill: tokio::sync::Notify::new(),
-            sending: AtomicU8::new(Priority::Normal as u8),
-            extras: Mutex::default(),
-        })
+            sending: AtomicU8::new(options.priority as u8),
+            extras: Mutex::new(extras),
+        });
+        process.set_important(options.important_delivery);
+        if options.compression.is_some() {
+            process.set_compression(options.compression);
+        }
+        process
+    }
+
+    /// The process that leads the group this one belongs to.
+    pub(crate) fn leader(&self) -> Pid {
+        let leader = self.extras.lock().rare.as_ref().and_then(|rare| rare.leader);
+        leader.unwrap_or_else(|| self.node.core())
+    }
+
+    pub(crate) fn environment(&self) -> Environment {
+        self.extras.lock().environment.clone()
+    }
+
+    /// Lays these variables over those of the process.
+    pub(crate) fn overlay(&self, over: &Environment) {
+        let mut extras = self.extras.lock();
+        extras.environment = extras.environment.overlaid(over);
     }
 
     /// Puts an envelope into the mailbox, or gives it back. To be called under
@@ -340,9 +375,9 @@ const PRIORITY: u8 = 0b11;
 /// It is packed.
 const PACKS: u8 = 1 << 7;
 /// It is acknowledged.
-const IMPORTANT: u8 = 1 << 6;
+const IMPORTANT: u8 = 1 << 5;
 /// Exit signals are handled instead of ending the process.
-const TRAPS: u8 = 1 << 5;
+const TRAPS: u8 = 1 << 6;
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,10 +8,13 @@ use tokio::task::coop::consume_budget;
 
 use super::contained::{Cut, until_killed};
 use super::mailbox::Batch;
-use super::{Envelope, Process, Relation, Watchers, discard, own_name, type_label, withdraw};
+use super::{
+    Compression, Envelope, Environment, Origin, Priority, Process, Relation, Watchers, discard, own_name,
+    type_label, withdraw,
+};
 use crate::actor::{Actor, Context, Exit, ExitReason, Messages, Reply, ReplyTo, Requests, Watched};
 use crate::error::{NameError, SpawnError};
-use crate::node::NodeInner;
+use crate::node::{NodeInner, router};
 use crate::{Alias, Atom, Pid};
 
 /// How a process is spawned.
@@ -29,6 +32,18 @@ pub struct SpawnOptions {
     pub link_parent: bool,
     /// The parent is linked to the new process, from the moment it has begun.
     pub link_child: bool,
+    /// Variables of its own, laid over those of its parent.
+    pub environment: Environment,
+    /// The process that leads the group it belongs to; that of its parent if
+    /// absent.
+    pub leader: Option<Pid>,
+    /// How urgent what it sends is, until it says otherwise.
+    pub priority: Priority,
+    /// How what it sends to other nodes is packed, until it says otherwise.
+    pub compression: Option<Compression>,
+    /// Whether what it sends is important, until it says otherwise
+    /// ([`Context::set_important_delivery`](crate::Context::set_important_delivery)).
+    pub important_delivery: bool,
 }
 
 impl SpawnOptions {
@@ -60,13 +75,43 @@ impl SpawnOptions {
         self.link_child = true;
         self
     }
+
+    /// Variables of its own, laid over those of its parent.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Another leader than that of its parent.
+    pub fn leader(mut self, leader: Pid) -> Self {
+        self.leader = Some(leader);
+        self
+    }
+
+    /// How urgent what it sends is.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Packs what it sends to other nodes.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// Makes what it sends important.
+    pub fn important_delivery(mut self) -> Self {
+        self.important_delivery = true;
+        self
+    }
 }
 
 /// Makes a process: name, table, `init`, first run. On any failure, also when
 /// this future is dropped, nothing of it is left.
 pub(crate) async fn spawn<A: Actor>(
     node: &Arc<NodeInner>,
-    parent: Pid,
+    origin: Origin,
     args: A::Args,
     options: SpawnOptions,
 ) -> Result<Pid, SpawnError> {
@@ -75,7 +120,7 @@ pub(crate) async fn spawn<A: Actor>(
     }
     A::Messages::register(&node.registry);
     A::Requests::register(&node.registry);
-    let process = Process::new::<A>(node.clone(), parent, options.mailbox_capacity);
+    let process = Process::new::<A>(node.clone(), &origin, &options);
     let mut life = Life::of(process.clone());
     if let Some(name) = &options.name {
         let name = crate::node::process_name(name)?;
@@ -89,7 +134,7 @@ pub(crate) async fn spawn<A: Actor>(
         return Err(SpawnError::NodeStopped);
     }
 
-    let family = Family::of(&process, &options)?;
+    let family = Family::of(&process, &options).await?;
     let mut ctx = Context::new(process.clone());
     let actor = match until_killed(&process, A::init(args, &mut ctx)).await {
         Ok(Ok(actor)) => actor,
@@ -160,20 +205,20 @@ struct Family<'a> {
 }
 
 impl<'a> Family<'a> {
-    fn of(child: &'a Arc<Process>, options: &SpawnOptions) -> Result<Self, SpawnError> {
+    async fn of(child: &'a Arc<Process>, options: &SpawnOptions) -> Result<Self, SpawnError> {
         let mut family = Self { child, parent: None };
-        let node = &child.node;
-        if child.parent.id == Pid::CORE || !node.is_local(child.parent.node) {
+        let (node, parent) = (&child.node, child.parent);
+        if parent.id == Pid::CORE {
             return Ok(family);
         }
-        let terminated = |_| SpawnError::ParentTerminated;
         if options.link_parent {
-            child.watch_here(Watched::Pid(child.parent), Relation::Link).map_err(terminated)?;
+            let linked = Box::pin(router::watch(child, Watched::Pid(parent), Relation::Link)).await;
+            linked.map_err(|_| SpawnError::ParentTerminated)?;
         }
-        if options.link_child {
-            let parent =
-                node.processes.with(child.parent.id, Arc::clone).ok_or(SpawnError::ParentTerminated)?;
-            parent.watch_here(Watched::Pid(child.pid), Relation::Link).map_err(terminated)?;
+        if options.link_child && node.is_local(parent.node) {
+            let parent = node.processes.with(parent.id, Arc::clone).ok_or(SpawnError::ParentTerminated)?;
+            let linked = parent.watch_here(Watched::Pid(child.pid), Relation::Link);
+            linked.map_err(|_| SpawnError::ParentTerminated)?;
             family.parent = Some(parent);
         }
         Ok(family)

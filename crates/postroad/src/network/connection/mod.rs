@@ -13,12 +13,13 @@ mod requests;
 mod reservation;
 mod send;
 mod slot;
+mod spawning;
 mod watching;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -85,6 +86,8 @@ pub(crate) struct Connection {
     pub(super) door: Option<SocketAddr>,
     pub(super) lock: Lock,
     counters: Counters,
+    /// How many processes are beginning here for the peer.
+    beginning: AtomicUsize,
     /// How to get further links, if we are the side that dialed.
     redial: Option<Redial>,
     /// How long the dialing side may take to bring a link, if we are the other one.
@@ -252,6 +255,7 @@ impl Connection {
             door,
             lock,
             counters: Counters::default(),
+            beginning: AtomicUsize::new(0),
             redial,
             patience,
             ended: CancellationToken::new(),
