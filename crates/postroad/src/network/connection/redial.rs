@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postroad_wire::secret::Cookie;
 use rand::Rng;
+use tokio::time::Instant;
 
 use super::{Connection, log};
 use crate::network::event::Road;
@@ -71,12 +72,18 @@ impl Connection {
         let Some(awaited) = self.slots[index].awaits() else { return };
         let connection = self.clone();
         let node = self.node();
+        let begun = Instant::now();
         node.tasks.spawn_on(
             async move {
                 let replace = async {
                     match &connection.redial {
                         Some(redial) => connection.redial(index, redial, first_pause).await,
                         None => tokio::time::sleep(connection.patience).await,
+                    }
+                    // What the lost link carried is to be read before what follows it by way of
+                    // a link that is there already, and so waits for no elders.
+                    if awaited > 0 && connection.slots[index].awaits() == Some(awaited) {
+                        tokio::time::sleep_until(begun + EXPECTED).await;
                     }
                 };
                 tokio::select! {
