@@ -148,8 +148,9 @@ impl Roads {
             self.builder(config, name)?;
         }
         self.proxy_routes(config)?;
+        let node = self.node_tls(config)?;
         for acceptor in &config.acceptors {
-            self.acceptor(acceptor)?;
+            self.acceptor(acceptor)?.check_tls(&node).context("acceptor")?;
         }
         Ok(())
     }
@@ -259,6 +260,9 @@ impl Roads {
         }
         if let Some(flags) = acceptor.flags {
             options = options.network_flags(flags);
+        }
+        if acceptor.weaker_than_routes == Some(true) {
+            options = options.weaker_than_routes();
         }
         if let Some(level) = acceptor.log {
             options = options.log_level(level);

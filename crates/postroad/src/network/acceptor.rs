@@ -15,7 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
+use super::complaints::Complaints;
 use super::connection::{Connection, Lock, Reservation, Terms};
+use super::demands::Shown;
 use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
 use super::log::{Log, log};
 use super::transport::Stream;
@@ -62,6 +64,9 @@ pub struct AcceptorOptions {
     pub tls: TlsOptions,
     /// Whether it is without TLS although there is an identity.
     pub plain: bool,
+    /// Whether nodes are let in also if a static route to them demands more than
+    /// they show here. Default false.
+    pub weaker_than_routes: bool,
     /// What whoever comes in here may do at most; what the node allows if absent.
     pub flags: Option<NetworkFlags>,
     /// Which atoms are said otherwise to whoever comes in here.
@@ -85,6 +90,7 @@ impl Default for AcceptorOptions {
             cookie: None,
             tls: TlsOptions::default(),
             plain: false,
+            weaker_than_routes: false,
             flags: None,
             mapping: None,
             log_level: None,
@@ -125,17 +131,44 @@ impl AcceptorOptions {
         self
     }
 
-    /// Accepts without TLS, also if the node has an identity.
+    /// Accepts without TLS, also if the node has an identity or asks clients
+    /// for theirs. What this acceptor itself says about TLS contradicts it.
     pub fn plain(mut self) -> Self {
         self.plain = true;
         self
     }
 
+    /// Lets nodes in also if this node's static routes to them demand more than
+    /// they show here: TLS, a cookie of the route's own, a certificate that is
+    /// checked as the route says. Without this they are refused, because messages
+    /// to them would take the connection that they made. It is needed where a
+    /// peer cannot show as much when it dials: Ergo nodes show no certificates.
+    pub fn weaker_than_routes(mut self) -> Self {
+        self.weaker_than_routes = true;
+        self
+    }
+
+    /// Whether a node that says `node` about TLS can start with this acceptor,
+    /// as far as TLS is concerned.
+    ///
+    /// # Errors
+    /// What is missing, or would have no effect although somebody relies on it.
+    pub fn check_tls(&self, node: &TlsOptions) -> Result<(), TlsError> {
+        self.answering(node).map(drop)
+    }
+
     /// How to answer with TLS, if this acceptor does.
     fn answering(&self, node: &TlsOptions) -> Result<Option<Answering>, TlsError> {
+        let TlsOptions { trust, verify, client_auth, .. } = &self.tls;
+        let asks = |client_auth: Option<ClientAuth>| client_auth.unwrap_or_default() != ClientAuth::None;
         let tls = self.tls.over(node);
-        let asks = tls.client_auth.unwrap_or_default() != ClientAuth::None;
-        let wanted = tls.identity.is_some() || tls.required == Some(true) || asks;
+        if self.plain && (self.tls.demand_tls() || asks(*client_auth)) {
+            return Err(TlsError::PlainWithTls);
+        }
+        if (trust.is_some() || verify.is_some()) && !asks(tls.client_auth) {
+            return Err(TlsError::ClientsNotAsked);
+        }
+        let wanted = tls.identity.is_some() || tls.required == Some(true) || asks(tls.client_auth);
         if self.plain || !wanted { Ok(None) } else { Answering::new(&tls).map(Some) }
     }
 
@@ -189,6 +222,7 @@ pub(crate) struct Bound {
     listener: TcpListener,
     cookie: Option<Cookie>,
     tls: Option<Answering>,
+    weaker_than_routes: bool,
     flags: Option<NetworkFlags>,
     terms: Terms,
     pub(super) registrar: Option<Arc<dyn Registrar>>,
@@ -230,6 +264,7 @@ pub(crate) async fn bind(
                         listener,
                         cookie,
                         registrar: options.registrar.clone(),
+                        weaker_than_routes: options.weaker_than_routes,
                         flags: options.flags,
                         terms: Terms { mapping: options.mapping.clone(), log, door: Some(address) },
                         tls,
@@ -260,11 +295,13 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
         node: node.clone(),
         cookie: bound.cookie,
         tls: bound.tls,
+        weaker_than_routes: bound.weaker_than_routes,
         flags: bound.flags,
         terms: bound.terms,
         info: bound.info,
         places: Arc::new(Semaphore::new(HANDSHAKES)),
         per_address: Mutex::default(),
+        complaints: Complaints::default(),
     });
     let doors = node.network.doors.clone();
     node.tasks.spawn_on(
@@ -282,11 +319,13 @@ struct Acceptor {
     node: Arc<NodeInner>,
     cookie: Option<Cookie>,
     tls: Option<Answering>,
+    weaker_than_routes: bool,
     flags: Option<NetworkFlags>,
     terms: Terms,
     info: AcceptorInfo,
     places: Arc<Semaphore>,
     per_address: Mutex<HashMap<IpAddr, usize>>,
+    complaints: Complaints,
 }
 
 impl Acceptor {
@@ -299,7 +338,11 @@ impl Acceptor {
                         let serve = async move { acceptor.serve(socket, from, place).await };
                         self.node.tasks.spawn_on(serve, &self.node.runtime);
                     }
-                    None => tracing::warn!(%from, "too many handshakes under way: connection closed"),
+                    None => {
+                        if let Some(unsaid) = self.complaints.about(from.ip()) {
+                            tracing::warn!(%from, unsaid, "too many handshakes under way: connection closed");
+                        }
+                    }
                 },
                 Err(error) => {
                     tracing::warn!(address = %self.info.address, %error, "cannot accept");
@@ -335,7 +378,11 @@ impl Acceptor {
             Err(HandshakeError::Duplicate(peer)) => {
                 log!(self.terms.log, DEBUG, %from, %peer, "second connection refused")
             }
-            Err(error) => log!(self.terms.log, WARN, %from, %error, "handshake failed"),
+            Err(error) => {
+                if let Some(unsaid) = self.complaints.about(from.ip()) {
+                    log!(self.terms.log, WARN, %from, %error, unsaid, "handshake failed");
+                }
+            }
         }
     }
 
@@ -361,6 +408,14 @@ struct Visit<'a> {
     admitted: OnceLock<Atom>,
 }
 
+impl Visit<'_> {
+    /// Whether it is that connection, and came in here: what one acceptor
+    /// demands is not to be got around by way of another.
+    fn is_of_this_door(&self, connection: &Connection, id: &str) -> bool {
+        connection.id == id && connection.door == Some(self.acceptor.info.address)
+    }
+}
+
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
         if let Some(peer) = self.admitted.get() {
@@ -370,22 +425,44 @@ impl Drop for Visit<'_> {
 }
 
 impl Doorkeeper for Visit<'_> {
+    fn made_with(&self, connection_id: &str) -> Option<Cookie> {
+        let connections = self.acceptor.node.network.connections.load();
+        let made = connections.values().find(|connection| self.is_of_this_door(connection, connection_id));
+        made.map(|connection| connection.lock.cookie.clone())
+    }
+
     async fn admit_link(&self, request: &JoinRequest) -> Option<Reservation> {
         let network = &self.acceptor.node.network;
         let admitted = async {
-            let door = Some(self.acceptor.info.address);
-            let wanted =
-                |connection: &Connection| connection.id == request.connection_id && connection.door == door;
+            let wanted = |connection: &Connection| {
+                self.is_of_this_door(connection, &request.connection_id)
+                    && connection.lock.cookie == request.cookie
+            };
             let connection = network.arrival(request.node, wanted).await;
             if connection.join_salt_is_new(&request.salt) { connection.reserve().await } else { None }
         };
         tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(None)
     }
 
-    async fn admit_peer(&self, peer: &Introduction) -> bool {
-        let node = &self.acceptor.node;
-        let admitted = node.network.admits(node, peer.node, peer.creation, &self.lock).await;
-        admitted && self.admitted.set(peer.node).is_ok()
+    async fn admit_peer(&self, peer: &Introduction, stream: &Stream) -> Result<(), HandshakeError> {
+        let (node, peer, creation) = (&self.acceptor.node, peer.node, peer.creation);
+        let shown = Shown {
+            tls: stream.has_tls(),
+            cookie: &self.lock.cookie,
+            own_cookie: self.acceptor.info.own_cookie,
+            checked_by: self.acceptor.tls.as_ref().filter(|_| stream.client_has_shown_certificate()),
+        };
+        if !self.acceptor.weaker_than_routes
+            && let Some((pattern, demand)) = node.network.demanded(peer, &shown)
+        {
+            return Err(HandshakeError::WeakerThanRoute { peer, pattern, demand });
+        }
+        let admitted = node.network.admits(node, peer, creation, &self.lock).await;
+        if admitted && self.admitted.set(peer).is_ok() {
+            Ok(())
+        } else {
+            Err(HandshakeError::Duplicate(peer))
+        }
     }
 
     fn pool(&self, stream: &Stream) -> (u16, Vec<String>) {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::connection::Reservation;
+use super::demands::Demand;
 use super::transport::{DialError, Stream};
 use crate::Atom;
 use crate::tls::{Answering, TlsHandshakeError};
@@ -37,6 +38,20 @@ pub enum HandshakeError {
     /// A connection with that peer exists or is being made from here.
     #[error("{0} is connected already, or is being dialed from here")]
     Duplicate(Atom),
+    /// The peer came in by itself and showed less than this node's static routes
+    /// to it demand.
+    #[error(
+        "{peer} may not come in here: the static route `{pattern}` to it demands {demand}; let the acceptor demand \
+         as much, or say that it may be weaker than routes"
+    )]
+    WeakerThanRoute {
+        /// The peer, as it says.
+        peer: Atom,
+        /// The pattern of the route.
+        pattern: Box<str>,
+        /// What is missing.
+        demand: Demand,
+    },
     /// The peer wants to add a link to a connection that does not exist, has
     /// all its links, or has seen this very request before.
     #[error("{0} asked to join a connection that takes no link of it")]
@@ -78,11 +93,17 @@ pub(super) enum Accepted {
 
 /// What the accepting side decides by.
 pub(super) trait Doorkeeper: Send + Sync {
+    /// The cookie that this connection was made with, if there is one.
+    fn made_with(&self, connection_id: &str) -> Option<Cookie>;
     /// The place of this link in that connection, if it takes it; may wait for one.
     fn admit_link(&self, request: &JoinRequest) -> impl Future<Output = Option<Reservation>> + Send;
     /// Whether a connection with this peer may be made now; may wait for the
     /// end of one that is about to be noticed.
-    fn admit_peer(&self, peer: &Introduction) -> impl Future<Output = bool> + Send;
+    fn admit_peer(
+        &self,
+        peer: &Introduction,
+        stream: &Stream,
+    ) -> impl Future<Output = Result<(), HandshakeError>> + Send;
     /// How many links the connection shall have, and where to dial them.
     fn pool(&self, stream: &Stream) -> (u16, Vec<String>);
 }
@@ -168,7 +189,7 @@ async fn converse(
         return Err(TlsHandshakeError::PeerSpeaksTls.into());
     }
     loop {
-        let outcome = machine.receive(&bytes);
+        let outcome = machine.receive_joins(&bytes, |connection| doorkeeper.made_with(connection));
         bytes.clear();
         match outcome? {
             Some(AcceptStep::JoinRequested(request)) => {
@@ -182,9 +203,7 @@ async fn converse(
             }
             Some(AcceptStep::Introduced(peer)) => {
                 stream.check_node_name(peer.node).map_err(TlsHandshakeError::from)?;
-                if !doorkeeper.admit_peer(&peer).await {
-                    return Err(HandshakeError::Duplicate(peer.node));
-                }
+                doorkeeper.admit_peer(&peer, stream).await?;
                 let (pool_size, addresses) = doorkeeper.pool(stream);
                 let random: [u8; 16] = rand::rng().random();
                 machine.accept(ehs::connection_id(random), pool_size, addresses)?;

@@ -2,8 +2,10 @@
 
 mod acceptor;
 mod admission;
+mod complaints;
 mod connect;
 mod connection;
+mod demands;
 mod event;
 mod handshake;
 mod info;
@@ -47,6 +49,7 @@ pub(crate) use self::acceptor::{Bound, bind};
 pub use self::connect::ConnectError;
 pub use self::connection::DownReason;
 pub(crate) use self::connection::{Connection, Outgoing};
+pub use self::demands::Demand;
 pub use self::event::{NetworkEvent, Road};
 pub use self::handshake::HandshakeError;
 pub use self::info::{NetworkInfo, PeerInfo, ProxyRouteInfo, RecentFailure, RouteInfo};
