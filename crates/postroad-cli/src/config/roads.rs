@@ -96,6 +96,7 @@ impl Roads {
             handshake_timeout: config.node.handshake_timeout.unwrap_or(defaults.handshake_timeout),
             tls: self.node_tls(config)?,
             proxy_order: config.node.proxy_order.unwrap_or_default(),
+            handshakes: Vec::new(),
             connected: HashSet::new(),
         };
         let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);

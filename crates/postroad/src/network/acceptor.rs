@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use postroad_edf::AtomMapping;
 use postroad_wire::ehs::{Introduction, JoinRequest};
-use postroad_wire::{Cookie, NetworkFlags};
+use postroad_wire::{Cookie, NetworkFlags, Version};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,13 +18,13 @@ use tracing::level_filters::LevelFilter;
 use super::complaints::Complaints;
 use super::connection::{Connection, Lock, Reservation, Terms};
 use super::demands::Shown;
-use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
+use super::handshake::{self, Accepted, Doorkeeper, Handshake, HandshakeError, Handshakes};
 use super::log::{Log, log};
 use super::transport::Stream;
 use crate::Atom;
 use crate::error::StartError;
 use crate::node::NodeInner;
-use crate::registrar::Registrar;
+use crate::registrar::{BoxFuture, Registrar};
 use crate::tls::{Answering, ClientAuth, TlsError, TlsOptions};
 
 /// The port acceptors try first: Ergo's default.
@@ -67,6 +67,9 @@ pub struct AcceptorOptions {
     /// Whether nodes are let in also if a static route to them demands more than
     /// they show here. Default false.
     pub weaker_than_routes: bool,
+    /// The handshake that is spoken here, one that the node knows; [`Ehs`](super::Ehs)
+    /// if absent.
+    pub handshake: Option<Version>,
     /// What whoever comes in here may do at most; what the node allows if absent.
     pub flags: Option<NetworkFlags>,
     /// Which atoms are said otherwise to whoever comes in here.
@@ -91,6 +94,7 @@ impl Default for AcceptorOptions {
             tls: TlsOptions::default(),
             plain: false,
             weaker_than_routes: false,
+            handshake: None,
             flags: None,
             mapping: None,
             log_level: None,
@@ -172,6 +176,13 @@ impl AcceptorOptions {
         if self.plain || !wanted { Ok(None) } else { Answering::new(&tls).map(Some) }
     }
 
+    /// Speaks this handshake, which the node must know
+    /// ([`NodeBuilder::handshake`](crate::NodeBuilder::handshake)).
+    pub fn handshake(mut self, version: Version) -> Self {
+        self.handshake = Some(version);
+        self
+    }
+
     /// Allows whoever comes in here at most this. What is asked for in spite
     /// of it is refused.
     pub fn network_flags(mut self, flags: NetworkFlags) -> Self {
@@ -215,6 +226,8 @@ pub struct AcceptorInfo {
     pub own_cookie: bool,
     /// Whether it speaks TLS.
     pub tls: bool,
+    /// The handshake that it speaks.
+    pub handshake: Version,
 }
 
 /// A bound listener that does not accept yet.
@@ -223,6 +236,7 @@ pub(crate) struct Bound {
     cookie: Option<Cookie>,
     tls: Option<Answering>,
     weaker_than_routes: bool,
+    handshake: Arc<dyn Handshake>,
     flags: Option<NetworkFlags>,
     terms: Terms,
     pub(super) registrar: Option<Arc<dyn Registrar>>,
@@ -233,8 +247,13 @@ pub(crate) struct Bound {
 pub(crate) async fn bind(
     node_host: &str,
     node_tls: &TlsOptions,
+    handshakes: &Handshakes,
     options: &AcceptorOptions,
 ) -> Result<Bound, StartError> {
+    let version = options.handshake.clone().unwrap_or_default();
+    let Some(handshake) = handshakes.get(&version) else {
+        return Err(StartError::UnknownHandshake { version, known: handshakes.versions() });
+    };
     let host = options.bind_host.as_deref().unwrap_or(node_host);
     let tls = options.answering(node_tls).map_err(|source| StartError::Tls {
         host: host.to_owned(),
@@ -258,6 +277,7 @@ pub(crate) async fn bind(
                         advertise_port: options.advertise_port.unwrap_or(address.port()),
                         own_cookie: cookie.is_some(),
                         tls: tls.is_some(),
+                        handshake: handshake.version(),
                     };
                     let log = Log::new(options.log_level);
                     return Ok(Bound {
@@ -265,6 +285,7 @@ pub(crate) async fn bind(
                         cookie,
                         registrar: options.registrar.clone(),
                         weaker_than_routes: options.weaker_than_routes,
+                        handshake,
                         flags: options.flags,
                         terms: Terms { mapping: options.mapping.clone(), log, door: Some(address) },
                         tls,
@@ -296,6 +317,7 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
         cookie: bound.cookie,
         tls: bound.tls,
         weaker_than_routes: bound.weaker_than_routes,
+        handshake: bound.handshake,
         flags: bound.flags,
         terms: bound.terms,
         info: bound.info,
@@ -320,6 +342,7 @@ struct Acceptor {
     cookie: Option<Cookie>,
     tls: Option<Answering>,
     weaker_than_routes: bool,
+    handshake: Arc<dyn Handshake>,
     flags: Option<NetworkFlags>,
     terms: Terms,
     info: AcceptorInfo,
@@ -362,7 +385,8 @@ impl Acceptor {
         let handshake = async {
             let local = node.network.introduction(&node, self.flags);
             let timeout = node.network.options.handshake_timeout;
-            handshake::accept(socket, self.tls.as_ref(), local, cookie, timeout, &visit).await
+            handshake::accept(&*self.handshake, socket, self.tls.as_ref(), local, cookie, timeout, &visit)
+                .await
         };
         let outcome = tokio::select! {
             () = node.network.doors.cancelled() => return,
@@ -374,7 +398,7 @@ impl Acceptor {
                 let took = begun.elapsed();
                 node.network.accepted(&node, stream, established, self.terms.clone(), lock, took).await;
             }
-            Ok((stream, Accepted::Link(place, joined))) => place.fill(stream, joined.tail),
+            Ok((stream, Accepted::Link { place, tail })) => place.0.fill(stream, tail),
             Err(HandshakeError::Duplicate(peer)) => {
                 log!(self.terms.log, DEBUG, %from, %peer, "second connection refused")
             }
@@ -408,14 +432,6 @@ struct Visit<'a> {
     admitted: OnceLock<Atom>,
 }
 
-impl Visit<'_> {
-    /// Whether it is that connection, and came in here: what one acceptor
-    /// demands is not to be got around by way of another.
-    fn is_of_this_door(&self, connection: &Connection, id: &str) -> bool {
-        connection.id == id && connection.door == Some(self.acceptor.info.address)
-    }
-}
-
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
         if let Some(peer) = self.admitted.get() {
@@ -431,9 +447,9 @@ impl Doorkeeper for Visit<'_> {
         made.map(|connection| connection.lock.cookie.clone())
     }
 
-    async fn admit_link(&self, request: &JoinRequest) -> Option<Reservation> {
+    fn admit_link<'a>(&'a self, request: &'a JoinRequest) -> BoxFuture<'a, Option<Reservation>> {
         let network = &self.acceptor.node.network;
-        let admitted = async {
+        let admitted = async move {
             let wanted = |connection: &Connection| {
                 self.is_of_this_door(connection, &request.connection_id)
                     && connection.lock.cookie == request.cookie
@@ -441,7 +457,37 @@ impl Doorkeeper for Visit<'_> {
             let connection = network.arrival(request.node, wanted).await;
             if connection.join_salt_is_new(&request.salt) { connection.reserve().await } else { None }
         };
-        tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(None)
+        Box::pin(async { tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(None) })
+    }
+
+    fn admit_peer<'a>(
+        &'a self,
+        peer: &'a Introduction,
+        stream: &'a Stream,
+    ) -> BoxFuture<'a, Result<(), HandshakeError>> {
+        Box::pin(self.admit_peer(peer, stream))
+    }
+
+    fn admitted(&self) -> Option<Atom> {
+        self.admitted.get().copied()
+    }
+
+    fn pool(&self, stream: &Stream) -> (u16, Vec<String>) {
+        let info = &self.acceptor.info;
+        let address = match (&info.advertise_host, stream.local_addr()) {
+            (Some(host), _) => format!("{host}:{}", info.advertise_port),
+            (None, Ok(address)) => address.to_string(),
+            (None, Err(_)) => info.address.to_string(),
+        };
+        (self.acceptor.node.network.options.pool_size, vec![address])
+    }
+}
+
+impl Visit<'_> {
+    /// Whether it is that connection, and came in here: what one acceptor
+    /// demands is not to be got around by way of another.
+    fn is_of_this_door(&self, connection: &Connection, id: &str) -> bool {
+        connection.id == id && connection.door == Some(self.acceptor.info.address)
     }
 
     async fn admit_peer(&self, peer: &Introduction, stream: &Stream) -> Result<(), HandshakeError> {
@@ -463,16 +509,6 @@ impl Doorkeeper for Visit<'_> {
         } else {
             Err(HandshakeError::Duplicate(peer))
         }
-    }
-
-    fn pool(&self, stream: &Stream) -> (u16, Vec<String>) {
-        let info = &self.acceptor.info;
-        let address = match (&info.advertise_host, stream.local_addr()) {
-            (Some(host), _) => format!("{host}:{}", info.advertise_port),
-            (None, Ok(address)) => address.to_string(),
-            (None, Err(_)) => info.address.to_string(),
-        };
-        (self.acceptor.node.network.options.pool_size, vec![address])
     }
 }
 

@@ -9,12 +9,13 @@ use tokio::time::Instant;
 
 use super::{Connection, log};
 use crate::network::event::Road;
-use crate::network::handshake;
+use crate::network::handshake::{self, Handshake, Joiner};
 use crate::network::transport::{Address, Stream};
 
 /// What the dialing side keeps to open further links: only it may.
 #[derive(Debug, Clone)]
 pub(in crate::network) struct Redial {
+    pub(in crate::network) handshake: Arc<dyn Handshake>,
     /// Where the first link was dialed. What the peer advertises in its Accept
     /// is not used: it is wrong behind NAT, and a route that leads somewhere is
     /// not to be left for an address the peer names.
@@ -124,7 +125,8 @@ impl Connection {
     async fn join(self: &Arc<Self>, index: usize, redial: &Redial) -> Result<(), handshake::JoinError> {
         let stream = Stream::dial(&redial.address, self.peer.name, redial.dial_timeout, |_| ()).await?;
         let node = self.node();
-        let join = handshake::join(stream, node.name, &self.id, &redial.cookie, redial.handshake_timeout);
+        let joiner = Joiner { node: node.name, connection_id: &self.id, cookie: &redial.cookie };
+        let join = handshake::join(&*redial.handshake, stream, joiner, redial.handshake_timeout);
         let (stream, tail) = join.await?;
         // Each slot is filled by its own task: a link for one is not to take another's place.
         self.add_link(index, stream, tail);
