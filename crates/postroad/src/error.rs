@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_edf::{AtomError, DecodeError, EncodeError, ErrorValue};
+use postroad_wire::Version;
 
 use crate::Atom;
 use crate::actor::ExitReason;
@@ -293,6 +294,16 @@ pub enum StartError {
         port: u16,
         /// What is missing.
         source: crate::tls::TlsError,
+    },
+    /// An acceptor names a handshake that the node does not speak.
+    #[error(
+        "no handshake handler for {version}; the node speaks {known:?}: register it when the node is built"
+    )]
+    UnknownHandshake {
+        /// What the acceptor names.
+        version: Version,
+        /// What the node speaks.
+        known: Vec<Version>,
     },
     /// The registrar refused the node.
     #[error("unable to register the node: {0}")]

@@ -301,11 +301,13 @@ impl World {
         }
         for (process, reason, speaks) in dead {
             let Life { strings, node, .. } = &mut self.lives[process];
-            while speaks {
-                if let Notice::Terminated(said) = strings.told().await {
-                    assert_eq!(said, reason);
-                    break;
-                }
+            if speaks {
+                let last = loop {
+                    if let Notice::Terminated(last) = strings.told().await {
+                        break last;
+                    }
+                };
+                assert_eq!(last, reason);
             }
             while self.nodes[*node].mailbox_len(strings.pid).is_some() {
                 tokio::task::yield_now().await;

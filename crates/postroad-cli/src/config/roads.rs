@@ -96,6 +96,7 @@ impl Roads {
             handshake_timeout: config.node.handshake_timeout.unwrap_or(defaults.handshake_timeout),
             tls: self.node_tls(config)?,
             proxy_order: config.node.proxy_order.unwrap_or_default(),
+            handshakes: Vec::new(),
             connected: HashSet::new(),
         };
         let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
@@ -148,8 +149,9 @@ impl Roads {
             self.builder(config, name)?;
         }
         self.proxy_routes(config)?;
+        let node = self.node_tls(config)?;
         for acceptor in &config.acceptors {
-            self.acceptor(acceptor)?;
+            self.acceptor(acceptor)?.check_tls(&node).context("acceptor")?;
         }
         Ok(())
     }
@@ -259,6 +261,9 @@ impl Roads {
         }
         if let Some(flags) = acceptor.flags {
             options = options.network_flags(flags);
+        }
+        if acceptor.weaker_than_routes == Some(true) {
+            options = options.weaker_than_routes();
         }
         if let Some(level) = acceptor.log {
             options = options.log_level(level);

@@ -105,8 +105,14 @@ impl RunNode {
             }
         }
         println!("{} stops", running.node.name());
-        running.node.stop().await;
-        Ok(ExitCode::SUCCESS)
+        tokio::select! {
+            () = running.node.stop() => Ok(ExitCode::SUCCESS),
+            () = signals.told_to_stop() => {
+                println!("{} ends at once", running.node.name());
+                // Without waiting for anything: whoever insists does not want that.
+                std::process::exit(1)
+            }
+        }
     }
 
     /// Reads the file again, and becomes what it says if it can be used; the

@@ -90,7 +90,7 @@ pub struct NetworkInfo {
     pub acceptors: Vec<AcceptorInfo>,
     /// The longest frame that is accepted, in bytes.
     pub max_message_size: usize,
-    /// The handshake that is spoken.
+    /// The handshake that is spoken where no acceptor or route names another.
     pub handshake_version: Version,
     /// The protocol that is spoken.
     pub proto_version: Version,

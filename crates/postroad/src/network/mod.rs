@@ -2,8 +2,10 @@
 
 mod acceptor;
 mod admission;
+mod complaints;
 mod connect;
 mod connection;
+mod demands;
 mod event;
 mod factory;
 mod handshake;
@@ -54,8 +56,12 @@ pub use self::connect::ConnectError;
 pub(crate) use self::connection::AskError;
 pub use self::connection::DownReason;
 pub(crate) use self::connection::{Connection, Outgoing, WayBack};
+pub use self::demands::Demand;
 pub use self::event::{NetworkEvent, Road};
-pub use self::handshake::HandshakeError;
+pub(crate) use self::handshake::Handshakes;
+pub use self::handshake::{
+    Accepted, Admission, Dialer, Door, Ehs, Handshake, HandshakeError, HandshakeStream, Joiner, Place,
+};
 pub use self::info::{NetworkInfo, PeerInfo, ProxyRouteInfo, RecentFailure, RouteInfo};
 pub use self::log::CONNECTION_LOG;
 pub use self::offers::{DisableError, EnableError, Nodes, OfferInfo, OfferedTo};
@@ -114,6 +120,8 @@ pub struct NetworkOptions {
     /// What peers may do at most. What this version does not do stays off.
     /// Default: all of it.
     pub flags: NetworkFlags,
+    /// The handshakes that routes and acceptors may name.
+    pub(crate) handshakes: Handshakes,
     /// Whether static proxy routes come before or after discovery. Default
     /// [`ProxyOrder::BeforeDiscovery`].
     pub proxy_order: ProxyOrder,
@@ -145,6 +153,7 @@ impl Default for NetworkOptions {
             on_failure: OnFailure::Fail,
             tls: TlsOptions::default(),
             flags: OFFERED,
+            handshakes: Handshakes::default(),
             proxy_order: ProxyOrder::BeforeDiscovery,
             retry_pause: Duration::from_millis(500),
         }
@@ -361,7 +370,7 @@ impl NetworkInner {
                 host: bound.info.advertise_host.clone().unwrap_or_default(),
                 port: bound.info.advertise_port,
                 tls: bound.info.tls,
-                handshake_version: Version::ehs(),
+                handshake_version: bound.info.handshake.clone(),
                 proto_version: Version::enp(),
             };
             let Some(own) = &bound.registrar else {
@@ -409,7 +418,7 @@ impl NetworkInner {
     fn add_handed_out(&self, node: &Arc<NodeInner>, registered: Registered) {
         for StaticRoute { pattern, route, weight } in registered.routes {
             Watched::add(node, &route.pins.tls);
-            let added = route.check().map_err(AddRouteError::from);
+            let added = route.check_with(&self.options.handshakes).map_err(AddRouteError::from);
             match added.and_then(|()| self.routes.add(&pattern, route, weight)) {
                 Ok(warnings) => {
                     tracing::info!(node = %node.name, pattern, weight, "route from the registrar");

@@ -46,7 +46,9 @@ impl Network {
         &self,
         routes: impl IntoIterator<Item = (P, NetworkRoute, i64)>,
     ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError> {
-        let routes = checked(routes, |route: &NetworkRoute| route.check().map_err(AddRouteError::from))?;
+        let handshakes = &self.inner().options.handshakes;
+        let check = |route: &NetworkRoute| route.check_with(handshakes).map_err(AddRouteError::from);
+        let routes = checked(routes, check)?;
         for (_, route, _) in &routes {
             Watched::add(self.node(), &route.pins.tls);
         }
@@ -62,7 +64,7 @@ impl Network {
         route: NetworkRoute,
         weight: i64,
     ) -> Result<(), ReplaceRouteError> {
-        route.check()?;
+        route.check_with(&self.inner().options.handshakes)?;
         Watched::add(self.node(), &route.pins.tls);
         self.inner().routes.replace(pattern, route, weight)?;
         self.inner().try_again();

@@ -15,7 +15,8 @@ use tokio_util::task::TaskTracker;
 use super::{Calls, Exposes, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
 use crate::error::StartError;
 use crate::network::{
-    AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, invented_cookie,
+    AcceptorOptions, Handshake, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder,
+    invented_cookie,
 };
 use crate::process::{Environment, ProcessTable, Relations};
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
@@ -158,6 +159,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Another way of agreeing on connections, which routes and acceptors can
+    /// name by its version. [`Ehs`](crate::network::Ehs) is there in any case.
+    pub fn handshake(mut self, handshake: impl Handshake + 'static) -> Self {
+        self.options.handshakes.add(Arc::new(handshake));
+        self
+    }
+
     /// Whether static proxy routes come before or after discovery. Default
     /// [`ProxyOrder::BeforeDiscovery`].
     pub fn proxy_order(mut self, order: ProxyOrder) -> Self {
@@ -233,7 +241,10 @@ impl NodeBuilder {
         let mut options = vec![self.options.tls.clone()];
         if self.mode == NetworkMode::Enabled {
             for acceptor in self.acceptors.unwrap_or_else(|| vec![AcceptorOptions::default()]) {
-                bound.push(crate::network::bind(name.host(), &self.options.tls, &acceptor).await?);
+                bound.push(
+                    crate::network::bind(name.host(), &self.options.tls, &self.options.handshakes, &acceptor)
+                        .await?,
+                );
                 options.push(acceptor.tls);
             }
         }

@@ -1,5 +1,6 @@
 //! One peer: its links, and what goes out and comes in over them.
 
+mod aside;
 mod asking;
 mod assembly;
 mod dispatch;
@@ -386,14 +387,17 @@ impl Connection {
     }
 
     pub(super) fn end(self: &Arc<Self>) {
-        let Unsent { frames, bytes } = self.close();
+        self.log_lost(self.close());
+        self.node.network.forget(self);
+        self.node.calls.connection_lost(self.number);
+        self.end_relations();
+    }
+
+    fn log_lost(&self, Unsent { frames, bytes }: Unsent) {
         if frames > 0 {
             let reason = self.end_reason();
             log!(self.log, WARN, peer = %self.peer.name, %reason, frames, bytes, "frames lost that were not sent");
         }
-        self.node.network.forget(self);
-        self.node.calls.connection_lost(self.number);
-        self.end_relations();
     }
 
     /// Why the connection has ended.
