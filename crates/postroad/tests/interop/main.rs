@@ -21,6 +21,7 @@ mod messages;
 mod order;
 mod payloads;
 mod peer;
+mod relations;
 mod restart;
 mod road;
 mod samples;

@@ -29,34 +29,6 @@ async fn important_messages() {
     }
 }
 
-#[tokio::test]
-async fn links_and_monitors() {
-    for dialer in Dialer::BOTH {
-        let (node, go) = pair(dialer).await;
-        let (alias, pid, _inbox) = courier(&node, |ctx| {
-            Box::pin(async move {
-                ctx.register_name("clerk").unwrap();
-                ctx.create_alias()
-            })
-        })
-        .await;
-        for to in [by_pid(pid), named("clerk", node.name()), by_alias(alias)] {
-            for command in ["link", "monitor"] {
-                assert_eq!(
-                    refusal(&go, command, json!({ "to": to })).await,
-                    "not supported",
-                    "{command} {to}"
-                );
-            }
-        }
-        let event = json!({"event": {"name": "tick", "node": node.name().as_str()}});
-        for command in ["link", "monitor"] {
-            assert_eq!(refusal(&go, command, event.clone()).await, "not supported", "{command} an event");
-        }
-        end(node, go).await;
-    }
-}
-
 /// Spawning from afar is not announced either, which Ergo says in other words.
 #[tokio::test]
 async fn processes_for_others() {
