@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use postroad::edf::AtomMapping;
-use postroad::network::routes::RoutingTable;
+use postroad::network::routes::{Pattern, RoutingTable};
 use postroad::network::{
     AcceptorOptions, NetworkOptions, NetworkProxyRoute, NetworkRoute, Plan, PlanOptions,
 };
@@ -157,15 +157,16 @@ impl Roads {
     }
 
     /// All routes, as a table takes them.
-    fn routes<'c>(&self, config: &'c Config) -> anyhow::Result<Vec<(&'c String, NetworkRoute, i64)>> {
-        config.routes.iter().map(|route| Ok((&route.pattern, self.route(route)?, route.weight))).collect()
+    fn routes(&self, config: &Config) -> anyhow::Result<Vec<(Pattern, NetworkRoute, i64)>> {
+        let made =
+            |route: &Route| Ok((config.patterns.take(&route.pattern)?, self.route(route)?, route.weight));
+        config.routes.iter().map(made).collect()
     }
 
-    fn proxy_routes<'c>(
-        &self,
-        config: &'c Config,
-    ) -> anyhow::Result<Vec<(&'c String, NetworkProxyRoute, i64)>> {
-        let made = |route: &'c ProxyRoute| Ok((&route.pattern, self.proxy_route(route)?, route.weight));
+    fn proxy_routes(&self, config: &Config) -> anyhow::Result<Vec<(Pattern, NetworkProxyRoute, i64)>> {
+        let made = |route: &ProxyRoute| {
+            Ok((config.proxy_patterns.take(&route.pattern)?, self.proxy_route(route)?, route.weight))
+        };
         config.proxy_routes.iter().map(made).collect()
     }
 
