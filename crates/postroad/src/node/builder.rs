@@ -225,6 +225,7 @@ impl NodeBuilder {
             version: self.version,
             processes: ProcessTable::new(),
             relations: Relations::default(),
+            events: Default::default(),
             calls: Calls::default(),
             registry: self.registry,
             network: NetworkInner::new(self.mode, self.options, cookie, registrar),

@@ -3,7 +3,10 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use postroad::{Actor, Context, Down, Exit, ExitReason, Handle, Node, Pid, SpawnError, SpawnOptions};
+use postroad::{
+    Actor, Atom, Context, Down, Event, Exit, ExitReason, Handle, Node, Pid, Published, SpawnError,
+    SpawnOptions,
+};
 use tokio::sync::{mpsc, oneshot};
 
 pub type Act<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -15,6 +18,10 @@ pub enum Notice {
     Exit(Exit),
     Down(Down),
     Terminated(ExitReason),
+    /// What was published, if it was a number.
+    Published(Event, Option<u32>),
+    Start(Atom),
+    Stop(Atom),
 }
 
 pub struct Puppet {
@@ -46,6 +53,22 @@ impl Actor for Puppet {
 
     async fn handle_down(&mut self, down: Down, _: &mut Context) -> Result<(), ExitReason> {
         let _ = self.notices.send(Notice::Down(down));
+        Ok(())
+    }
+
+    async fn handle_event(&mut self, published: Published, _: &mut Context) -> Result<(), ExitReason> {
+        let number = published.downcast_ref().copied();
+        let _ = self.notices.send(Notice::Published(published.event(), number));
+        Ok(())
+    }
+
+    async fn handle_event_start(&mut self, event: Atom, _: &mut Context) -> Result<(), ExitReason> {
+        let _ = self.notices.send(Notice::Start(event));
+        Ok(())
+    }
+
+    async fn handle_event_stop(&mut self, event: Atom, _: &mut Context) -> Result<(), ExitReason> {
+        let _ = self.notices.send(Notice::Stop(event));
         Ok(())
     }
 

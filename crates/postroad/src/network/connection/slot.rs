@@ -392,6 +392,11 @@ impl Slot {
         }
     }
 
+    /// Whether a sender would wait.
+    pub(super) fn is_congested(&self) -> bool {
+        self.waiting() >= HIGH_WATER
+    }
+
     pub(super) fn appended_frames(&self) -> u64 {
         self.out.lock().frames
     }
