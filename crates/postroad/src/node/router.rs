@@ -403,9 +403,8 @@ pub(crate) async fn unwatch(
     let node = &process.node;
     let target = target.or_on(node.name);
     process.unwatch(&target, relation)?;
-    match node.network.connected(target.node()) {
-        Some(connection) => Box::pin(connection.unwatch(process.pid, target, relation)).await,
-        None => {}
+    if let Some(connection) = node.network.connected(target.node()) {
+        Box::pin(connection.unwatch(process.pid, target, relation)).await;
     }
     Ok(())
 }
