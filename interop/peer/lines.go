@@ -40,6 +40,7 @@ type command struct {
 	// Messages.
 	To        json.RawMessage `json:"to"`
 	Event     json.RawMessage `json:"event"`
+	Notify    bool            `json:"notify"`
 	Value     json.RawMessage `json:"value"`
 	Priority  string          `json:"priority"`
 	Important bool            `json:"important"`

@@ -18,6 +18,8 @@ type worker struct {
 	alias gen.Alias
 	role  role
 	end   error
+	// tokens are those of the events it has registered.
+	tokens map[gen.Atom]gen.Ref
 }
 
 // A job is a command's work, done inside the process.
@@ -108,6 +110,7 @@ func (w *worker) show(event, via string, from gen.PID, value any) {
 func (w *worker) Init(...any) error {
 	w.SetSplitHandle(true)
 	w.SetTrapExit(true)
+	w.tokens = make(map[gen.Atom]gen.Ref)
 	return nil
 }
 
@@ -129,6 +132,10 @@ func (w *worker) HandleMessage(from gen.PID, message any) error {
 		w.gone("down", m.Event, m.Reason)
 	case gen.MessageDownNode:
 		w.gone("down", m.Name, gen.ErrNoConnection)
+	case gen.MessageEventStart:
+		w.peer.out.event("event_start", fields{"to": w.name, "name": m.Name})
+	case gen.MessageEventStop:
+		w.peer.out.event("event_stop", fields{"to": w.name, "name": m.Name})
 	case gen.MessageExitPID:
 		w.gone("exit", m.PID, m.Reason)
 	case gen.MessageExitProcessID:

@@ -249,6 +249,43 @@ pub enum NameError {
     ProcessTerminated,
 }
 
+/// Why an event was not (un)registered.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// There is an event of this name on the node.
+    #[error("resource is taken: the event {name}")]
+    Taken {
+        /// The name in the way.
+        name: Atom,
+    },
+    /// There is no such event.
+    #[error("unknown event")]
+    Unknown,
+    /// Another process has registered it, or the node: only that one may
+    /// unregister it.
+    #[error("not an owner")]
+    NotOwner,
+    /// The name is empty or too long.
+    #[error("not a name: {0}")]
+    Invalid(#[from] InvalidName),
+    /// The process is about to end.
+    #[error("process terminated")]
+    ProcessTerminated,
+}
+
+/// Why something was not published.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// There is no such event on this node.
+    #[error("unknown event")]
+    EventUnknown,
+    /// The token is not that of the event.
+    #[error("not an owner")]
+    NotOwner,
+}
+
 /// Why a text is no name.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]

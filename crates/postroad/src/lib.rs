@@ -9,6 +9,7 @@
 
 mod actor;
 mod error;
+mod event;
 pub mod network;
 mod node;
 mod process;
@@ -28,7 +29,11 @@ pub use actor::{
     Actor, Answer, Context, Down, Exit, ExitReason, Handle, Messages, Reply, ReplyTo, Requests, Timer,
     Watched,
 };
-pub use error::{CallError, InvalidName, NameError, RelationError, SendError, SpawnError, StartError};
+pub use error::{
+    CallError, EventError, InvalidName, NameError, PublishError, RelationError, SendError, SpawnError,
+    StartError,
+};
+pub use event::{EventInfo, EventOptions, EventToken, Published, ToEvent};
 pub use network::{Network, NetworkMode};
 pub use node::{Node, NodeBuilder, Target, ToTarget};
 pub use process::{Compression, CompressionLevel, CompressionMethod, Environment, Priority, SpawnOptions};

@@ -301,7 +301,7 @@ impl Context {
         self.process.set_compression(compression);
     }
 
-    fn from(&self) -> router::From<'_> {
+    pub(super) fn from(&self) -> router::From<'_> {
         router::From::Process(&self.process, &self.familiar)
     }
 }

@@ -264,6 +264,7 @@ impl NodeBuilder {
             exposes: self.exposes,
             processes: ProcessTable::new(),
             relations: Relations::default(),
+            events: Default::default(),
             calls: Calls::default(),
             registry: self.registry,
             network: NetworkInner::new(self.mode, self.options, cookie, registrar),

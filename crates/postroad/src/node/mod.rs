@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{Actor, ExitReason, Timer};
-use crate::error::{CallError, InvalidName, NameError, SendError, SpawnError};
+use crate::error::{CallError, EventError, InvalidName, NameError, PublishError, SendError, SpawnError};
+use crate::event::{EventInfo, EventOptions, EventToken, Events};
 use crate::network::{Network, NetworkInner};
 use crate::process::{Environment, Origin, Process, ProcessTable, Relations, SpawnOptions};
 use crate::{Alias, Atom, Pid};
@@ -60,6 +61,7 @@ pub(crate) struct NodeInner {
     pub(crate) creation: i64,
     pub(crate) processes: ProcessTable,
     pub(crate) relations: Relations,
+    pub(crate) events: Events,
     pub(crate) calls: Calls,
     pub(crate) registry: Registry,
     pub(crate) version: Version,
@@ -281,6 +283,40 @@ impl Node {
         let process = self.0.processes.by_name(name, Arc::clone).ok_or(NameError::Unknown)?;
         crate::process::unregister_name(&process, name)?;
         Ok(process.pid)
+    }
+
+    /// Registers an event of the node itself; see
+    /// [`Context::register_event`](crate::Context::register_event). It ends when
+    /// it is unregistered, or with the node.
+    pub fn register_event(&self, name: &str, options: EventOptions) -> Result<EventToken, EventError> {
+        self.0.events.register(&self.0, None, process_name(name)?, options)
+    }
+
+    /// Takes an event of the node back; those of processes are theirs.
+    pub fn unregister_event(&self, name: &str) -> Result<(), EventError> {
+        let name = Atom::existing(name).ok_or(EventError::Unknown)?;
+        crate::process::unregister_event(&self.0, None, name)
+    }
+
+    /// Publishes a message to everybody who subscribes to an event of this node;
+    /// see [`Context::publish`](crate::Context::publish).
+    pub async fn publish<M: Message>(
+        &self,
+        name: &str,
+        token: &EventToken,
+        message: M,
+    ) -> Result<(), PublishError> {
+        router::publish(&self.0, router::From::Node, name, token, message).await
+    }
+
+    /// The events that are published here, in no order.
+    pub fn events(&self) -> Vec<Atom> {
+        self.0.events.names()
+    }
+
+    /// What is known of an event of this node.
+    pub fn event_info(&self, name: &str) -> Option<EventInfo> {
+        self.0.events.info(Atom::existing(name)?)
     }
 
     /// Stops the node in order: it leaves the registrar and takes no new

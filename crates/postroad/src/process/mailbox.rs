@@ -168,7 +168,7 @@ impl Mailbox {
         if queues.state == State::Closed {
             return refused(envelope, PushError::Closed);
         }
-        if let Envelope::Exit(_) | Envelope::Down(_) = envelope {
+        if let Envelope::Exit(_) | Envelope::Down(_) | Envelope::Demand(_) = envelope {
             let aside = queues.aside.get_or_insert_default();
             let depth = match &envelope {
                 Envelope::Exit(exit) => {
@@ -331,7 +331,7 @@ mod tests {
     fn number(envelope: Option<Envelope>) -> Option<u32> {
         match envelope? {
             Envelope::Message { payload, .. } => payload.downcast().ok(),
-            Envelope::Request { .. } | Envelope::Down(_) => None,
+            Envelope::Request { .. } | Envelope::Down(_) | Envelope::Event(_) | Envelope::Demand(_) => None,
             Envelope::Exit(_) => Some(0),
         }
     }

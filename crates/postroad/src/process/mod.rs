@@ -23,6 +23,7 @@ pub use postroad_wire::enp::compress::Level as CompressionLevel;
 
 use crate::actor::{Actor, Down, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::RelationError;
+use crate::event::{Published, Topic};
 use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
@@ -30,9 +31,9 @@ pub(crate) use contained::{caught, discard};
 pub use environment::Environment;
 pub(crate) use mailbox::{Mailbox, PushError, Refused};
 pub(crate) use origin::Origin;
-pub(crate) use relations::{Relations, Watchers, notify, own_name, withdraw};
+pub(crate) use relations::{Relations, Watchers, notify, own_event, own_name, withdraw};
 pub use runner::SpawnOptions;
-pub(crate) use runner::{delete_alias, register_name, spawn, unregister_name};
+pub(crate) use runner::{delete_alias, register_name, spawn, unregister_event, unregister_name};
 pub(crate) use table::ProcessTable;
 use watches::Watches;
 pub(crate) use watches::{Due, Over, Relation};
@@ -78,10 +79,20 @@ impl Default for Compression {
 /// What lies in a mailbox.
 #[derive(Debug)]
 pub(crate) enum Envelope {
-    Message { from: Pid, payload: Payload },
-    Request { from: Pid, payload: Payload, reply: ReplyTo },
+    Message {
+        from: Pid,
+        payload: Payload,
+    },
+    Request {
+        from: Pid,
+        payload: Payload,
+        reply: ReplyTo,
+    },
     Exit(Box<Exit>),
     Down(Box<Down>),
+    Event(Published),
+    /// Whether anybody subscribes to this event may have changed.
+    Demand(Arc<Topic>),
 }
 
 /// What became of an envelope: it lies in a mailbox.
@@ -135,10 +146,20 @@ struct Extras {
 struct Rare {
     name: Option<Atom>,
     aliases: Vec<Alias>,
+    /// The events it has registered.
+    events: Vec<Atom>,
     compression: Option<Compression>,
     watches: Watches,
     /// The leader, if that is not the node.
     leader: Option<Pid>,
+}
+
+/// What a process is found by.
+#[derive(Default)]
+struct Listed {
+    name: Option<Atom>,
+    aliases: Vec<Alias>,
+    events: Vec<Atom>,
 }
 
 impl Process {
@@ -246,14 +267,35 @@ impl Process {
         !extras.unlisted
     }
 
-    /// Takes the name and the aliases away for good.
-    fn unlist(&self) -> (Option<Atom>, Vec<Alias>) {
+    /// Whether the process could take the event.
+    pub(crate) fn add_event(&self, event: Atom) -> bool {
+        let mut extras = self.extras.lock();
+        if !extras.unlisted {
+            extras.rare.get_or_insert_default().events.push(event);
+        }
+        !extras.unlisted
+    }
+
+    fn drop_event(&self, event: Atom) {
+        if let Some(rare) = &mut self.extras.lock().rare {
+            rare.events.retain(|known| *known != event);
+        }
+    }
+
+    /// The events it has registered.
+    pub(crate) fn events(&self) -> Vec<Atom> {
+        self.extras.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.events.clone())
+    }
+
+    /// Takes the name, the aliases and the events away for good.
+    fn unlist(&self) -> Listed {
         let mut extras = self.extras.lock();
         extras.unlisted = true;
-        extras
-            .rare
-            .as_mut()
-            .map_or_else(Default::default, |rare| (rare.name.take(), mem::take(&mut rare.aliases)))
+        extras.rare.as_mut().map_or_else(Listed::default, |rare| Listed {
+            name: rare.name.take(),
+            aliases: mem::take(&mut rare.aliases),
+            events: mem::take(&mut rare.events),
+        })
     }
 
     /// Whether the process may have a name and aliases: it is not about to end.

@@ -9,11 +9,11 @@ use tokio::task::coop::consume_budget;
 use super::contained::{Cut, until_killed};
 use super::mailbox::Batch;
 use super::{
-    Compression, Envelope, Environment, Origin, Priority, Process, Relation, Watchers, discard, own_name,
-    type_label, withdraw,
+    Compression, Envelope, Environment, Listed, Origin, Priority, Process, Relation, Watchers, discard,
+    own_event, own_name, type_label, withdraw,
 };
 use crate::actor::{Actor, Context, Exit, ExitReason, Messages, Reply, ReplyTo, Requests, Watched};
-use crate::error::{NameError, SpawnError};
+use crate::error::{EventError, NameError, SpawnError};
 use crate::node::{NodeInner, router};
 use crate::{Alias, Atom, Pid};
 
@@ -325,6 +325,20 @@ async fn handle_all<A: Actor>(
                 ctx.begin(process.node.core(), None);
                 actor.handle_down(*down, ctx).await
             }
+            Envelope::Event(published) => {
+                ctx.begin(published.from(), None);
+                actor.handle_event(published, ctx).await
+            }
+            Envelope::Demand(topic) => match topic.demand() {
+                Some(wanted) => {
+                    ctx.begin(process.node.core(), None);
+                    match wanted {
+                        true => actor.handle_event_start(topic.name, ctx).await,
+                        false => actor.handle_event_stop(topic.name, ctx).await,
+                    }
+                }
+                None => Ok(()),
+            },
         };
         if let Err(reason) = handled {
             return Parked::Ended(reason);
@@ -392,7 +406,7 @@ fn park<A: Actor>(process: &Arc<Process>, actor: Box<A>, mut batch: Batch) {
 /// still be killed. Who watched it or its addresses is added to `watchers`.
 fn leave(process: &Process, watchers: &mut Vec<(Watched, Watchers)>) {
     let node = &process.node;
-    let (name, aliases) = process.unlist();
+    let Listed { name, aliases, events } = process.unlist();
     let mut take = |target: Watched, end: &dyn Fn() -> bool| {
         let taken = node.relations.take(&target, end);
         if !taken.is_empty() {
@@ -405,6 +419,13 @@ fn leave(process: &Process, watchers: &mut Vec<(Watched, Watchers)>) {
     }
     for alias in aliases {
         take(Watched::Alias(alias), &|| node.processes.remove_alias(alias));
+    }
+    for name in events {
+        // One that was given up meanwhile is somebody else's.
+        let taken = node.events.end(name, process.pid).unwrap_or_default();
+        if !taken.is_empty() {
+            watchers.push((own_event(node, name), taken));
+        }
     }
     process.watch_nothing();
     process.mailbox.close().into_iter().for_each(discard);
@@ -424,6 +445,21 @@ pub(crate) fn delete_alias(process: &Arc<Process>, alias: Alias) -> Result<(), N
     let free = || node.processes.unregister_alias(alias, process);
     let freed = withdraw(node, Watched::Alias(alias), process.pid.id, free);
     if freed { Ok(()) } else { Err(NameError::Unknown) }
+}
+
+/// Takes an event back that a process has registered, or the node.
+pub(crate) fn unregister_event(
+    node: &NodeInner,
+    process: Option<&Process>,
+    name: Atom,
+) -> Result<(), EventError> {
+    let producer = process.map_or_else(|| node.core(), |process| process.pid);
+    let watchers = node.events.end(name, producer)?;
+    if let Some(process) = process {
+        process.drop_event(name);
+    }
+    watchers.tell(node, &own_event(node, name), producer.id, &ExitReason::Unregistered);
+    Ok(())
 }
 
 /// Registers a name for a running process.

@@ -3,8 +3,8 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::peer::{Peer, by_alias, by_pid, named};
-use crate::road::{Dialer, courier, end, pair};
+use crate::peer::{Peer, by_pid};
+use crate::road::{Dialer, end, pair};
 use crate::support::Echo;
 
 /// What a refused command ends in. Ergo would wait five seconds for an answer

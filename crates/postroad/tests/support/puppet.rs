@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use postroad::{
-    Actor, Context, Down, Exit, ExitReason, Handle, Node, Pid, RelationError, SpawnError, SpawnOptions,
-    Watched,
+    Actor, Atom, Context, Down, Event, Exit, ExitReason, Handle, Node, Pid, Published, RelationError,
+    SpawnError, SpawnOptions, Watched,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,6 +22,10 @@ pub enum Notice {
     Exit(Exit),
     Down(Down),
     Terminated(ExitReason),
+    /// What was published, if it was a number.
+    Published(Event, Option<u32>),
+    Start(Atom),
+    Stop(Atom),
 }
 
 pub struct Puppet {
@@ -53,6 +57,22 @@ impl Actor for Puppet {
 
     async fn handle_down(&mut self, down: Down, _: &mut Context) -> Result<(), ExitReason> {
         let _ = self.notices.send(Notice::Down(down));
+        Ok(())
+    }
+
+    async fn handle_event(&mut self, published: Published, _: &mut Context) -> Result<(), ExitReason> {
+        let number = published.downcast_ref().copied();
+        let _ = self.notices.send(Notice::Published(published.event(), number));
+        Ok(())
+    }
+
+    async fn handle_event_start(&mut self, event: Atom, _: &mut Context) -> Result<(), ExitReason> {
+        let _ = self.notices.send(Notice::Start(event));
+        Ok(())
+    }
+
+    async fn handle_event_stop(&mut self, event: Atom, _: &mut Context) -> Result<(), ExitReason> {
+        let _ = self.notices.send(Notice::Stop(event));
         Ok(())
     }
 

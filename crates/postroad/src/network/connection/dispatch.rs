@@ -86,6 +86,9 @@ impl Connection {
                 Ok(())
             }
             Head::Exit { from, to } => self.exit_in(from, to, payload),
+            Head::Event { from, priority, timestamp, name } => {
+                self.event_in(from, priority, timestamp, name, payload)
+            }
             Head::Terminate { subject } => self.end_in(subject, payload),
             Head::Compressed { method, unpacked_len } if layer < Layer::Packed => {
                 let inner =
@@ -220,7 +223,7 @@ impl Connection {
         }
     }
 
-    fn payload(&self, bytes: &[u8]) -> Result<Payload, DecodeError> {
+    pub(super) fn payload(&self, bytes: &[u8]) -> Result<Payload, DecodeError> {
         self.decoder(bytes).payload()
     }
 
@@ -228,7 +231,7 @@ impl Connection {
         Decoder::new(bytes, &self.decode, &self.node().registry)
     }
 
-    fn peer_pid(&self, id: u64) -> Pid {
+    pub(super) fn peer_pid(&self, id: u64) -> Pid {
         Pid { node: self.peer.name, id, creation: self.peer.creation }
     }
 

@@ -360,7 +360,7 @@ impl Connection {
 
     /// The slot that a process uses all its life.
     #[inline]
-    fn slot_of(&self, from: u64) -> usize {
+    pub(super) fn slot_of(&self, from: u64) -> usize {
         (from % self.slots.len() as u64) as usize
     }
 }

@@ -445,6 +445,11 @@ impl Slot {
         }
     }
 
+    /// Whether a sender would wait.
+    pub(super) fn is_congested(&self) -> bool {
+        self.waiting() >= HIGH_WATER
+    }
+
     pub(super) fn appended_frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
     }
