@@ -17,6 +17,7 @@ mod calls;
 mod compression;
 mod connecting;
 mod discovery;
+mod events;
 mod messages;
 mod order;
 mod payloads;
