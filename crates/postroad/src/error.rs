@@ -267,6 +267,9 @@ pub enum StartError {
     /// The registrar refused the node.
     #[error("unable to register the node: {0}")]
     Register(#[from] crate::registrar::RegisterError),
+    /// The process that tells other nodes about this one.
+    #[error("the inspector did not start: {0}")]
+    Inspector(#[from] SpawnError),
     /// `start` was called outside of a tokio runtime.
     #[error("no tokio runtime: call start() within one")]
     NoRuntime,

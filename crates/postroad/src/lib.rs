@@ -9,6 +9,7 @@
 
 mod actor;
 mod error;
+pub mod inspect;
 pub mod network;
 mod node;
 mod process;

@@ -8,11 +8,13 @@ use postroad_edf::Registry;
 use postroad_wire::Version;
 use postroad_wire::enp::any;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Calls, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
 use crate::error::StartError;
+use crate::inspect::Inspector;
 use crate::network::{
     AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, invented_cookie,
 };
@@ -31,6 +33,7 @@ pub struct NodeBuilder {
     registrar: Discovery,
     options: NetworkOptions,
     version: Version,
+    inspector: bool,
     registry: Registry,
 }
 
@@ -51,6 +54,7 @@ impl NodeBuilder {
             registrar: Discovery::Embedded(EmbeddedOptions::default()),
             options: NetworkOptions::default(),
             version: Version::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            inspector: false,
             registry: Registry::new(),
         }
     }
@@ -173,6 +177,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Whether the node tells other nodes about itself: spawns an
+    /// [`Inspector`] under its [name](crate::inspect::NAME), which answers
+    /// whoever may connect. Default: no.
+    pub fn inspector(mut self, inspector: bool) -> Self {
+        self.inspector = inspector;
+        self
+    }
+
     /// The types whose messages the node understands, in addition to those of
     /// its actors. Default: all that derive [`Message`](macro@crate::Message).
     pub fn registry(mut self, registry: Registry) -> Self {
@@ -222,6 +234,7 @@ impl NodeBuilder {
         let node = Arc::new(NodeInner {
             name,
             creation: creation(),
+            started: Instant::now(),
             version: self.version,
             processes: ProcessTable::new(),
             relations: Relations::default(),
@@ -242,10 +255,16 @@ impl NodeBuilder {
         for options in &options {
             Watched::add(&node.0, options);
         }
-        if let Err(error) = node.0.network.open(&node.0, bound).await {
+        let opened = async {
+            if self.inspector {
+                Inspector::spawn(node).await?;
+            }
+            Ok(node.0.network.open(&node.0, bound).await?)
+        };
+        if let Err(error) = opened.await {
             node.stop().await;
             starting.done = true;
-            return Err(error.into());
+            return Err(error);
         }
         tracing::info!(node = %name, creation = node.creation(), "node started");
         starting.done = true;
