@@ -213,7 +213,10 @@ pub enum NameError {
     /// The name is empty or too long.
     #[error("not a name: {0}")]
     Invalid(#[from] InvalidName),
-    /// The process has ended.
+    /// There is no such process on this node.
+    #[error("unknown process")]
+    ProcessUnknown,
+    /// The process is about to end.
     #[error("process terminated")]
     ProcessTerminated,
 }

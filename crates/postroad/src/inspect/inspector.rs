@@ -156,24 +156,21 @@ impl Answer<DescribeProcess> for Inspector {
             None => None,
         };
         let Some(process) = process else { return Ok(or_refused(Err(InspectError::ProcessUnknown))) };
-        let report = |state| ProcessReport::new(describe_process(&process), state);
+        // Before it is asked, which makes it run.
+        let info = describe_process(&process);
         let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
-            return Ok(Reply::Now(report(Err(InspectError::Busy { waiting: MOST_WAITING }))));
+            let busy = Err(InspectError::Busy { waiting: MOST_WAITING });
+            return Ok(Reply::Now(ProcessReport::new(info, busy)));
         };
         let Some(reply) = ctx.reply_to() else { return Ok(Reply::Later) };
-        let (tasks, runtime) = (&node.tasks, &node.runtime);
-        let process = process.clone();
-        tasks.spawn_on(
-            async move {
-                let state = ask(&process, PATIENCE).await;
-                drop(permit);
-                let report = ProcessReport::new(describe_process(&process), state);
-                if let Err(error) = reply.answer(report).await {
-                    tracing::debug!(%error, "a report was not delivered");
-                }
-            },
-            runtime,
-        );
+        let answer = async move {
+            let state = ask(&process, PATIENCE).await;
+            drop(permit);
+            if let Err(error) = reply.answer(ProcessReport::new(info, state)).await {
+                tracing::debug!(%error, "a report was not delivered");
+            }
+        };
+        node.tasks.spawn_on(answer, &node.runtime);
         Ok(Reply::Later)
     }
 }

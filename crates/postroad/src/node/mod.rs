@@ -268,7 +268,7 @@ impl Node {
     /// Gives a local process a name.
     pub fn register_name(&self, name: &str, pid: Pid) -> Result<(), NameError> {
         let name = process_name(name)?;
-        let process = self.process(pid).map_err(|_| NameError::ProcessTerminated)?;
+        let process = self.process(pid).map_err(|_| NameError::ProcessUnknown)?;
         crate::process::register_name(&process, name)
     }
 
