@@ -20,7 +20,7 @@ fn ask(node: &Node, command: &str, more: &[&str]) -> Output {
         .unwrap()
 }
 
-fn told<'a>(output: &'a Output) -> Vec<&'a str> {
+fn told(output: &Output) -> Vec<&str> {
     assert!(output.status.success(), "{}", stderr(output));
     stdout(output).lines().collect()
 }
