@@ -244,7 +244,10 @@ pub enum NameError {
     /// The name is empty or too long.
     #[error("not a name: {0}")]
     Invalid(#[from] InvalidName),
-    /// The process has ended.
+    /// There is no such process on this node.
+    #[error("unknown process")]
+    ProcessUnknown,
+    /// The process is about to end.
     #[error("process terminated")]
     ProcessTerminated,
 }
@@ -345,6 +348,9 @@ pub enum StartError {
     /// The registrar refused the node.
     #[error("unable to register the node: {0}")]
     Register(#[from] crate::registrar::RegisterError),
+    /// The process that tells other nodes about this one.
+    #[error("the inspector did not start: {0}")]
+    Inspector(#[from] SpawnError),
     /// `start` was called outside of a tokio runtime.
     #[error("no tokio runtime: call start() within one")]
     NoRuntime,

@@ -10,6 +10,7 @@
 mod actor;
 mod error;
 mod event;
+pub mod inspect;
 pub mod network;
 mod node;
 mod process;

@@ -47,6 +47,7 @@ impl Roads {
     pub(crate) fn node(&self, config: &Config) -> anyhow::Result<NodeBuilder> {
         let name = config.node.name.as_deref().context("no name: give --name, or `name` in [node]")?;
         let mut builder = self.builder(config, name)?.network(config.node.mode);
+        builder = builder.inspector(config.node.inspector.unwrap_or(true));
         for acceptor in &config.acceptors {
             builder = builder.acceptor(self.acceptor(acceptor)?);
         }

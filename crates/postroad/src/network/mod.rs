@@ -233,6 +233,11 @@ impl Network {
         NetworkInfo::of(&self.0)
     }
 
+    /// Whether the node uses the network, and how openly.
+    pub fn mode(&self) -> NetworkMode {
+        self.inner().mode
+    }
+
     /// Where this node listens.
     pub fn acceptors(&self) -> Vec<AcceptorInfo> {
         self.inner().acceptors.read().clone()

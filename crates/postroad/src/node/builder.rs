@@ -9,11 +9,13 @@ use postroad_edf::Registry;
 use postroad_wire::Version;
 use postroad_wire::enp::any;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Calls, Exposes, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
 use crate::error::StartError;
+use crate::inspect::Inspector;
 use crate::network::{
     AcceptorOptions, Handshake, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder,
     invented_cookie,
@@ -33,6 +35,7 @@ pub struct NodeBuilder {
     registrar: Discovery,
     options: NetworkOptions,
     version: Version,
+    inspector: bool,
     registry: Registry,
     environment: Environment,
     exposes: Exposes,
@@ -55,6 +58,7 @@ impl NodeBuilder {
             registrar: Discovery::Embedded(EmbeddedOptions::default()),
             options: NetworkOptions::default(),
             version: Version::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            inspector: false,
             registry: Registry::new(),
             environment: Environment::new(),
             exposes: Exposes::default(),
@@ -186,6 +190,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Whether the node tells other nodes about itself: spawns an
+    /// [`Inspector`] under its [name](crate::inspect::NAME), which answers
+    /// whoever may connect. Default: no.
+    pub fn inspector(mut self, inspector: bool) -> Self {
+        self.inspector = inspector;
+        self
+    }
+
     /// The types whose messages the node understands, in addition to those of
     /// its actors. Default: all that derive [`Message`](macro@crate::Message).
     pub fn registry(mut self, registry: Registry) -> Self {
@@ -259,6 +271,7 @@ impl NodeBuilder {
         let node = Arc::new(NodeInner {
             name,
             creation: creation(),
+            started: Instant::now(),
             version: self.version,
             environment: Mutex::new(self.environment),
             exposes: self.exposes,
@@ -282,10 +295,16 @@ impl NodeBuilder {
         for options in &options {
             Watched::add(&node.0, options);
         }
-        if let Err(error) = node.0.network.open(&node.0, bound).await {
+        let opened = async {
+            if self.inspector {
+                Inspector::spawn(node).await?;
+            }
+            Ok(node.0.network.open(&node.0, bound).await?)
+        };
+        if let Err(error) = opened.await {
             node.stop().await;
             starting.done = true;
-            return Err(error.into());
+            return Err(error);
         }
         tracing::info!(node = %name, creation = node.creation(), "node started");
         starting.done = true;

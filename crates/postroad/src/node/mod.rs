@@ -16,12 +16,14 @@ use parking_lot::Mutex;
 use postroad_edf::{EncodeError, Message, Registry};
 use postroad_wire::Version;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{Actor, ExitReason, Timer};
 use crate::error::{CallError, EventError, InvalidName, NameError, PublishError, SendError, SpawnError};
 use crate::event::{EventInfo, EventOptions, EventToken, Events};
+use crate::inspect::{self, InspectError, Item, ListProcesses, NodeInfo, ProcessInfo, ProcessPage};
 use crate::network::{Network, NetworkInner};
 use crate::process::{Environment, Origin, Process, ProcessTable, Relations, SpawnOptions};
 use crate::{Alias, Atom, Pid};
@@ -59,6 +61,7 @@ pub struct Node(Arc<NodeInner>);
 pub(crate) struct NodeInner {
     pub(crate) name: Atom,
     pub(crate) creation: i64,
+    pub(crate) started: Instant,
     pub(crate) processes: ProcessTable,
     pub(crate) relations: Relations,
     pub(crate) events: Events,
@@ -96,6 +99,10 @@ impl Node {
 
     pub(crate) fn from_inner(inner: Arc<NodeInner>) -> Self {
         Self(inner)
+    }
+
+    pub(crate) fn inner(&self) -> &NodeInner {
+        &self.0
     }
 
     /// The name, `name@host`.
@@ -166,6 +173,51 @@ impl Node {
     pub fn mailbox_len(&self, pid: Pid) -> Option<usize> {
         (pid.node == self.0.name && pid.creation == self.0.creation).then_some(())?;
         self.0.processes.with(pid.id, |process| process.mailbox.len())
+    }
+
+    /// The node at a glance. Looks at every process: a matter of milliseconds
+    /// where there are 100,000.
+    ///
+    /// # Errors
+    /// [`InspectError::NodeStopped`] once it has begun to stop.
+    pub fn info(&self) -> Result<NodeInfo, InspectError> {
+        inspect::describe_node(self)
+    }
+
+    /// Processes, a page of them; more with [`ProcessPage::next`].
+    pub fn processes(&self, list: &ListProcesses) -> ProcessPage {
+        inspect::list_processes(&self.0, list)
+    }
+
+    /// Everything about a process that can be told without asking it.
+    ///
+    /// # Errors
+    /// [`InspectError::ProcessUnknown`] if it is not a process of this node, or
+    /// not any more.
+    pub fn process_info(&self, pid: Pid) -> Result<ProcessInfo, InspectError> {
+        self.process(pid).map(|process| inspect::describe_process(&process))
+    }
+
+    /// What a process says of its own state
+    /// ([`Actor::inspect`](crate::Actor::inspect)). It is asked before anything
+    /// that waits for it, but not in the middle of a handler: then this waits,
+    /// for `timeout` at most. A handler that asks for its own process waits in
+    /// vain.
+    ///
+    /// # Errors
+    /// [`InspectError::Timeout`] after that time, [`InspectError::Busy`] if too
+    /// many ask at once, [`InspectError::Panicked`] if the process panicked over
+    /// it, [`InspectError::ProcessUnknown`] and
+    /// [`InspectError::ProcessTerminated`] if there is nobody to ask.
+    ///
+    /// Cancel safe: who does not wait any more takes no room.
+    pub async fn inspect(&self, pid: Pid, timeout: Duration) -> Result<Vec<Item>, InspectError> {
+        inspect::ask(&self.process(pid)?, timeout).await
+    }
+
+    fn process(&self, pid: Pid) -> Result<Arc<Process>, InspectError> {
+        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
+        process.ok_or(InspectError::ProcessUnknown)
     }
 
     /// Spawns a process: returns when its `init` is done.
@@ -265,15 +317,14 @@ impl Node {
     /// Ends a local process without asking it, even in the middle of a handler
     /// (at its next await point). False if there is no such process.
     pub fn kill(&self, pid: Pid) -> bool {
-        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
-        process.inspect(Process::kill).is_some()
+        self.process(pid).inspect(Process::kill).is_ok()
     }
 
     /// Gives a local process a name.
     pub fn register_name(&self, name: &str, pid: Pid) -> Result<(), NameError> {
         let name = process_name(name)?;
-        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
-        crate::process::register_name(&process.ok_or(NameError::ProcessTerminated)?, name)
+        let process = self.process(pid).map_err(|_| NameError::ProcessUnknown)?;
+        crate::process::register_name(&process, name)
     }
 
     /// Takes a name away from the local process that has it. Who watches the

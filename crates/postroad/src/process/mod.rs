@@ -9,27 +9,30 @@ mod runner;
 mod table;
 mod watches;
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use postroad_edf::Payload;
 use postroad_wire::enp::Method;
 pub use postroad_wire::enp::Method as CompressionMethod;
 pub use postroad_wire::enp::compress::Level as CompressionLevel;
+use tokio::sync::oneshot;
 
 use crate::actor::{Actor, Down, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::RelationError;
 use crate::event::{Published, Topic};
+use crate::inspect::{InspectError, Item};
 use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
 pub(crate) use contained::{caught, discard};
 pub use environment::Environment;
-pub(crate) use mailbox::{Mailbox, PushError, Refused};
+pub(crate) use mailbox::{MOST_ASKERS, Mailbox, PushError, Refused};
 pub(crate) use origin::Origin;
 pub(crate) use relations::{Relations, Watchers, notify, own_event, own_name, withdraw};
 pub use runner::SpawnOptions;
@@ -93,7 +96,11 @@ pub(crate) enum Envelope {
     Event(Published),
     /// Whether anybody subscribes to this event may have changed.
     Demand(Arc<Topic>),
+    Inspect(Asker),
 }
+
+/// Somebody who wants to know what a process says of itself.
+pub(crate) type Asker = oneshot::Sender<Result<Vec<Item>, InspectError>>;
 
 /// What became of an envelope: it lies in a mailbox.
 #[must_use]
@@ -109,7 +116,7 @@ impl Delivered {
     #[inline]
     pub(crate) fn start(self) -> usize {
         if let Some(process) = self.due {
-            (process.run)(process.clone());
+            (process.kind.run)(process.clone());
         }
         self.depth
     }
@@ -123,14 +130,28 @@ pub(crate) struct Process {
     pub(crate) node: Arc<NodeInner>,
     pub(crate) mailbox: Mailbox,
     actor: Mutex<Option<Box<dyn Any + Send>>>,
-    /// Starts a run: knows the actor's type.
-    run: fn(Arc<Process>),
+    kind: &'static Kind,
+    /// How long the node had been running when this began, in milliseconds.
+    born: u64,
     /// Wakes the run to end it, even in the middle of a handler.
     kill: tokio::sync::Notify,
     /// The priority of what it sends, and the bits [`TRAPS`], [`PACKS`] and
     /// [`IMPORTANT`].
     sending: AtomicU8,
     extras: Mutex<Extras>,
+}
+
+/// What processes of one type of actor share.
+struct Kind {
+    /// Starts a run.
+    run: fn(Arc<Process>),
+    actor_type: fn() -> &'static str,
+}
+
+impl Kind {
+    fn of<A: Actor>() -> &'static Self {
+        const { &Self { run: runner::start::<A>, actor_type: type_name::<A> } }
+    }
 }
 
 #[derive(Default)]
@@ -172,13 +193,15 @@ impl Process {
             rare: rare.map(Box::new),
             ..Extras::default()
         };
+        let born = u64::try_from(node.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let process = Arc::new(Self {
             pid,
             parent: origin.parent,
             node,
             mailbox: Mailbox::new(pid.node, options.mailbox_capacity),
             actor: Mutex::new(None),
-            run: runner::start::<A>,
+            kind: Kind::of::<A>(),
+            born,
             kill: tokio::sync::Notify::new(),
             sending: AtomicU8::new(options.priority as u8),
             extras: Mutex::new(extras),
@@ -230,7 +253,7 @@ impl Process {
     pub(crate) fn kill(self: &Arc<Self>) {
         self.kill.notify_one();
         if self.mailbox.start_last_run() {
-            (self.run)(self.clone());
+            (self.kind.run)(self.clone());
         }
     }
 
@@ -305,6 +328,23 @@ impl Process {
 
     pub(crate) fn aliases(&self) -> Vec<Alias> {
         self.extras.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.aliases.clone())
+    }
+
+    /// The name, and how many aliases and watched targets there are.
+    pub(crate) fn belongings(&self) -> (Option<Atom>, usize, usize) {
+        let extras = self.extras.lock();
+        let Some(rare) = &extras.rare else { return (None, 0, 0) };
+        (rare.name, rare.aliases.len(), rare.watches.len())
+    }
+
+    /// The type of the actor, with its path.
+    pub(crate) fn actor_type(&self) -> &'static str {
+        (self.kind.actor_type)()
+    }
+
+    /// How long ago it was spawned.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.node.started.elapsed().saturating_sub(Duration::from_millis(self.born))
     }
 
     /// Begins a relation, unless the process is about to end.
@@ -429,7 +469,7 @@ impl fmt::Debug for Process {
 
 /// The name of an actor's type without its path, for logs.
 pub(crate) fn type_label<A>() -> &'static str {
-    let full = std::any::type_name::<A>();
+    let full = type_name::<A>();
     let end = full.find('<').unwrap_or(full.len());
     full[..end].rsplit_once("::").map_or(full, |(path, _)| &full[path.len() + 2..])
 }

@@ -9,11 +9,12 @@ use tokio::task::coop::consume_budget;
 use super::contained::{Cut, until_killed};
 use super::mailbox::Batch;
 use super::{
-    Compression, Envelope, Environment, Listed, Origin, Priority, Process, Relation, Watchers, discard,
-    own_event, own_name, type_label, withdraw,
+    Asker, Compression, Envelope, Environment, Listed, Origin, Priority, Process, Relation, Watchers, caught,
+    discard, own_event, own_name, type_label, withdraw,
 };
 use crate::actor::{Actor, Context, Exit, ExitReason, Messages, Reply, ReplyTo, Requests, Watched};
 use crate::error::{EventError, NameError, SpawnError};
+use crate::inspect::{InspectError, Items};
 use crate::node::{NodeInner, router};
 use crate::{Alias, Atom, Pid};
 
@@ -153,7 +154,7 @@ pub(crate) async fn spawn<A: Actor>(
     life.goes_on = true;
     *process.actor.lock() = Some(Box::new(actor));
     if process.mailbox.open() {
-        (process.run)(process.clone());
+        (process.kind.run)(process.clone());
     }
     Ok(process.pid)
 }
@@ -339,6 +340,10 @@ async fn handle_all<A: Actor>(
                 }
                 None => Ok(()),
             },
+            Envelope::Inspect(asker) => {
+                inspect(process, actor, asker);
+                Ok(())
+            }
         };
         if let Err(reason) = handled {
             return Parked::Ended(reason);
@@ -372,6 +377,20 @@ async fn answer<A: Actor>(
     let answer = A::Requests::answer(actor, request, ctx).await?;
     let reply = ctx.reply_to();
     answer_with(answer, reply).await
+}
+
+/// Has the actor say what it will of its state. A panic of that costs the answer.
+fn inspect<A: Actor>(process: &Process, actor: &A, asker: Asker) {
+    let said = caught(|| {
+        let mut items = Items::new();
+        actor.inspect(&mut items);
+        items.into_said()
+    });
+    // Who asked may have stopped waiting.
+    let _ = asker.send(said.map_err(|panic| {
+        tracing::error!(pid = %process.pid, actor = type_label::<A>(), panic, "panic in inspect");
+        InspectError::Panicked
+    }));
 }
 
 async fn answer_with(answer: Reply<Payload>, reply: Option<ReplyTo>) -> Result<(), ExitReason> {
