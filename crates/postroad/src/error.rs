@@ -143,6 +143,66 @@ impl From<DecodeError> for CallError {
     }
 }
 
+/// Why a process is not linked to something or does not monitor it, or why a
+/// relation was not ended.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelationError {
+    /// There is no such process or name.
+    #[error("unknown process")]
+    ProcessUnknown,
+    /// The process is about to end.
+    #[error("process terminated")]
+    ProcessTerminated,
+    /// There is no such alias.
+    #[error("unknown alias")]
+    AliasUnknown,
+    /// There is no such event.
+    #[error("unknown event")]
+    EventUnknown,
+    /// The process has this relation already.
+    #[error("target is already exist")]
+    Exists,
+    /// There is no relation to end.
+    #[error("unknown target")]
+    TargetUnknown,
+    /// A process cannot be linked to itself, and a node has no connection with
+    /// itself; or the peer does not allow it.
+    #[error("not allowed")]
+    NotAllowed,
+    /// The target's node was not asked: no road to it, or the target is of its
+    /// earlier life.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The connection was lost before the target's node had answered. There is
+    /// no relation.
+    #[error("no connection with {node}")]
+    NoConnection {
+        /// The node that was lost.
+        node: Atom,
+    },
+    /// The target's node did not answer in time. There is no relation.
+    #[error("timed out: {node} did not answer")]
+    Timeout {
+        /// The node that was asked.
+        node: Atom,
+    },
+    /// The target's node refused with this error.
+    #[error("{node} refused: {error}")]
+    Refused {
+        /// The node that was asked.
+        node: Atom,
+        /// What it said.
+        error: ErrorValue,
+    },
+}
+
+impl From<AtomError> for RelationError {
+    fn from(error: AtomError) -> Self {
+        SendError::Target(error).into()
+    }
+}
+
 /// Why there is no new process.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -156,6 +216,9 @@ pub enum SpawnError {
     /// The name is empty or too long.
     #[error("not a name: {0}")]
     Name(#[from] InvalidName),
+    /// The parent that it was to be linked with has ended.
+    #[error("process terminated: the parent has ended")]
+    ParentTerminated,
     /// The actor's `init` refused.
     #[error("init failed: {0}")]
     Init(ExitReason),

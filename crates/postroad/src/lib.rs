@@ -24,8 +24,11 @@ pub use edf::Message;
 pub use postroad_edf::{Alias, Atom, Event, Payload, Pid, ProcessId, Ref};
 pub use postroad_wire::{Cookie, NetworkFlags};
 
-pub use actor::{Actor, Answer, Context, ExitReason, Handle, Messages, Reply, ReplyTo, Requests, Timer};
-pub use error::{CallError, InvalidName, NameError, SendError, SpawnError, StartError};
+pub use actor::{
+    Actor, Answer, Context, Down, Exit, ExitReason, Handle, Messages, Reply, ReplyTo, Requests, Timer,
+    Watched,
+};
+pub use error::{CallError, InvalidName, NameError, RelationError, SendError, SpawnError, StartError};
 pub use network::{Network, NetworkMode};
 pub use node::{Node, NodeBuilder, Target, ToTarget};
 pub use process::{Compression, CompressionLevel, CompressionMethod, Environment, Priority, SpawnOptions};

@@ -8,9 +8,10 @@ use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use postroad::{
-    Actor, Answer, CallError, Context, ExitReason, Handle, NameError, Node, Payload, Pid, Priority, Reply,
-    SendError, SpawnError, SpawnOptions,
+    Actor, Answer, CallError, Context, Exit, ExitReason, Handle, NameError, Node, Payload, Pid, Priority,
+    Reply, SendError, SpawnError, SpawnOptions,
 };
+use support::puppet::puppet;
 use support::{Adder, Echo, next, node, probe};
 use tokio::sync::{mpsc, oneshot};
 
@@ -167,12 +168,13 @@ impl Actor for Recorder {
     type Messages = (u32, bool);
     type Requests = ();
 
-    async fn init((sender, gate): Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
+    async fn init((sender, gate): Self::Args, ctx: &mut Context) -> Result<Self, ExitReason> {
+        ctx.set_trap_exit(true);
         Ok(Self(sender, gate))
     }
 
-    async fn handle_exit(&mut self, _: Pid, reason: ExitReason, _: &mut Context) -> Result<(), ExitReason> {
-        if reason.as_str() == "ignore me" { Ok(()) } else { Err(reason) }
+    async fn handle_exit(&mut self, exit: Exit, _: &mut Context) -> Result<(), ExitReason> {
+        if exit.reason.as_str() == "ignore me" { Ok(()) } else { Err(exit.reason) }
     }
 
     async fn terminated(&mut self, reason: &ExitReason, _: &mut Context) {
@@ -245,7 +247,9 @@ async fn a_bounded_mailbox_says_when_it_is_full() {
     node.send(recorder, 2u32).await.unwrap();
     assert!(matches!(node.send(recorder, 3u32).await, Err(SendError::MailboxFull)));
     assert!(matches!(node.try_send(recorder, 3u32), Err(SendError::MailboxFull)));
-    node.send_exit(recorder, ExitReason::error("ignore me")).await.unwrap();
+    let stranger = puppet(&node).await;
+    let ignored = ExitReason::error("ignore me");
+    stranger.act(move |ctx| Box::pin(async move { ctx.send_exit(recorder, ignored).await.unwrap() })).await;
     open.send(()).unwrap();
     assert_eq!(received.recv().await, Some(1));
     assert_eq!(received.recv().await, Some(2));

@@ -9,7 +9,7 @@ use postroad_edf::{EncodeError, Message};
 
 use super::{Actor, ExitReason, ReplyTo, Timer};
 use crate::error::{CallError, NameError, SendError, SpawnError};
-use crate::network::{RemoteSpawnError, spawn_remote};
+use crate::network::{RemoteSpawnError, spawn_child};
 use crate::node::{DEFAULT_CALL_TIMEOUT, Familiar, Node, Target, ToTarget, router};
 use crate::process::{Compression, Environment, Origin, Priority, Process, SpawnOptions};
 use crate::{Alias, Atom, Pid};
@@ -194,9 +194,10 @@ impl Context {
         router::call(&self.process.node, self.from(), to, request, timeout, important).await
     }
 
-    /// Asks a process to end. It may refuse ([`Actor::handle_exit`]). While the
-    /// same request of this process waits there, it is not repeated. Asking
-    /// oneself or one's parent is refused; an unknown remote process is no error.
+    /// Asks a process to end. It may refuse, if it [traps](Self::set_trap_exit)
+    /// exits and this is not its parent. While the same request of this process
+    /// waits there, it is not repeated. Asking oneself or one's parent is
+    /// refused; an unknown remote process is no error.
     pub async fn send_exit(&self, to: Pid, reason: ExitReason) -> Result<(), SendError> {
         if to == self.pid() || to == self.parent() {
             return Err(SendError::NotAllowed);
@@ -245,6 +246,7 @@ impl Context {
     /// Has another node start a process, of what is enabled there under `actor`;
     /// see [`RemoteNode::spawn`](crate::network::RemoteNode::spawn). This
     /// process is its parent, and leader and exposed environment are this one's.
+    /// Links between the two are made if `options` say so.
     pub async fn spawn_on(
         &self,
         node: &str,
@@ -253,8 +255,7 @@ impl Context {
         arguments: impl Message,
     ) -> Result<Pid, RemoteSpawnError> {
         let peer = crate::node::node_name(node)?;
-        let origin = Origin::of_process(&self.process);
-        spawn_remote(&self.process.node, peer, actor, origin, options, arguments).await
+        spawn_child(&self.process, peer, actor, options, arguments).await
     }
 
     /// Gives this process a name. A process has at most one.
@@ -262,11 +263,10 @@ impl Context {
         crate::process::register_name(&self.process, crate::node::process_name(name)?)
     }
 
-    /// Gives up the registered name.
+    /// Gives up the registered name. Who watches it is told.
     pub fn unregister_name(&self) -> Result<(), NameError> {
         let name = self.name().ok_or(NameError::Unknown)?;
-        let freed = self.process.node.processes.unregister_name(name, &self.process);
-        if freed { Ok(()) } else { Err(NameError::Unknown) }
+        crate::process::unregister_name(&self.process, name)
     }
 
     /// Makes a further address of this process, which can be given away and
@@ -277,10 +277,9 @@ impl Context {
         alias
     }
 
-    /// Takes an alias of this process back.
+    /// Takes an alias of this process back. Who watches it is told.
     pub fn delete_alias(&self, alias: Alias) -> Result<(), NameError> {
-        let freed = self.process.node.processes.unregister_alias(alias, &self.process);
-        if freed { Ok(()) } else { Err(NameError::Unknown) }
+        crate::process::delete_alias(&self.process, alias)
     }
 
     /// How urgent the messages and requests of this process are from now on.

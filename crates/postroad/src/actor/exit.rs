@@ -20,6 +20,12 @@ pub enum ExitReason {
     Kill,
     /// A handler panicked.
     Panic,
+    /// The name was given up, the alias deleted or the event withdrawn; its
+    /// process lives on.
+    Unregistered,
+    /// The connection with its node was lost: whether it still runs is not
+    /// known.
+    NoConnection,
     /// Anything else, as a text.
     Error(Arc<str>),
 }
@@ -37,6 +43,8 @@ impl ExitReason {
             "shutdown" => Self::Shutdown,
             "kill" => Self::Kill,
             "panic" => Self::Panic,
+            "unregistered" => Self::Unregistered,
+            "no connection" => Self::NoConnection,
             other => Self::Error(other.into()),
         }
     }
@@ -48,6 +56,8 @@ impl ExitReason {
             Self::Shutdown => "shutdown",
             Self::Kill => "kill",
             Self::Panic => "panic",
+            Self::Unregistered => "unregistered",
+            Self::NoConnection => "no connection",
             Self::Error(text) => text,
         }
     }

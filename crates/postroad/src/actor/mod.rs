@@ -2,9 +2,11 @@
 
 mod context;
 mod exit;
+mod notice;
 mod reply;
 mod sets;
 mod timer;
+mod watching;
 
 use std::future::Future;
 
@@ -12,13 +14,14 @@ use postroad_edf::{Message, Payload};
 
 pub use context::Context;
 pub use exit::ExitReason;
+pub use notice::{Down, Exit, Watched};
 pub(crate) use reply::Answered;
 pub use reply::{Reply, ReplyTo};
 pub use sets::{Messages, Requests};
 pub use timer::Timer;
 pub(crate) use timer::{after, every};
 
-use crate::{Pid, process::type_label};
+use crate::process::type_label;
 
 /// A process: a state, and what it does with the messages it gets.
 ///
@@ -109,16 +112,27 @@ pub trait Actor: Sized + Send + 'static {
         async { Ok(Reply::Error(postroad_edf::ErrorValue::new("not supported"))) }
     }
 
-    /// Gets the requests to end that others send ([`Context::send_exit`]).
-    /// Unless overridden the process ends with their reason; an `Ok` lets it live.
+    /// Gets exit signals while the process [traps](Context::set_trap_exit) them;
+    /// otherwise they end it with their reason. Signals of the parent always do.
+    /// Logs a warning unless overridden.
     fn handle_exit(
         &mut self,
-        from: Pid,
-        reason: ExitReason,
+        exit: Exit,
         ctx: &mut Context,
     ) -> impl Future<Output = Result<(), ExitReason>> + Send {
-        let _ = (from, ctx);
-        async { Err(reason) }
+        tracing::warn!(pid = %ctx.pid(), subject = %exit.subject, reason = %exit.reason, actor = type_label::<Self>(), "unhandled exit");
+        async { Ok(()) }
+    }
+
+    /// Is told of the end of what the process [monitors](Context::monitor).
+    /// Logs a warning unless overridden.
+    fn handle_down(
+        &mut self,
+        down: Down,
+        ctx: &mut Context,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        tracing::warn!(pid = %ctx.pid(), subject = %down.subject, reason = %down.reason, actor = type_label::<Self>(), "unhandled down");
+        async { Ok(()) }
     }
 
     /// The last thing that runs, with the reason of the end. Not called after a

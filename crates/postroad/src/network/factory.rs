@@ -68,6 +68,7 @@ impl From<SpawnError> for Refusal {
             SpawnError::NameTaken { .. } => Self::Taken,
             SpawnError::Name(_) => Self::Incorrect,
             SpawnError::NodeStopped => Self::NodeTerminated,
+            SpawnError::ParentTerminated => Self::ProcessTerminated,
             SpawnError::Init(reason) => Self::Other((&reason).into()),
         }
     }

@@ -17,7 +17,7 @@ use crate::error::StartError;
 use crate::network::{
     AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, invented_cookie,
 };
-use crate::process::{Environment, ProcessTable};
+use crate::process::{Environment, ProcessTable, Relations};
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
 use crate::tls::{TlsOptions, Watched};
 use crate::{Cookie, NetworkFlags};
@@ -252,6 +252,7 @@ impl NodeBuilder {
             environment: Mutex::new(self.environment),
             exposes: self.exposes,
             processes: ProcessTable::new(),
+            relations: Relations::default(),
             calls: Calls::default(),
             registry: self.registry,
             network: NetworkInner::new(self.mode, self.options, cookie, registrar),

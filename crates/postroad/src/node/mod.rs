@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{Actor, ExitReason, Timer};
 use crate::error::{CallError, InvalidName, NameError, SendError, SpawnError};
 use crate::network::{Network, NetworkInner};
-use crate::process::{Environment, Origin, Process, ProcessTable, SpawnOptions};
+use crate::process::{Environment, Origin, Process, ProcessTable, Relations, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
@@ -59,6 +59,7 @@ pub(crate) struct NodeInner {
     pub(crate) name: Atom,
     pub(crate) creation: i64,
     pub(crate) processes: ProcessTable,
+    pub(crate) relations: Relations,
     pub(crate) calls: Calls,
     pub(crate) registry: Registry,
     pub(crate) version: Version,
@@ -273,12 +274,13 @@ impl Node {
         crate::process::register_name(&process.ok_or(NameError::ProcessTerminated)?, name)
     }
 
-    /// Takes a name away from the local process that has it.
+    /// Takes a name away from the local process that has it. Who watches the
+    /// name is told.
     pub fn unregister_name(&self, name: &str) -> Result<Pid, NameError> {
         let name = process_name(name)?;
         let process = self.0.processes.by_name(name, Arc::clone).ok_or(NameError::Unknown)?;
-        let freed = self.0.processes.unregister_name(name, &process);
-        if freed { Ok(process.pid) } else { Err(NameError::Unknown) }
+        crate::process::unregister_name(&process, name)?;
+        Ok(process.pid)
     }
 
     /// Stops the node in order: it leaves the registrar and takes no new

@@ -13,10 +13,12 @@ use tokio::task::coop::poll_proceed;
 use tokio::task::yield_now;
 
 use super::{Awaited, FAR, Familiar, NodeInner, Target, ToTarget};
-use crate::actor::{Answered, ExitReason, ReplyTo, Timer};
-use crate::error::{CallError, SendError};
+use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Timer, Watched};
+use crate::error::{CallError, RelationError, SendError};
 use crate::network::Outgoing;
-use crate::process::{Compression, Delivered, Envelope, Priority, Process, PushError, Refused, discard};
+use crate::process::{
+    Compression, Delivered, Envelope, Priority, Process, PushError, Refused, Relation, discard,
+};
 use crate::registrar::BoxFuture;
 use crate::{Atom, Pid};
 
@@ -287,7 +289,10 @@ pub(crate) async fn send_exit(
 ) -> Result<(), SendError> {
     let target = Target::Pid(to);
     match remote(node, &target)? {
-        None => deliver(node, &target, Envelope::Exit { from, reason }, Priority::Max).map(drop),
+        None => {
+            let exit = Exit { subject: Watched::Pid(from), reason, requested: true };
+            deliver(node, &target, Envelope::Exit(Box::new(exit)), Priority::Max).map(drop)
+        }
         Some(peer) => node.network.connection(node, peer).await?.send_exit(from.id, to, &reason).await,
     }
 }
@@ -337,6 +342,40 @@ pub(crate) fn send_every<M: Message + Clone + Sync>(
             }
         }
     })
+}
+
+/// Has a process told of the end of something, here or elsewhere.
+pub(crate) async fn watch(
+    process: &Arc<Process>,
+    target: Watched,
+    relation: Relation,
+) -> Result<(), RelationError> {
+    let node = &process.node;
+    let target = target.or_on(node.name);
+    let peer = target.node();
+    if node.is_local(peer) {
+        return process.watch_here(target, relation);
+    }
+    if node.is_stopping() {
+        return Err(SendError::NodeStopped.into());
+    }
+    let connection = node.network.connection(node, peer).await.map_err(SendError::from)?;
+    Box::pin(connection.watch(process, target, relation)).await
+}
+
+/// Has a process told no more.
+pub(crate) async fn unwatch(
+    process: &Arc<Process>,
+    target: Watched,
+    relation: Relation,
+) -> Result<(), RelationError> {
+    let node = &process.node;
+    let target = target.or_on(node.name);
+    process.unwatch(&target, relation)?;
+    if let Some(connection) = node.network.connected(target.node()) {
+        Box::pin(connection.unwatch(process.pid, target, relation)).await;
+    }
+    Ok(())
 }
 
 /// The node a target lives on, if it is another one.

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use postroad_wire::enp::Code;
 
 use super::{Envelope, Priority};
-use crate::actor::ExitReason;
-use crate::{Atom, Pid};
+use crate::Atom;
+use crate::actor::Exit;
 
 /// Four lanes under one short lock, and whether somebody is emptying them.
 ///
@@ -46,7 +46,7 @@ struct Queues {
 struct Aside {
     urgent: VecDeque<Envelope>,
     /// The requests to end that are among the urgent ones.
-    exits: HashSet<(Pid, ExitReason), RandomState>,
+    exits: HashSet<Exit, RandomState>,
     system: VecDeque<Envelope>,
     log: VecDeque<Envelope>,
 }
@@ -56,15 +56,16 @@ impl Aside {
     /// request of the same process waits once. `limit` is how many may wait
     /// before another one is refused; one is let in always.
     fn push_exit(&mut self, envelope: Envelope, limit: Option<usize>) -> Result<(), Refused> {
-        if let Envelope::Exit { from, reason } = &envelope {
-            let exit = (*from, reason.clone());
-            if self.exits.contains(&exit) {
+        if let Envelope::Exit(exit) = &envelope
+            && exit.requested
+        {
+            if self.exits.contains(&**exit) {
                 return Err(Refused { envelope, error: None });
             }
             if limit.is_some_and(|limit| self.exits.len() >= limit.max(1)) {
                 return Err(Refused { envelope, error: Some(PushError::Full) });
             }
-            self.exits.insert(exit);
+            self.exits.insert((**exit).clone());
         }
         self.urgent.push_back(envelope);
         Ok(())
@@ -72,8 +73,10 @@ impl Aside {
 
     fn next_pressing(&mut self) -> Option<Envelope> {
         let next = self.urgent.pop_front().or_else(|| self.system.pop_front());
-        if let Some(Envelope::Exit { from, reason }) = &next {
-            self.exits.remove(&(*from, reason.clone()));
+        if let Some(Envelope::Exit(exit)) = &next
+            && exit.requested
+        {
+            self.exits.remove(&**exit);
         }
         next
     }
@@ -165,12 +168,21 @@ impl Mailbox {
         if queues.state == State::Closed {
             return refused(envelope, PushError::Closed);
         }
-        if let Envelope::Exit { from, .. } = envelope {
-            // A peer has as many processes as it says; this node has as many as there are.
-            let limit = self.capacity.filter(|_| from.node != self.home);
+        if let Envelope::Exit(_) | Envelope::Down(_) = envelope {
             let aside = queues.aside.get_or_insert_default();
-            aside.push_exit(envelope, limit)?;
-            let depth = aside.urgent.len();
+            let depth = match &envelope {
+                Envelope::Exit(exit) => {
+                    // A peer has as many processes as it says; this node has as many as there are.
+                    let limit = self.capacity.filter(|_| exit.subject.node() != self.home);
+                    aside.push_exit(envelope, limit)?;
+                    aside.urgent.len()
+                }
+                // As many come as the process has asked for: no bound keeps them out.
+                _ => {
+                    aside.system.push_back(envelope);
+                    aside.system.len()
+                }
+            };
             self.pressing.store(true, Ordering::Release);
             return Ok(Pushed { start: queues.claim_run(), depth });
         }
@@ -288,6 +300,8 @@ mod tests {
     use postroad_edf::Payload;
 
     use super::*;
+    use crate::Pid;
+    use crate::actor::{ExitReason, Watched};
 
     fn pid() -> Pid {
         Pid { node: Atom::new("mailbox@test").unwrap(), id: 1001, creation: 1 }
@@ -295,6 +309,10 @@ mod tests {
 
     fn message(number: u32) -> Envelope {
         Envelope::Message { from: pid(), payload: Payload::new(number) }
+    }
+
+    fn exit(from: Pid, reason: ExitReason) -> Envelope {
+        Envelope::Exit(Box::new(Exit { subject: Watched::Pid(from), reason, requested: true }))
     }
 
     /// How a push went; nothing if the envelope waits already.
@@ -313,8 +331,8 @@ mod tests {
     fn number(envelope: Option<Envelope>) -> Option<u32> {
         match envelope? {
             Envelope::Message { payload, .. } => payload.downcast().ok(),
-            Envelope::Request { .. } => None,
-            Envelope::Exit { .. } => Some(0),
+            Envelope::Request { .. } | Envelope::Down(_) => None,
+            Envelope::Exit(_) => Some(0),
         }
     }
 
@@ -358,7 +376,7 @@ mod tests {
         mailbox.open();
         push(&mailbox, message(1), Priority::Max).unwrap();
         assert_eq!(push(&mailbox, message(2), Priority::Max), Err(PushError::Full));
-        let exit = Envelope::Exit { from: pid(), reason: ExitReason::Shutdown };
+        let exit = exit(pid(), ExitReason::Shutdown);
         assert!(push(&mailbox, exit, Priority::Normal).is_ok());
         assert_eq!(mailbox.len(), 2);
         push(&mailbox, message(3), Priority::Normal).unwrap();
@@ -369,7 +387,7 @@ mod tests {
     fn exits_of_a_peer_do_not_pile_up() {
         let exit = |id, reason: &str| {
             let from = Pid { node: Atom::new("peer@test").unwrap(), id, creation: 1 };
-            Envelope::Exit { from, reason: ExitReason::from_text(reason) }
+            super::tests::exit(from, ExitReason::from_text(reason))
         };
         let mailbox = Mailbox::new(pid().node, Some(2));
         mailbox.open();
@@ -380,7 +398,7 @@ mod tests {
         push(&mailbox, exit(1, "go away"), Priority::Max).unwrap();
         assert_eq!(mailbox.len(), 2, "another reason is another request");
         assert_eq!(push(&mailbox, exit(2, "go"), Priority::Max), Err(PushError::Full));
-        let own = Envelope::Exit { from: pid(), reason: ExitReason::Shutdown };
+        let own = super::tests::exit(pid(), ExitReason::Shutdown);
         push(&mailbox, own, Priority::Max).unwrap();
         assert_eq!(mailbox.len(), 3, "this node's own processes are not kept out");
         let mut batch = Batch::new();

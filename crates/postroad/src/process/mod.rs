@@ -4,8 +4,10 @@ mod contained;
 mod environment;
 mod mailbox;
 mod origin;
+mod relations;
 mod runner;
 mod table;
+mod watches;
 
 use std::any::Any;
 use std::fmt;
@@ -19,7 +21,8 @@ use postroad_wire::enp::Method;
 pub use postroad_wire::enp::Method as CompressionMethod;
 pub use postroad_wire::enp::compress::Level as CompressionLevel;
 
-use crate::actor::{Actor, ExitReason, ReplyTo};
+use crate::actor::{Actor, Down, Exit, ExitReason, ReplyTo, Watched};
+use crate::error::RelationError;
 use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
@@ -27,9 +30,12 @@ pub(crate) use contained::{caught, discard};
 pub use environment::Environment;
 pub(crate) use mailbox::{Mailbox, PushError, Refused};
 pub(crate) use origin::Origin;
+pub(crate) use relations::{Relations, Watchers, notify, own_name, withdraw};
 pub use runner::SpawnOptions;
-pub(crate) use runner::{register_name, spawn};
+pub(crate) use runner::{delete_alias, register_name, spawn, unregister_name};
 pub(crate) use table::ProcessTable;
+use watches::Watches;
+pub(crate) use watches::{Due, Over, Relation};
 
 /// How urgent a message is: which lane of the receiver's mailbox it takes.
 /// Lanes are emptied in the order urgent, system, main, log.
@@ -74,7 +80,8 @@ impl Default for Compression {
 pub(crate) enum Envelope {
     Message { from: Pid, payload: Payload },
     Request { from: Pid, payload: Payload, reply: ReplyTo },
-    Exit { from: Pid, reason: ExitReason },
+    Exit(Box<Exit>),
+    Down(Box<Down>),
 }
 
 /// What became of an envelope: it lies in a mailbox.
@@ -109,7 +116,8 @@ pub(crate) struct Process {
     run: fn(Arc<Process>),
     /// Wakes the run to end it, even in the middle of a handler.
     kill: tokio::sync::Notify,
-    /// The priority of what it sends, and the bits [`PACKS`] and [`IMPORTANT`].
+    /// The priority of what it sends, and the bits [`TRAPS`], [`PACKS`] and
+    /// [`IMPORTANT`].
     sending: AtomicU8,
     extras: Mutex<Extras>,
 }
@@ -130,6 +138,7 @@ struct Rare {
     compression: Option<Compression>,
     /// The leader, if that is not the node.
     leader: Option<Pid>,
+    watches: Watches,
 }
 
 impl Process {
@@ -188,10 +197,10 @@ impl Process {
         Ok(Delivered { depth: pushed.depth, due: pushed.start.then(|| self.clone()) })
     }
 
-    /// Asks the process to end, on behalf of the node.
+    /// Asks the process to end, on behalf of its parent: it must.
     pub(crate) fn shut_down(self: &Arc<Self>) {
-        let exit = Envelope::Exit { from: self.node.core(), reason: ExitReason::Shutdown };
-        if let Ok(delivered) = self.push(exit, Priority::Max) {
+        let exit = Exit { subject: Watched::Pid(self.parent), reason: ExitReason::Shutdown, requested: true };
+        if let Ok(delivered) = self.push(Envelope::Exit(Box::new(exit)), Priority::Max) {
             delivered.start();
         }
     }
@@ -252,6 +261,61 @@ impl Process {
         !self.extras.lock().unlisted
     }
 
+    pub(crate) fn aliases(&self) -> Vec<Alias> {
+        self.extras.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.aliases.clone())
+    }
+
+    /// Begins a relation, unless the process is about to end.
+    pub(crate) fn begin_watch(
+        &self,
+        target: Watched,
+        relation: Relation,
+        over: Over,
+    ) -> Result<(), RelationError> {
+        let mut extras = self.extras.lock();
+        if extras.unlisted {
+            return Err(RelationError::ProcessTerminated);
+        }
+        extras.rare.get_or_insert_default().watches.begin(target, relation, over)
+    }
+
+    fn confirmed_watch(&self, target: &Watched, relation: Relation) -> Option<ExitReason> {
+        self.extras.lock().rare.as_mut()?.watches.confirm(target, relation)
+    }
+
+    pub(crate) fn forget_watch(&self, target: &Watched, relation: Relation) -> Option<(Over, bool)> {
+        self.extras.lock().rare.as_mut()?.watches.forget(target, relation)
+    }
+
+    fn end_watch(&self, target: &Watched, over: Over, reason: &ExitReason) -> Due {
+        let mut extras = self.extras.lock();
+        extras.rare.as_mut().map_or_else(Due::default, |rare| rare.watches.end(target, over, reason))
+    }
+
+    fn take_watches(&self) -> impl Iterator<Item = (Watched, Relation, Over)> {
+        let watches = self.extras.lock().rare.as_mut().map(|rare| mem::take(&mut rare.watches));
+        watches.into_iter().flat_map(Watches::into_relations)
+    }
+
+    /// What the process watches, and how.
+    pub(crate) fn watches(&self) -> Vec<(Watched, Relation)> {
+        self.extras.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.watches.iter().collect())
+    }
+
+    /// Whether exit signals are handled instead of ending the process.
+    pub(crate) fn traps_exit(&self) -> bool {
+        self.sending.load(Ordering::Relaxed) & TRAPS != 0
+    }
+
+    /// Called by the process's own handlers only.
+    pub(crate) fn set_trap_exit(&self, trap: bool) {
+        if trap {
+            self.sending.fetch_or(TRAPS, Ordering::Relaxed);
+        } else {
+            self.sending.fetch_and(!TRAPS, Ordering::Relaxed);
+        }
+    }
+
     /// Whether the process had that alias.
     fn remove_alias(&self, alias: Alias) -> bool {
         let mut extras = self.extras.lock();
@@ -306,12 +370,14 @@ impl Process {
     }
 }
 
-/// The bits of what a process sends that are its priority.
+/// The bits that are the priority of what a process sends.
 const PRIORITY: u8 = 0b11;
 /// It is packed.
 const PACKS: u8 = 1 << 7;
 /// It is acknowledged.
-const IMPORTANT: u8 = 1 << 5;
+const IMPORTANT: u8 = 1 << 6;
+/// Exit signals are handled instead of ending the process.
+const TRAPS: u8 = 1 << 5;
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

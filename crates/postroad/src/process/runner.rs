@@ -8,11 +8,14 @@ use tokio::task::coop::consume_budget;
 
 use super::contained::{Cut, until_killed};
 use super::mailbox::Batch;
-use super::{Compression, Envelope, Environment, Origin, Priority, Process, discard, type_label};
-use crate::actor::{Actor, Context, ExitReason, Messages, Reply, ReplyTo, Requests};
+use super::{
+    Compression, Envelope, Environment, Origin, Priority, Process, Relation, Watchers, discard, own_name,
+    type_label, withdraw,
+};
+use crate::actor::{Actor, Context, Exit, ExitReason, Messages, Reply, ReplyTo, Requests, Watched};
 use crate::error::{NameError, SpawnError};
 use crate::node::NodeInner;
-use crate::{Atom, Pid};
+use crate::{Alias, Atom, Pid};
 
 /// How a process is spawned.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +40,10 @@ pub struct SpawnOptions {
     /// Whether what it sends is important, until it says otherwise
     /// ([`Context::set_important_delivery`](crate::Context::set_important_delivery)).
     pub important_delivery: bool,
+    /// The new process is linked to its parent: it ends with it.
+    pub link_parent: bool,
+    /// The parent is linked to the new process, from the moment it has begun.
+    pub link_child: bool,
 }
 
 impl SpawnOptions {
@@ -86,6 +93,18 @@ impl SpawnOptions {
         self.important_delivery = true;
         self
     }
+
+    /// Links the new process to its parent, if that is a process.
+    pub fn link_parent(mut self) -> Self {
+        self.link_parent = true;
+        self
+    }
+
+    /// Links the parent to the new process, if the parent is a process.
+    pub fn link_child(mut self) -> Self {
+        self.link_child = true;
+        self
+    }
 }
 
 /// Makes a process: name, table, `init`, first run. On any failure, also when
@@ -102,9 +121,9 @@ pub(crate) async fn spawn<A: Actor>(
     A::Messages::register(&node.registry);
     A::Requests::register(&node.registry);
     let process = Process::new::<A>(node.clone(), &origin, &options);
-    let mut life = Life { process: process.clone(), goes_on: false };
-    if let Some(name) = options.name {
-        let name = crate::node::process_name(&name)?;
+    let mut life = Life::of(process.clone());
+    if let Some(name) = &options.name {
+        let name = crate::node::process_name(name)?;
         if !node.processes.register_name(name, &process) {
             return Err(SpawnError::NameTaken { name });
         }
@@ -115,16 +134,22 @@ pub(crate) async fn spawn<A: Actor>(
         return Err(SpawnError::NodeStopped);
     }
 
+    let family = Family::of(&process, &options)?;
     let mut ctx = Context::new(process.clone());
     let actor = match until_killed(&process, A::init(args, &mut ctx)).await {
         Ok(Ok(actor)) => actor,
-        Ok(Err(reason)) => return Err(SpawnError::Init(reason)),
+        Ok(Err(reason)) => {
+            life.reason = reason.clone();
+            return Err(SpawnError::Init(reason));
+        }
         Err(Cut::Killed) => return Err(SpawnError::Init(ExitReason::Kill)),
         Err(Cut::Panicked(panic)) => {
             tracing::error!(pid = %process.pid, actor = type_label::<A>(), panic, "panic in init");
+            life.reason = ExitReason::Panic;
             return Err(SpawnError::Init(ExitReason::Panic));
         }
     };
+    family.found();
     life.goes_on = true;
     *process.actor.lock() = Some(Box::new(actor));
     if process.mailbox.open() {
@@ -140,17 +165,75 @@ struct Life {
     process: Arc<Process>,
     /// The process lives on without this.
     goes_on: bool,
+    /// Why it ends, if it does.
+    reason: ExitReason,
+    /// Who is to be told of the ends of its addresses.
+    watchers: Vec<(Watched, Watchers)>,
+}
+
+impl Life {
+    fn of(process: Arc<Process>) -> Self {
+        Self { process, goes_on: false, reason: ExitReason::Kill, watchers: Vec::new() }
+    }
 }
 
 impl Drop for Life {
     fn drop(&mut self) {
-        if !self.goes_on {
-            leave(&self.process);
-            // It is here if a run was due that never began.
-            let actor = self.process.actor.lock().take();
-            discard(actor);
-            self.process.node.processes.remove(&self.process);
-            self.process.node.process_gone();
+        if self.goes_on {
+            return;
+        }
+        leave(&self.process, &mut self.watchers);
+        // It is here if a run was due that never began.
+        let actor = self.process.actor.lock().take();
+        discard(actor);
+        let Process { pid, node, .. } = &*self.process;
+        node.processes.remove(&self.process);
+        // Who is told finds nothing left of it.
+        for (subject, watchers) in self.watchers.drain(..) {
+            watchers.tell(node, &subject, pid.id, &self.reason);
+        }
+        node.process_gone();
+    }
+}
+
+/// The links between a new process and its parent. The parent's is taken back
+/// when this is dropped before the process has begun: who spawns is told by the
+/// error.
+struct Family<'a> {
+    child: &'a Process,
+    parent: Option<Arc<Process>>,
+}
+
+impl<'a> Family<'a> {
+    fn of(child: &'a Arc<Process>, options: &SpawnOptions) -> Result<Self, SpawnError> {
+        let mut family = Self { child, parent: None };
+        let node = &child.node;
+        if child.parent.id == Pid::CORE || !node.is_local(child.parent.node) {
+            return Ok(family);
+        }
+        let terminated = |_| SpawnError::ParentTerminated;
+        if options.link_parent {
+            child.watch_here(Watched::Pid(child.parent), Relation::Link).map_err(terminated)?;
+        }
+        if options.link_child {
+            let parent =
+                node.processes.with(child.parent.id, Arc::clone).ok_or(SpawnError::ParentTerminated)?;
+            parent.watch_here(Watched::Pid(child.pid), Relation::Link).map_err(terminated)?;
+            family.parent = Some(parent);
+        }
+        Ok(family)
+    }
+
+    fn found(mut self) {
+        self.parent = None;
+    }
+}
+
+impl Drop for Family<'_> {
+    fn drop(&mut self) {
+        if let Some(parent) = self.parent.take() {
+            // It may have been told already, if the child was killed.
+            let _ = parent.unwatch(&Watched::Pid(self.child.pid), Relation::Link);
         }
     }
 }
@@ -159,7 +242,7 @@ impl Drop for Life {
 pub(super) fn start<A: Actor>(process: Arc<Process>) {
     let runtime = process.node.runtime.clone();
     // A runtime that is shut down drops the run before it begins.
-    runtime.spawn(run::<A>(Life { process, goes_on: false }));
+    runtime.spawn(run::<A>(Life::of(process)));
 }
 
 /// Handles envelopes until the mailbox is empty or the process ends.
@@ -180,7 +263,7 @@ async fn run<A: Actor>(mut life: Life) {
             return;
         }
         Ok(Parked::Ended(reason)) => {
-            leave(process);
+            leave(process, &mut life.watchers);
             match until_killed(process, actor.terminated(&reason, &mut ctx)).await {
                 Ok(()) => {}
                 Err(Cut::Killed) => {
@@ -201,7 +284,8 @@ async fn run<A: Actor>(mut life: Life) {
     if !reason.is_orderly() {
         tracing::error!(pid = %process.pid, actor = type_label::<A>(), %reason, "process terminated abnormally");
     }
-    leave(process);
+    life.reason = reason;
+    leave(process, &mut life.watchers);
     batch.into_iter().for_each(discard);
     discard(actor);
 }
@@ -236,9 +320,10 @@ async fn handle_all<A: Actor>(
                 A::Messages::handle(actor, payload, ctx).await
             }
             Envelope::Request { from, payload, reply } => answer(actor, from, payload, reply, ctx).await,
-            Envelope::Exit { from, reason } => {
-                ctx.begin(from, None);
-                actor.handle_exit(from, reason, ctx).await
+            Envelope::Exit(exit) => handle_exit(actor, *exit, ctx).await,
+            Envelope::Down(down) => {
+                ctx.begin(process.node.core(), None);
+                actor.handle_down(*down, ctx).await
             }
         };
         if let Err(reason) = handled {
@@ -246,6 +331,19 @@ async fn handle_all<A: Actor>(
         }
         consume_budget().await;
     }
+}
+
+async fn handle_exit<A: Actor>(actor: &mut A, exit: Exit, ctx: &mut Context) -> Result<(), ExitReason> {
+    let process = ctx.process();
+    if !process.traps_exit() || exit.subject == Watched::Pid(process.parent) {
+        return Err(exit.reason);
+    }
+    let from = match exit.subject {
+        Watched::Pid(pid) => pid,
+        _ => process.node.core(),
+    };
+    ctx.begin(from, None);
+    actor.handle_exit(exit, ctx).await
 }
 
 async fn answer<A: Actor>(
@@ -289,11 +387,43 @@ fn park<A: Actor>(process: &Arc<Process>, actor: Box<A>, mut batch: Batch) {
     }
 }
 
-/// Takes the addresses of a process that ends away, and drops what it has not
-/// handled. Only its number remains, so that it can still be killed.
-fn leave(process: &Process) {
-    process.node.processes.unlist(process);
+/// Takes the addresses of a process that ends away, drops what it has not
+/// handled, and ends what it watches. Only its number remains, so that it can
+/// still be killed. Who watched it or its addresses is added to `watchers`.
+fn leave(process: &Process, watchers: &mut Vec<(Watched, Watchers)>) {
+    let node = &process.node;
+    let (name, aliases) = process.unlist();
+    let mut take = |target: Watched, end: &dyn Fn() -> bool| {
+        let taken = node.relations.take(&target, end);
+        if !taken.is_empty() {
+            watchers.push((target, taken));
+        }
+    };
+    take(Watched::Pid(process.pid), &|| true);
+    if let Some(name) = name {
+        take(own_name(node, name), &|| node.processes.remove_name(name, process));
+    }
+    for alias in aliases {
+        take(Watched::Alias(alias), &|| node.processes.remove_alias(alias));
+    }
+    process.watch_nothing();
     process.mailbox.close().into_iter().for_each(discard);
+}
+
+/// Gives a name of a process up.
+pub(crate) fn unregister_name(process: &Arc<Process>, name: Atom) -> Result<(), NameError> {
+    let node = &process.node;
+    let free = || node.processes.unregister_name(name, process);
+    let freed = withdraw(node, own_name(node, name), process.pid.id, free);
+    if freed { Ok(()) } else { Err(NameError::Unknown) }
+}
+
+/// Takes an alias of a process back.
+pub(crate) fn delete_alias(process: &Arc<Process>, alias: Alias) -> Result<(), NameError> {
+    let node = &process.node;
+    let free = || node.processes.unregister_alias(alias, process);
+    let freed = withdraw(node, Watched::Alias(alias), process.pid.id, free);
+    if freed { Ok(()) } else { Err(NameError::Unknown) }
 }
 
 /// Registers a name for a running process.

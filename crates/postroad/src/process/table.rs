@@ -90,20 +90,20 @@ impl ProcessTable {
         owned
     }
 
-    /// Forgets the name and the aliases of a process, which gets no new ones.
-    /// Only its number is known from now on.
-    pub(crate) fn unlist(&self, process: &Process) {
-        let (name, aliases) = process.unlist();
-        if let Some(name) = name {
-            let mut names = self.by_name.write();
-            // It may have been freed since, and be somebody else's.
-            if names.get(&name).is_some_and(|owner| owner.pid == process.pid) {
-                names.remove(&name);
-            }
+    /// Forgets the name of a process that gets no new one.
+    /// False if it was freed since, and may be somebody else's.
+    pub(super) fn remove_name(&self, name: Atom, process: &Process) -> bool {
+        let mut names = self.by_name.write();
+        let own = names.get(&name).is_some_and(|owner| owner.pid == process.pid);
+        if own {
+            names.remove(&name);
         }
-        for alias in aliases {
-            self.by_alias.write().remove(&alias);
-        }
+        own
+    }
+
+    /// Forgets the alias of a process that has taken it back or ends.
+    pub(super) fn remove_alias(&self, alias: Alias) -> bool {
+        self.by_alias.write().remove(&alias).is_some()
     }
 
     /// Forgets the number of a process.

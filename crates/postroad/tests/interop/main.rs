@@ -17,6 +17,7 @@ mod calls;
 mod compression;
 mod connecting;
 mod discovery;
+mod important;
 mod messages;
 mod order;
 mod payloads;
@@ -24,6 +25,7 @@ mod peer;
 mod restart;
 mod road;
 mod samples;
+mod spawning;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

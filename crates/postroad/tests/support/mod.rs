@@ -5,6 +5,7 @@ pub mod authority;
 pub mod between;
 pub mod forwarder;
 pub mod log;
+pub mod puppet;
 pub mod scripted;
 
 use std::net::UdpSocket;

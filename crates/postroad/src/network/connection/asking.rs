@@ -83,7 +83,6 @@ impl Connection {
 
     /// Asks the peer's node for something that nobody waits for. Does not wait
     /// itself: what a peer that does not read has no room for is dropped.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for links that nobody holds any more"))]
     pub(crate) fn tell(&self, link_by: u64, request: impl FnOnce(Ref) -> Request) {
         let request = request(self.new_reference(ASK_TIMEOUT));
         self.log_unsent(self.append(link_by, false, |out| self.write_request(out, &request)));

@@ -9,7 +9,7 @@ use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
 use super::important::verdict;
 use super::send::WayBack;
 use super::{Connection, log};
-use crate::actor::{Answered, ExitReason, ReplyTo};
+use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::{CallError, SendError};
 use crate::node::{Awaited, Target, router};
 use crate::process::{Envelope, Priority, caught, discard};
@@ -86,6 +86,7 @@ impl Connection {
                 Ok(())
             }
             Head::Exit { from, to } => self.exit_in(from, to, payload),
+            Head::Terminate { subject } => self.end_in(subject, payload),
             Head::Compressed { method, unpacked_len } if layer < Layer::Packed => {
                 let inner =
                     enp::compress::unpack(method, unpacked_len, payload, self.limits.max_frame as u64)?;
@@ -169,12 +170,18 @@ impl Connection {
 
     fn exit_in(&self, from: u64, to: u64, payload: &[u8]) -> Result<(), Dropped> {
         let reason: ErrorValue = self.decoder(payload).top()?;
-        let envelope = Envelope::Exit {
-            from: self.peer_pid(from),
+        let exit = Exit {
+            subject: Watched::Pid(self.peer_pid(from)),
             reason: ExitReason::from_text(&reason.text().to_string_lossy()),
+            requested: true,
         };
         // An exit for a process that is gone has what it wanted.
-        let _ = router::deliver(self.node(), &Target::Pid(self.own_pid(to)), envelope, Priority::Max);
+        let _ = router::deliver(
+            self.node(),
+            &Target::Pid(self.own_pid(to)),
+            Envelope::Exit(Box::new(exit)),
+            Priority::Max,
+        );
         Ok(())
     }
 
@@ -217,7 +224,7 @@ impl Connection {
         self.decoder(bytes).payload()
     }
 
-    fn decoder<'a>(&'a self, bytes: &'a [u8]) -> Decoder<'a> {
+    pub(super) fn decoder<'a>(&'a self, bytes: &'a [u8]) -> Decoder<'a> {
         Decoder::new(bytes, &self.decode, &self.node().registry)
     }
 
@@ -237,19 +244,25 @@ impl Connection {
                 Target::Alias(Alias { node: self.node().name, creation: self.node().creation, id })
             }
             enp::Target::Name(name) => {
-                let wire = match name {
-                    Name::Cached(id) => self.decode.atom(id).ok_or(Dropped::UnknownAtom(id))?,
-                    Name::Inline(bytes) => {
-                        let text = std::str::from_utf8(bytes).map_err(|_| Dropped::NameNotUtf8)?;
-                        // Not interned: a peer's guesses fill no table.
-                        let Some(name) = Atom::existing(text) else { return Ok(None) };
-                        name
-                    }
-                };
-                let name = self.decode.mapping.as_ref().map_or(wire, |mapping| mapping.local(wire));
+                let Some(name) = self.existing_name(name)? else { return Ok(None) };
                 Target::Name(ProcessId { name, node: Atom::empty() })
             }
         }))
+    }
+
+    /// A name in a frame, as it is known here; nothing if nobody here ever had
+    /// that name.
+    pub(super) fn existing_name(&self, name: Name<'_>) -> Result<Option<Atom>, Dropped> {
+        let wire = match name {
+            Name::Cached(id) => self.decode.atom(id).ok_or(Dropped::UnknownAtom(id))?,
+            Name::Inline(bytes) => {
+                let text = std::str::from_utf8(bytes).map_err(|_| Dropped::NameNotUtf8)?;
+                // Not interned: a peer's guesses fill no table.
+                let Some(name) = Atom::existing(text) else { return Ok(None) };
+                name
+            }
+        };
+        Ok(Some(self.decode.mapping.as_ref().map_or(wire, |mapping| mapping.local(wire))))
     }
 }
 

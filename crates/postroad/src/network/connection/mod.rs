@@ -8,11 +8,13 @@ mod keepalive;
 mod link;
 mod parts;
 mod redial;
+mod relations;
 mod requests;
 mod reservation;
 mod send;
 mod slot;
 mod spawning;
+mod watching;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use self::assembly::Assembly;
 use self::link::Link;
 use self::parts::Parts;
+use self::relations::Relations;
 use self::slot::{Slot, Unsent};
 use super::event::Road;
 use super::log::{Log, log};
@@ -68,6 +71,7 @@ pub(crate) struct Connection {
     vacated: Notify,
     /// Frames that come in fragments, if the two sides have agreed on that.
     assembly: Option<Assembly>,
+    relations: Relations,
     /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
     /// As digests: a peer may make a salt as long as it likes.
     join_salts: Mutex<HashSet<[u8; 32]>>,
@@ -241,6 +245,7 @@ impl Connection {
             links: Mutex::new(vec![None; pool_size]),
             vacated: Notify::new(),
             assembly: fragmentation.then(|| Assembly::new(limits.max_frame, pool_size)),
+            relations: Relations::default(),
             join_salts: Mutex::default(),
             encode,
             decode,
@@ -388,6 +393,7 @@ impl Connection {
         }
         self.node.network.forget(self);
         self.node.calls.connection_lost(self.number);
+        self.end_relations();
     }
 
     /// Why the connection has ended.

@@ -37,16 +37,15 @@ impl Connection {
             return self.refuse(answer_to, Refusal::NotAllowed);
         }
         match request {
-            Request::Watch(watch) => self.watch_asked(watch, answer_to),
+            Request::Watch(watch) => match self.watch_in(&watch) {
+                Ok(result) => self.grant(answer_to, result),
+                Err(why) => self.refuse(answer_to, why),
+            },
             Request::Spawn(spawn) => self.spawn_asked(*spawn, answer_to),
             Request::ApplicationStart(start) => self.application_start_asked(&start, answer_to),
             Request::ApplicationInfo(info) => self.application_info_asked(info, answer_to),
             _ => self.refuse(answer_to, Refusal::NotSupported),
         }
-    }
-
-    fn watch_asked(&self, _: Watch, answer_to: AnswerTo) {
-        self.refuse(answer_to, Refusal::NotSupported);
     }
 
     /// Applications that are enabled for the peer.

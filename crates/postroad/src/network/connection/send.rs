@@ -172,6 +172,17 @@ impl Connection {
         self.place_left(from, left).await
     }
 
+    /// Tells the peer of an end. If its link is congested the frame comes back,
+    /// for [`place_late`](Self::place_late).
+    pub(super) fn place_end(
+        &self,
+        by: u64,
+        head: &Head<'_>,
+        reason: &ErrorValue,
+    ) -> Result<Option<Vec<u8>>, SendError> {
+        self.place(by, |out| self.write(out, head, None, reason))
+    }
+
     fn message_head(&self, outgoing: Outgoing, to: Target) -> Head<'static> {
         Head::Message {
             from: outgoing.from,
@@ -266,7 +277,7 @@ impl Connection {
     }
 
     /// The name as the peer knows it: mapped, and by its number if it has one.
-    fn wire_name(&self, name: Atom) -> enp::Name<'static> {
+    pub(super) fn wire_name(&self, name: Atom) -> enp::Name<'static> {
         let name = self.encode.mapping.as_ref().map_or(name, |mapping| mapping.wire(name));
         match self.encode.atom_id(name) {
             Some(id) => enp::Name::Cached(id),

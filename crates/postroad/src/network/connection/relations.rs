@@ -1,0 +1,255 @@
+//! Links and monitors across a connection (`docs/wire/ENP.md` section 8).
+//!
+//! They belong to the connection and end with it: a peer that is restarted
+//! within the same second is another one.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use parking_lot::Mutex;
+use postroad_edf::{ErrorValue, Payload};
+use postroad_wire::enp::any::{Verb, Watch, WatchTarget};
+use postroad_wire::enp::{self, Head, Subject};
+
+use super::dispatch::Dropped;
+use super::{Connection, log};
+use crate::actor::{ExitReason, Watched};
+use crate::error::{RelationError, SendError};
+use crate::network::Refusal;
+use crate::process::{Due, Over, Relation, notify};
+use crate::{Alias, Event, Pid, ProcessId};
+
+/// A peer may watch this much here. It costs us memory as long as the
+/// connection lives.
+const MAX_WATCHED_BY_PEER: usize = 1 << 18;
+
+/// Who watches whom across a connection.
+#[derive(Debug, Default)]
+pub(super) struct Relations {
+    /// What is here, and which processes of the peer watch it.
+    theirs: Mutex<Theirs>,
+    /// What is there, and which processes of this node watch it.
+    ours: Mutex<Ours>,
+}
+
+#[derive(Debug, Default)]
+struct Theirs {
+    targets: HashMap<Watched, HashMap<u64, Due, FixedState>, FixedState>,
+    /// How many relations that are.
+    count: usize,
+}
+
+#[derive(Debug, Default)]
+struct Ours {
+    targets: HashMap<Watched, HashSet<u64, FixedState>, FixedState>,
+    /// The connection has ended: nothing can be watched over it.
+    closed: bool,
+}
+
+impl Theirs {
+    fn add(&mut self, target: Watched, watcher: u64, relation: Relation) -> Result<(), Refusal> {
+        if self.count >= MAX_WATCHED_BY_PEER {
+            let why = format!("too many relations: a node may have {MAX_WATCHED_BY_PEER} here");
+            return Err(Refusal::Other(ErrorValue::new(why)));
+        }
+        let due = self.targets.entry(target).or_default().entry(watcher).or_default();
+        if due.of(relation) {
+            return Err(Refusal::TargetExists);
+        }
+        *due.of_mut(relation) = true;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Whether the relation was there, and whether the peer watches the target
+    /// no more.
+    fn remove(&mut self, target: &Watched, watcher: u64, relation: Relation) -> (bool, bool) {
+        let due = self.targets.get_mut(target).and_then(|watchers| watchers.get_mut(&watcher));
+        let was_there = due.is_some_and(|due| std::mem::take(due.of_mut(relation)));
+        self.count -= usize::from(was_there);
+        self.tidy(target, watcher);
+        (was_there, was_there && !self.targets.contains_key(target))
+    }
+
+    /// Forgets a target; whether it was watched.
+    fn remove_target(&mut self, target: &Watched) -> bool {
+        let Some(watchers) = self.targets.remove(target) else { return false };
+        let relations = |due: &Due| usize::from(due.link) + usize::from(due.monitor);
+        self.count -= watchers.values().map(relations).sum::<usize>();
+        true
+    }
+
+    fn tidy(&mut self, target: &Watched, watcher: u64) {
+        if let Entry::Occupied(mut watchers) = self.targets.entry(*target) {
+            if watchers.get().get(&watcher) == Some(&Due::default()) {
+                watchers.get_mut().remove(&watcher);
+            }
+            if watchers.get().is_empty() {
+                watchers.remove();
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// The peer wishes to watch something of this node, or not any more.
+    pub(super) fn watch_in(self: &Arc<Self>, watch: &Watch) -> Result<Payload, Refusal> {
+        let target = match watch.target {
+            WatchTarget::Pid(pid) => Watched::Pid(pid),
+            WatchTarget::Name(process) => Watched::Name(process),
+            WatchTarget::Alias(alias) => Watched::Alias(alias),
+            WatchTarget::Event(event) => Watched::Event(event),
+        };
+        let watcher = watch.source.id;
+        let (relation, begins) = match watch.verb {
+            Verb::Link => (Relation::Link, true),
+            Verb::Monitor => (Relation::Monitor, true),
+            Verb::Unlink => (Relation::Link, false),
+            Verb::Demonitor => (Relation::Monitor, false),
+        };
+        if begins {
+            self.watched_by_peer(target, watcher, relation)?;
+        } else {
+            let (was_there, last) = self.relations.theirs.lock().remove(&target, watcher, relation);
+            if last {
+                self.node().relations.remove_peer(&target, self.number);
+            }
+            if !was_there {
+                return Err(Refusal::TargetUnknown);
+            }
+        }
+        Ok(Payload::new(()))
+    }
+
+    fn watched_by_peer(
+        self: &Arc<Self>,
+        target: Watched,
+        watcher: u64,
+        relation: Relation,
+    ) -> Result<(), Refusal> {
+        self.relations.theirs.lock().add(target, watcher, relation)?;
+        if let Err(error) = self.node().relations.add_peer(self.node(), target, self) {
+            self.relations.theirs.lock().remove(&target, watcher, relation);
+            return Err(match error {
+                RelationError::ProcessTerminated => Refusal::ProcessTerminated,
+                RelationError::AliasUnknown => Refusal::AliasUnknown,
+                RelationError::EventUnknown => Refusal::EventUnknown,
+                _ => Refusal::ProcessUnknown,
+            });
+        }
+        // The connection may have ended before it knew of this relation.
+        if self.is_down() {
+            self.peer_watches_nothing();
+        }
+        Ok(())
+    }
+
+    /// Something of this node has ended: the peer is told, if it watches it.
+    ///
+    /// Does not wait, and is not lost: if the peer does not read, a task waits
+    /// for room in its stead. The frame follows what the process `by` has sent.
+    pub(crate) fn tell_end(self: &Arc<Self>, target: &Watched, by: u64, reason: &ExitReason) {
+        if !self.relations.theirs.lock().remove_target(target) {
+            return;
+        }
+        let subject = match target {
+            Watched::Pid(pid) => Subject::Pid(pid.id),
+            Watched::Name(process) => Subject::Name(self.wire_name(process.name)),
+            Watched::Alias(alias) => Subject::Alias(alias.id),
+            Watched::Event(event) => Subject::Event(self.wire_name(event.name)),
+            Watched::Node(_) => return,
+        };
+        let reason = ErrorValue::from(reason);
+        match self.place_end(by, &Head::Terminate { subject }, &reason) {
+            Ok(None) => {}
+            Ok(Some(frame)) => {
+                let connection = self.clone();
+                self.node().tasks.spawn_on(
+                    async move {
+                        // Fails with the connection, which tells the peer by itself.
+                        let _ = connection.place_late(by, frame).await;
+                    },
+                    &self.node().runtime,
+                );
+            }
+            Err(error) => log!(self.log, WARN, peer = %self.peer.name, %target, %error, "end not told"),
+        }
+    }
+
+    /// Something of the peer has ended: its watchers here are told.
+    pub(super) fn end_in(&self, subject: Subject<'_>, payload: &[u8]) -> Result<(), Dropped> {
+        let reason: ErrorValue = self.decoder(payload).top()?;
+        let reason = ExitReason::from_text(&reason.text().to_string_lossy());
+        let (node, creation) = (self.peer.name, self.peer.creation);
+        let name = |name: enp::Name<'_>| self.existing_name(name);
+        let target = match subject {
+            Subject::Pid(id) => Watched::Pid(Pid { node, id, creation }),
+            Subject::Alias(id) => Watched::Alias(Alias { node, creation, id }),
+            Subject::Name(wire) => match name(wire)? {
+                Some(name) => Watched::Name(ProcessId { name, node }),
+                None => return Ok(()),
+            },
+            Subject::Event(wire) => match name(wire)? {
+                Some(name) => Watched::Event(Event { name, node }),
+                None => return Ok(()),
+            },
+        };
+        let watchers = self.relations.ours.lock().targets.remove(&target);
+        for watcher in watchers.into_iter().flatten() {
+            notify(self.node(), watcher, &target, Over::connection(self.number), &reason);
+        }
+        Ok(())
+    }
+
+    /// Notes that a process of this node watches something of the peer, or is
+    /// about to. An error if the connection has ended.
+    pub(crate) fn watch_over(&self, watcher: u64, target: Watched) -> Result<(), RelationError> {
+        let mut ours = self.relations.ours.lock();
+        if ours.closed {
+            return Err(SendError::NoConnection { node: self.peer.name }.into());
+        }
+        ours.targets.entry(target).or_default().insert(watcher);
+        Ok(())
+    }
+
+    /// A process watches something of the peer no more.
+    pub(crate) fn forget_watcher(&self, watcher: u64, target: &Watched) {
+        let mut ours = self.relations.ours.lock();
+        if let Some(watchers) = ours.targets.get_mut(target) {
+            watchers.remove(&watcher);
+            if watchers.is_empty() {
+                ours.targets.remove(target);
+            }
+        }
+    }
+
+    /// Ends all relations across the connection, which has ended.
+    pub(super) fn end_relations(&self) {
+        self.peer_watches_nothing();
+        let watched = {
+            let mut ours = self.relations.ours.lock();
+            ours.closed = true;
+            std::mem::take(&mut ours.targets)
+        };
+        for (target, watchers) in watched {
+            for watcher in watchers {
+                let over = Over::connection(self.number);
+                notify(self.node(), watcher, &target, over, &ExitReason::NoConnection);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn watches_nothing(&self) -> bool {
+        self.relations.ours.lock().targets.is_empty()
+    }
+
+    fn peer_watches_nothing(&self) {
+        let watched = std::mem::take(&mut *self.relations.theirs.lock());
+        for target in watched.targets.keys() {
+            self.node().relations.remove_peer(target, self.number);
+        }
+    }
+}

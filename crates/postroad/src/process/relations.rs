@@ -1,0 +1,241 @@
+//! Who is to be told when something on this node ends.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use parking_lot::Mutex;
+
+use super::{Due, Envelope, Over, Priority, Process, Relation};
+use crate::Atom;
+use crate::actor::{Down, Exit, ExitReason, Watched};
+use crate::error::RelationError;
+use crate::network::Connection;
+use crate::node::NodeInner;
+
+/// Who watches what is on this node. Sharded by target.
+///
+/// A target ends in two steps: first it cannot be found any more, then it is
+/// taken out of here. Who begins to watch it looks for it under the lock of its
+/// shard, and so comes before both or after the first.
+#[derive(Default)]
+pub(crate) struct Relations {
+    shards: [Mutex<HashMap<Watched, Watchers, FixedState>>; SHARDS],
+}
+
+const SHARDS: usize = 16;
+
+/// Who is to be told of one end.
+#[derive(Default)]
+pub(crate) struct Watchers {
+    /// Processes of this node.
+    processes: HashSet<u64, FixedState>,
+    /// Nodes, each by its connection: it is told once, and knows its processes.
+    peers: Vec<Arc<Connection>>,
+}
+
+impl Relations {
+    /// Has a process of this node told, if the target is there.
+    fn add(&self, node: &NodeInner, target: Watched, watcher: u64) -> Result<(), RelationError> {
+        let mut shard = self.shard(&target).lock();
+        find(node, &target)?;
+        shard.entry(target).or_default().processes.insert(watcher);
+        Ok(())
+    }
+
+    /// Has a peer told, if the target is there.
+    pub(crate) fn add_peer(
+        &self,
+        node: &NodeInner,
+        target: Watched,
+        peer: &Arc<Connection>,
+    ) -> Result<(), RelationError> {
+        let mut shard = self.shard(&target).lock();
+        find(node, &target)?;
+        let peers = &mut shard.entry(target).or_default().peers;
+        if peers.iter().all(|known| known.number != peer.number) {
+            peers.push(peer.clone());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, target: &Watched, watcher: u64) {
+        self.change(target, |watchers| {
+            watchers.processes.remove(&watcher);
+        });
+    }
+
+    pub(crate) fn remove_peer(&self, target: &Watched, peer: u64) {
+        self.change(target, |watchers| watchers.peers.retain(|known| known.number != peer));
+    }
+
+    /// Takes out who is to be told of the end of a target. `end` makes it
+    /// unfindable, and returns whether it could be found.
+    pub(crate) fn take(&self, target: &Watched, end: impl FnOnce() -> bool) -> Watchers {
+        let mut shard = self.shard(target).lock();
+        if end() { shard.remove(target).unwrap_or_default() } else { Watchers::default() }
+    }
+
+    fn change(&self, target: &Watched, change: impl FnOnce(&mut Watchers)) {
+        let mut shard = self.shard(target).lock();
+        if let Some(watchers) = shard.get_mut(target) {
+            change(watchers);
+            if watchers.is_empty() {
+                shard.remove(target);
+            }
+        }
+    }
+
+    fn shard(&self, target: &Watched) -> &Mutex<HashMap<Watched, Watchers, FixedState>> {
+        &self.shards[FixedState::default().hash_one(target) as usize >> 8 & (SHARDS - 1)]
+    }
+
+    /// How many targets are watched.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+}
+
+impl Watchers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.processes.is_empty() && self.peers.is_empty()
+    }
+
+    /// Tells everybody. `by` is the process that ended, or that took back what
+    /// has: what it sent before arrives before.
+    pub(crate) fn tell(self, node: &NodeInner, target: &Watched, by: u64, reason: &ExitReason) {
+        for watcher in self.processes {
+            notify(node, watcher, target, Over::HERE, reason);
+        }
+        for peer in self.peers {
+            peer.tell_end(target, by, reason);
+        }
+    }
+}
+
+/// Whether a target is on this node.
+fn find(node: &NodeInner, target: &Watched) -> Result<(), RelationError> {
+    match target {
+        Watched::Pid(pid) => {
+            let listed = (pid.creation == node.creation)
+                .then(|| node.processes.with(pid.id, |process| process.is_listed()))
+                .flatten()
+                .ok_or(RelationError::ProcessUnknown)?;
+            if listed { Ok(()) } else { Err(RelationError::ProcessTerminated) }
+        }
+        Watched::Name(process) => {
+            node.processes.by_name(process.name, |_| ()).ok_or(RelationError::ProcessUnknown)
+        }
+        Watched::Alias(alias) => node.processes.by_alias(*alias, |_| ()).ok_or(RelationError::AliasUnknown),
+        Watched::Event(_) => Err(RelationError::EventUnknown),
+        Watched::Node(_) => Err(RelationError::NotAllowed),
+    }
+}
+
+/// Tells a process that something it watches there has ended, if it still does.
+pub(crate) fn notify(node: &NodeInner, watcher: u64, target: &Watched, over: Over, reason: &ExitReason) {
+    if let Some(process) = node.processes.with(watcher, Arc::clone) {
+        let due = process.end_watch(target, over, reason);
+        process.tell(target, due, reason);
+    }
+}
+
+impl Process {
+    /// Begins to watch something on this node.
+    pub(crate) fn watch_here(
+        self: &Arc<Self>,
+        target: Watched,
+        relation: Relation,
+    ) -> Result<(), RelationError> {
+        let node = &self.node;
+        if relation == Relation::Link && self.is_own(&target) {
+            return Err(RelationError::NotAllowed);
+        }
+        self.begin_watch(target, relation, Over::HERE)?;
+        if let Err(error) = node.relations.add(node, target, self.pid.id) {
+            self.forget_watch(&target, relation);
+            return Err(error);
+        }
+        self.confirm_watch(&target, relation);
+        Ok(())
+    }
+
+    /// The relation is made: a notice is due if the target has ended since.
+    pub(crate) fn confirm_watch(self: &Arc<Self>, target: &Watched, relation: Relation) {
+        if let Some(reason) = self.confirmed_watch(target, relation) {
+            let due = Due { link: relation == Relation::Link, monitor: relation == Relation::Monitor };
+            self.tell(target, due, &reason);
+        }
+    }
+
+    /// Ends a relation on this side.
+    pub(crate) fn unwatch(&self, target: &Watched, relation: Relation) -> Result<(), RelationError> {
+        let (over, last) = self.forget_watch(target, relation).ok_or(RelationError::TargetUnknown)?;
+        if last && over == Over::HERE {
+            self.node.relations.remove(target, self.pid.id);
+        } else if last && let Some(connection) = self.node.network.connected(target.node()) {
+            connection.forget_watcher(self.pid.id, target);
+        }
+        Ok(())
+    }
+
+    fn tell(self: &Arc<Self>, subject: &Watched, due: Due, reason: &ExitReason) {
+        if due.link {
+            let exit = Exit { subject: *subject, reason: reason.clone(), requested: false };
+            self.hand(Envelope::Exit(Box::new(exit)));
+        }
+        if due.monitor {
+            let down = Down { subject: *subject, reason: reason.clone() };
+            self.hand(Envelope::Down(Box::new(down)));
+        }
+    }
+
+    /// Puts a notice into the mailbox, which no bound keeps out. One that comes
+    /// too late has nobody to tell.
+    fn hand(self: &Arc<Self>, notice: Envelope) {
+        if let Ok(delivered) = self.push(notice, Priority::High) {
+            delivered.start();
+        }
+    }
+
+    /// Whether it is this process, under whatever address.
+    fn is_own(&self, target: &Watched) -> bool {
+        match target {
+            Watched::Pid(pid) => *pid == self.pid,
+            Watched::Name(process) => self.name() == Some(process.name),
+            Watched::Alias(alias) => self.aliases().contains(alias),
+            Watched::Event(_) | Watched::Node(_) => false,
+        }
+    }
+
+    /// Ends everything it watches, without a notice: nobody would read it.
+    pub(super) fn watch_nothing(&self) {
+        for (target, relation, over) in self.take_watches() {
+            if over == Over::HERE {
+                self.node.relations.remove(&target, self.pid.id);
+            } else if let Some(connection) = self.node.network.connected(target.node()) {
+                connection.watch_no_more(self.pid, target, relation);
+            }
+        }
+    }
+}
+
+/// A name, an alias or an event of this node is taken back by `by`, while its
+/// process lives on. `end` makes it unfindable; whether it could be found.
+pub(crate) fn withdraw(node: &NodeInner, target: Watched, by: u64, end: impl FnOnce() -> bool) -> bool {
+    let mut ended = false;
+    let watchers = node.relations.take(&target, || {
+        ended = end();
+        ended
+    });
+    watchers.tell(node, &target, by, &ExitReason::Unregistered);
+    ended
+}
+
+/// The name of a process of this node, as it is watched.
+pub(crate) fn own_name(node: &NodeInner, name: Atom) -> Watched {
+    Watched::Name(crate::ProcessId { name, node: node.name })
+}

@@ -1,0 +1,199 @@
+//! What a process watches: the one truth about its links and monitors.
+//!
+//! What is kept of them elsewhere ([`Relations`](super::Relations), and each
+//! connection) only says whom to look at when something ends. So a relation
+//! that was taken back brings no notice, and one that was not brings one.
+
+use std::collections::HashMap;
+use std::mem;
+
+use foldhash::fast::FixedState;
+
+use crate::actor::{ExitReason, Watched};
+use crate::error::RelationError;
+
+/// What the end of a target means for who watches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// An exit signal.
+    Link,
+    /// A message.
+    Monitor,
+}
+
+/// Where a target is: on this node, or over the connection of this number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Over(u64);
+
+impl Over {
+    /// On this node. Connections have greater numbers.
+    pub(crate) const HERE: Self = Self(0);
+
+    pub(crate) const fn connection(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// Which notices are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Due {
+    pub(crate) link: bool,
+    pub(crate) monitor: bool,
+}
+
+impl Due {
+    pub(crate) fn of(self, relation: Relation) -> bool {
+        match relation {
+            Relation::Link => self.link,
+            Relation::Monitor => self.monitor,
+        }
+    }
+
+    pub(crate) fn of_mut(&mut self, relation: Relation) -> &mut bool {
+        match relation {
+            Relation::Link => &mut self.link,
+            Relation::Monitor => &mut self.monitor,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Watches(HashMap<Watched, Watch, FixedState>);
+
+#[derive(Debug, Default)]
+struct Watch {
+    link: Stage,
+    monitor: Stage,
+}
+
+/// How far a relation is.
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    None,
+    /// It is being made. The target may have ended meanwhile: whether it was
+    /// watched by then, who makes it will know.
+    Asked(Over, Option<ExitReason>),
+    Watching(Over),
+}
+
+impl Stage {
+    /// Ends it; whether a notice is due now.
+    fn end(&mut self, over: Over, reason: &ExitReason) -> bool {
+        match self {
+            Self::Watching(watched) if *watched == over => {
+                *self = Self::None;
+                true
+            }
+            Self::Asked(asked, ended) if *asked == over => {
+                ended.get_or_insert_with(|| reason.clone());
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn over(&self) -> Option<Over> {
+        match self {
+            Self::None => None,
+            Self::Asked(over, _) | Self::Watching(over) => Some(*over),
+        }
+    }
+}
+
+impl Watch {
+    fn stage(&mut self, relation: Relation) -> &mut Stage {
+        match relation {
+            Relation::Link => &mut self.link,
+            Relation::Monitor => &mut self.monitor,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!((&self.link, &self.monitor), (Stage::None, Stage::None))
+    }
+}
+
+impl Watches {
+    /// Begins a relation, which [`confirm`](Self::confirm) completes.
+    pub(super) fn begin(
+        &mut self,
+        target: Watched,
+        relation: Relation,
+        over: Over,
+    ) -> Result<(), RelationError> {
+        let stage = self.0.entry(target).or_default().stage(relation);
+        match stage {
+            Stage::None => {
+                *stage = Stage::Asked(over, None);
+                Ok(())
+            }
+            Stage::Asked(..) | Stage::Watching(_) => Err(RelationError::Exists),
+        }
+    }
+
+    /// The target is watched from now on. If it has ended since, the reason:
+    /// then the relation is over and a notice is due.
+    pub(super) fn confirm(&mut self, target: &Watched, relation: Relation) -> Option<ExitReason> {
+        let stage = self.0.get_mut(target)?.stage(relation);
+        match mem::take(stage) {
+            Stage::Asked(over, None) => {
+                *stage = Stage::Watching(over);
+                None
+            }
+            Stage::Asked(_, ended) => {
+                self.tidy(target);
+                ended
+            }
+            other => {
+                *stage = other;
+                None
+            }
+        }
+    }
+
+    /// Ends a relation without a notice. Where the target was watched, and
+    /// whether nothing watches it there any more; `None` if there was none.
+    pub(super) fn forget(&mut self, target: &Watched, relation: Relation) -> Option<(Over, bool)> {
+        let watch = self.0.get_mut(target)?;
+        let over = mem::take(watch.stage(relation)).over();
+        let last = [&watch.link, &watch.monitor].iter().all(|other| other.over() != over);
+        self.tidy(target);
+        over.map(|over| (over, last))
+    }
+
+    /// Ends the relations with a target that has ended there.
+    pub(super) fn end(&mut self, target: &Watched, over: Over, reason: &ExitReason) -> Due {
+        let Some(watch) = self.0.get_mut(target) else { return Due::default() };
+        let due = Due { link: watch.link.end(over, reason), monitor: watch.monitor.end(over, reason) };
+        self.tidy(target);
+        due
+    }
+
+    /// All relations, each with where its target is.
+    pub(super) fn into_relations(self) -> impl Iterator<Item = (Watched, Relation, Over)> {
+        self.0.into_iter().flat_map(|(target, watch)| {
+            let relation = move |stage: Stage, relation| stage.over().map(|over| (target, relation, over));
+            [relation(watch.link, Relation::Link), relation(watch.monitor, Relation::Monitor)]
+                .into_iter()
+                .flatten()
+        })
+    }
+
+    /// What is watched for certain, and how.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Watched, Relation)> {
+        self.0.iter().flat_map(|(target, watch)| {
+            let certain =
+                |stage: &Stage, relation| matches!(stage, Stage::Watching(_)).then_some((*target, relation));
+            [certain(&watch.link, Relation::Link), certain(&watch.monitor, Relation::Monitor)]
+                .into_iter()
+                .flatten()
+        })
+    }
+
+    fn tidy(&mut self, target: &Watched) {
+        if self.0.get(target).is_some_and(Watch::is_over) {
+            self.0.remove(target);
+        }
+    }
+}
