@@ -38,10 +38,18 @@ struct WhoAreYou;
 #[message(name = "#postroad/remote_spawn/SpawnOn")]
 struct SpawnOn(String, String, String);
 
+/// Spawn a worker on that node: linked to its parent, or the parent to it.
+#[derive(Debug, Message)]
+#[message(name = "#postroad/remote_spawn/SpawnLinked")]
+struct SpawnLinked {
+    node: String,
+    link_parent: bool,
+}
+
 impl Actor for Worker {
     type Args = String;
     type Messages = ();
-    type Requests = (WhoAreYou, SpawnOn);
+    type Requests = (WhoAreYou, SpawnOn, SpawnLinked);
 
     async fn init(given: String, _: &mut Context) -> Result<Self, ExitReason> {
         match given.as_str() {
@@ -81,6 +89,20 @@ impl Answer<SpawnOn> for Worker {
             Ok(pid) => Ok(Reply::Now(pid)),
             Err(error) => Ok(Reply::Error(postroad::edf::ErrorValue::new(error.to_string()))),
         }
+    }
+}
+
+impl Answer<SpawnLinked> for Worker {
+    type Reply = Pid;
+
+    async fn answer(
+        &mut self,
+        SpawnLinked { node, link_parent }: SpawnLinked,
+        ctx: &mut Context,
+    ) -> Result<Reply<Pid>, ExitReason> {
+        let options = SpawnOptions::new();
+        let options = if link_parent { options.link_parent() } else { options.link_child() };
+        Ok(Reply::Now(ctx.spawn_on(&node, "worker", options, "linked".to_owned()).await?))
     }
 }
 
@@ -288,6 +310,62 @@ async fn a_process_that_does_not_begin_holds_up_nobody() {
     }
     here.stop().await;
     there.stop().await;
+}
+
+/// Who is linked ends with the other one, whichever node that is on; who is
+/// not does not.
+#[tokio::test]
+async fn links_between_parent_and_child_hold_across_nodes() {
+    let (here, there, _) = pair(builder("here")).await;
+    there.network().enable_spawn::<Worker>("worker", Nodes::Any).unwrap();
+    for link_parent in [true, false] {
+        let parent = here.spawn::<Worker>("parent".into()).await.unwrap();
+        let wish = || SpawnLinked { node: there.name().to_string(), link_parent };
+        let child: Pid = here.call(parent, wish()).await.unwrap();
+        let (dies, survives) = if link_parent { (parent, child) } else { (child, parent) };
+        let home = |pid: Pid| if pid.node == here.name() { &here } else { &there };
+        home(dies).kill(dies);
+        while home(survives).mailbox_len(survives).is_some() {
+            tokio::task::yield_now().await;
+        }
+        let other = here.spawn::<Worker>("parent".into()).await.unwrap();
+        let unlinked: Pid = here
+            .call(other, SpawnOn(there.name().to_string(), "worker".into(), String::new()))
+            .await
+            .unwrap();
+        here.kill(other);
+        while here.mailbox_len(other).is_some() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(origin(&here, unlinked).await.parent, other);
+    }
+    here.stop().await;
+    there.stop().await;
+}
+
+/// A parent that is gone by the time it is to be linked to takes the child with it.
+#[tokio::test]
+async fn a_child_that_cannot_be_linked_to_its_parent_does_not_live() {
+    let node = builder("node").pool_size(1).start().await.unwrap();
+    node.network().enable_spawn::<Worker>("worker", Nodes::Any).unwrap();
+    let mut link = link(&node).await;
+    let arguments = vec![Payload::new("work".to_owned())];
+    let name = Atom::new("worker").unwrap();
+    let mut spawn = Spawn { arguments, ..Spawn::new(name, link.sender(), reference(&link, 1)) };
+    spawn.options.link_parent = true;
+    link.ask(&Request::Spawn(Box::new(spawn))).await;
+    let Request::Watch(watch) = link.hears_request().await else { panic!("a link") };
+    assert_eq!((watch.verb, watch.target), (any::Verb::Link, any::WatchTarget::Pid(link.sender())));
+    let error = Some(postroad::edf::ErrorValue::new("unknown process"));
+    let answer = any::Answer { error, result: Payload::new(()), reference: watch.reference };
+    let payload = link.encode(&answer);
+    link.send_frame(&postroad_wire::enp::Head::Any, &payload).await;
+    let (answer, _) = link.hears_answer().await;
+    assert_eq!(answer.error.unwrap().to_string(), "not linked to its parent: unknown process");
+    while node.process_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    node.stop().await;
 }
 
 async fn link(node: &Node) -> Link {

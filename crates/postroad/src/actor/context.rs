@@ -9,7 +9,7 @@ use postroad_edf::{EncodeError, Message};
 
 use super::{Actor, ExitReason, ReplyTo, Timer};
 use crate::error::{CallError, NameError, SendError, SpawnError};
-use crate::network::{RemoteSpawnError, spawn_remote};
+use crate::network::{RemoteSpawnError, spawn_child};
 use crate::node::{DEFAULT_CALL_TIMEOUT, Familiar, Node, Target, ToTarget, router};
 use crate::process::{Compression, Environment, Origin, Priority, Process, SpawnOptions};
 use crate::{Alias, Atom, Pid};
@@ -246,6 +246,7 @@ impl Context {
     /// Has another node start a process, of what is enabled there under `actor`;
     /// see [`RemoteNode::spawn`](crate::network::RemoteNode::spawn). This
     /// process is its parent, and leader and exposed environment are this one's.
+    /// Links between the two are made if `options` say so.
     pub async fn spawn_on(
         &self,
         node: &str,
@@ -254,8 +255,7 @@ impl Context {
         arguments: impl Message,
     ) -> Result<Pid, RemoteSpawnError> {
         let peer = crate::node::node_name(node)?;
-        let origin = Origin::of_process(&self.process);
-        spawn_remote(&self.process.node, peer, actor, origin, options, arguments).await
+        spawn_child(&self.process, peer, actor, options, arguments).await
     }
 
     /// Gives this process a name. A process has at most one.

@@ -10,10 +10,12 @@ use postroad_wire::enp::any::{self, ApplicationStart, ProcessOptions, Request, S
 
 use super::connection::Connection;
 use super::{AskError, ConnectError, PeerInfo, Refusal};
-use crate::error::{InvalidName, SendError};
+use crate::actor::Watched;
+use crate::error::{InvalidName, RelationError, SendError};
 use crate::node::NodeInner;
 use crate::process::{
-    Compression, CompressionLevel, CompressionMethod, Environment, Origin, Priority, SpawnOptions,
+    Compression, CompressionLevel, CompressionMethod, Environment, Origin, Priority, Process, Relation,
+    SpawnOptions,
 };
 use crate::{Atom, ExitReason, Pid};
 
@@ -83,6 +85,15 @@ pub enum RemoteSpawnError {
     NoConnection {
         /// The other node.
         node: Atom,
+    },
+    /// The process has begun, but its parent could not be linked to it
+    /// ([`SpawnOptions::link_child`]).
+    #[error("{pid} has begun, but is not linked to: {error}")]
+    NotLinked {
+        /// The process.
+        pid: Pid,
+        /// Why it is not linked to: most often it has ended already.
+        error: RelationError,
     },
     /// The node answered something that is no process of its own.
     #[error("{node} answered without a process of its own")]
@@ -178,7 +189,8 @@ impl RemoteNode {
         arguments: impl Message,
     ) -> Result<Pid, RemoteSpawnError> {
         let origin = Origin::of_node(&self.node);
-        spawn(&self.node, self.name(), name, origin, options, arguments).await
+        let (pid, _) = spawn(&self.node, self.name(), name, origin, options, arguments).await?;
+        Ok(pid)
     }
 
     /// Has the node start an application that is loaded and enabled there, in
@@ -196,15 +208,33 @@ impl fmt::Debug for RemoteNode {
     }
 }
 
-/// Has a process started on another node.
-pub(crate) async fn spawn(
+/// Has a process of another node be the child of this one.
+pub(crate) async fn spawn_child(
+    parent: &Arc<Process>,
+    peer: Atom,
+    name: &str,
+    options: SpawnOptions,
+    arguments: impl Message,
+) -> Result<Pid, RemoteSpawnError> {
+    let link_child = options.link_child;
+    let origin = Origin::of_process(parent);
+    let (pid, connection) = spawn(&parent.node, peer, name, origin, options, arguments).await?;
+    if link_child {
+        let linked = connection.watch(parent, Watched::Pid(pid), Relation::Link).await;
+        linked.map_err(|error| RemoteSpawnError::NotLinked { pid, error })?;
+    }
+    Ok(pid)
+}
+
+/// Has a process started on another node; also the connection it was asked for on.
+async fn spawn(
     node: &Arc<NodeInner>,
     peer: Atom,
     name: &str,
     origin: Origin,
     options: SpawnOptions,
     arguments: impl Message,
-) -> Result<Pid, RemoteSpawnError> {
+) -> Result<(Pid, Arc<Connection>), RemoteSpawnError> {
     let name = crate::node::process_name(name)?;
     let register = options.name.as_deref().map_or(Ok(Atom::empty()), crate::node::process_name)?;
     if node.is_local(peer) {
@@ -242,7 +272,7 @@ pub(crate) async fn spawn(
         AskError::NoConnection { node } => RemoteSpawnError::NoConnection { node },
     })?;
     match answer.downcast::<Pid>() {
-        Ok(pid) if pid.node == peer => Ok(pid),
+        Ok(pid) if pid.node == peer => Ok((pid, connection)),
         _ => Err(RemoteSpawnError::Malformed { node: peer }),
     }
 }
@@ -304,6 +334,8 @@ fn wire_options(options: &SpawnOptions) -> ProcessOptions {
             Priority::Max => 2,
         },
         important_delivery: options.important_delivery,
+        link_parent: options.link_parent,
+        link_child: options.link_child,
         ..usual
     }
 }

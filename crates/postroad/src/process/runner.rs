@@ -15,7 +15,7 @@ use super::{
 use crate::actor::{Actor, Context, Exit, ExitReason, Messages, Reply, ReplyTo, Requests, Watched};
 use crate::error::{EventError, NameError, SpawnError};
 use crate::inspect::{InspectError, Items};
-use crate::node::{NodeInner, router};
+use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
 /// How a process is spawned.
@@ -135,7 +135,7 @@ pub(crate) async fn spawn<A: Actor>(
         return Err(SpawnError::NodeStopped);
     }
 
-    let family = Family::of(&process, &options).await?;
+    let family = Family::of(&process, &options)?;
     let mut ctx = Context::new(process.clone());
     let actor = match until_killed(&process, A::init(args, &mut ctx)).await {
         Ok(Ok(actor)) => actor,
@@ -206,20 +206,20 @@ struct Family<'a> {
 }
 
 impl<'a> Family<'a> {
-    async fn of(child: &'a Arc<Process>, options: &SpawnOptions) -> Result<Self, SpawnError> {
+    fn of(child: &'a Arc<Process>, options: &SpawnOptions) -> Result<Self, SpawnError> {
         let mut family = Self { child, parent: None };
-        let (node, parent) = (&child.node, child.parent);
-        if parent.id == Pid::CORE {
+        let node = &child.node;
+        if child.parent.id == Pid::CORE || !node.is_local(child.parent.node) {
             return Ok(family);
         }
+        let terminated = |_| SpawnError::ParentTerminated;
         if options.link_parent {
-            let linked = Box::pin(router::watch(child, Watched::Pid(parent), Relation::Link)).await;
-            linked.map_err(|_| SpawnError::ParentTerminated)?;
+            child.watch_here(Watched::Pid(child.parent), Relation::Link).map_err(terminated)?;
         }
-        if options.link_child && node.is_local(parent.node) {
-            let parent = node.processes.with(parent.id, Arc::clone).ok_or(SpawnError::ParentTerminated)?;
-            let linked = parent.watch_here(Watched::Pid(child.pid), Relation::Link);
-            linked.map_err(|_| SpawnError::ParentTerminated)?;
+        if options.link_child {
+            let parent =
+                node.processes.with(child.parent.id, Arc::clone).ok_or(SpawnError::ParentTerminated)?;
+            parent.watch_here(Watched::Pid(child.pid), Relation::Link).map_err(terminated)?;
             family.parent = Some(parent);
         }
         Ok(family)

@@ -18,6 +18,7 @@ mod compression;
 mod connecting;
 mod discovery;
 mod events;
+mod important;
 mod messages;
 mod order;
 mod payloads;
@@ -26,12 +27,12 @@ mod relations;
 mod restart;
 mod road;
 mod samples;
+mod spawning;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
 mod typed;
 mod types;
-mod unsupported;
 
 use std::future::Future;
 use std::time::Duration;

@@ -11,10 +11,13 @@ use postroad_wire::enp::any::{self, ProcessOptions, Spawn};
 use super::Connection;
 use super::requests::AnswerTo;
 use crate::Pid;
+use crate::actor::Watched;
+use crate::error::RelationError;
 use crate::network::Refusal;
 use crate::network::factory::Factory;
 use crate::process::{
-    Compression, CompressionLevel, CompressionMethod, Environment, Origin, Priority, SpawnOptions,
+    Compression, CompressionLevel, CompressionMethod, Environment, Origin, Priority, Process, Relation,
+    SpawnOptions,
 };
 
 /// So many processes of one peer may be beginning at a time.
@@ -41,6 +44,31 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Links a process that has begun to its parent there. Without the link it
+    /// has no right to live.
+    async fn link_to_parent(&self, pid: Pid, parent: Pid) -> Result<(), Refusal> {
+        // A process that has ended needs no link.
+        let Some(process) = self.node().processes.with(pid.id, Arc::clone) else { return Ok(()) };
+        let mut unlinked = Unlinked(Some(process.clone()));
+        let linked = self.watch(&process, Watched::Pid(parent), Relation::Link).await;
+        linked.map_err(not_linked)?;
+        unlinked.0 = None;
+        Ok(())
+    }
+}
+
+/// A process that is to be linked to its parent. Dropped before, it ends.
+struct Unlinked(Option<Arc<Process>>);
+
+impl Drop for Unlinked {
+    fn drop(&mut self) {
+        if let Some(process) = &self.0 {
+            process.kill();
+        }
+    }
+}
+
 /// A process that is beginning for the peer. However it ends, the peer is told.
 struct Beginning {
     connection: Arc<Connection>,
@@ -61,9 +89,15 @@ impl Beginning {
         let started = async {
             let limit = Duration::from_secs(spawn.options.init_timeout.max(0) as u64);
             let limit = if limit.is_zero() { INIT_TIMEOUT } else { limit.min(INIT_TIMEOUT) };
+            let link_parent = spawn.options.link_parent && spawn.parent.id != Pid::CORE;
             let (origin, options, arguments) = understood(spawn)?;
+            let parent = origin.parent;
             let started = factory.start(node.clone(), origin, options, arguments);
-            tokio::time::timeout(limit, started).await.unwrap_or(Err(Refusal::TimedOut))
+            let pid = tokio::time::timeout(limit, started).await.unwrap_or(Err(Refusal::TimedOut))?;
+            if link_parent {
+                connection.link_to_parent(pid, parent).await?;
+            }
+            Ok(pid)
         };
         let outcome = tokio::select! {
             outcome = started => outcome,
@@ -111,9 +145,9 @@ fn understood(spawn: Spawn) -> Result<(Origin, SpawnOptions, Vec<Payload>), Refu
         },
         compression: compression.enable.then(|| packing(&compression)),
         important_delivery: options.important_delivery,
-        link_parent: options.link_parent,
-        // The asking node links the parent, when it knows the process.
+        // Over there, the peer links; here it is done once the process has begun.
         link_child: false,
+        link_parent: false,
     };
     Ok((origin, options, arguments))
 }
@@ -133,6 +167,10 @@ fn packing(wire: &any::Compression) -> Compression {
         },
         threshold: usize::try_from(wire.threshold).unwrap_or_default().max(usual.threshold),
     }
+}
+
+fn not_linked(error: RelationError) -> Refusal {
+    Refusal::Other(ErrorValue::new(format!("not linked to its parent: {error}")))
 }
 
 fn busy() -> Refusal {
