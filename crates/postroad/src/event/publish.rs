@@ -47,15 +47,17 @@ async fn publish_payload(
     published: Published,
 ) -> Result<(), PublishError> {
     let reach = topic.accept(&published).ok_or(PublishError::EventUnknown)?;
+    // First of all, so that this node's subscribers get it whatever comes.
+    let mut fan_out = FanOut::new(reach.subscribers, published.clone(), outgoing.priority);
     let slow = send_to_nodes(topic, &reach.peers, outgoing, &published);
-    let mut fan_out = FanOut::new(reach.subscribers, published, outgoing.priority);
+    drop(published);
     while fan_out.go_on() {
         if fan_out.reached().is_multiple_of(YIELD_EVERY) {
             yield_now().await;
         }
     }
     if fan_out.refused() > 0 {
-        topic.missed(fan_out.refused());
+        topic.missed_here(fan_out.refused());
     }
     if !slow.is_empty() {
         wait_for(&slow, outgoing.from).await;
@@ -81,7 +83,7 @@ fn send_to_nodes(
             Ok(false) => {}
             Ok(true) => slow.push(peer.clone()),
             Err(error) => {
-                let missed = topic.missed(1);
+                let missed = topic.missed_there();
                 // Once would be too seldom and each time too often.
                 if missed.is_power_of_two() {
                     tracing::warn!(event = %topic.name, ?peer, %error, missed, "publication did not reach a node");

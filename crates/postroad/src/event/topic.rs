@@ -12,7 +12,7 @@ use super::{EventInfo, EventOptions, EventToken, Evicted, Published, Subscribers
 use crate::actor::Watched;
 use crate::error::RelationError;
 use crate::network::Connection;
-use crate::process::{Delivered, Envelope, Over, Priority, Process, Relation, Watchers};
+use crate::process::{Delivered, Envelope, Over, Priority, Process, Relation, Watchers, discard};
 use crate::{Atom, Event, Pid};
 
 /// An event of this node.
@@ -37,7 +37,8 @@ struct State {
     /// Nodes with subscribers, each by its connection.
     peers: Arc<Vec<Arc<Connection>>>,
     published: u64,
-    missed: u64,
+    missed_here: u64,
+    missed_there: u64,
     demand: Demand,
 }
 
@@ -190,11 +191,16 @@ impl Topic {
         Some(reach)
     }
 
-    /// Notes that a publication did not reach so many; how many there were in all.
-    pub(super) fn missed(&self, count: u64) -> u64 {
+    /// Notes that a publication did not reach so many subscribers of this node.
+    pub(super) fn missed_here(&self, count: u64) {
+        self.state.lock().missed_here += count;
+    }
+
+    /// Notes that a publication did not reach a node; how often that was so.
+    pub(super) fn missed_there(&self) -> u64 {
         let mut state = self.state.lock();
-        state.missed += count;
-        state.missed
+        state.missed_there += 1;
+        state.missed_there
     }
 
     /// Ends it: who is to be told.
@@ -204,7 +210,7 @@ impl Topic {
         let State { last, subscribers, peers, .. } =
             mem::replace(&mut *state, State { ended: true, ..State::default() });
         drop(state);
-        drop(Evicted(Some(last)));
+        last.into_iter().for_each(discard);
         Watchers::of(self.place(), subscribers.processes(), peers.to_vec())
     }
 
@@ -216,7 +222,7 @@ impl Topic {
             subscriptions: state.subscribers.len(),
             nodes: state.peers.len(),
             published: state.published,
-            missed: state.missed,
+            missed: state.missed_here + state.missed_there,
         }
     }
 }

@@ -369,3 +369,34 @@ async fn a_later_event_of_the_same_name_is_another() {
     }
     node.stop().await;
 }
+
+#[tokio::test]
+async fn who_leaves_in_the_middle_is_the_only_one_that_gets_nothing() {
+    let node = node("crowd").await;
+    let producer = puppet(&node).await;
+    let token = register(&producer, EventOptions::new()).await.unwrap();
+    let mut crowd = Vec::new();
+    for _ in 0..600 {
+        let subscriber = puppet(&node).await;
+        link(&subscriber, event_of(&node)).await.unwrap();
+        crowd.push(subscriber);
+    }
+    for (round, step) in [(1, 3), (2, 2), (3, 1)] {
+        let (leave, stay): (Vec<_>, Vec<_>) =
+            crowd.into_iter().enumerate().partition(|(place, _)| place % step == 0);
+        for (_, subscriber) in &leave {
+            unlink(subscriber, event_of(&node)).await.unwrap();
+        }
+        assert_eq!(node.event_info(NAME).unwrap().subscriptions, stay.len());
+        publish(&producer, token, round).await.unwrap();
+        crowd = stay.into_iter().map(|(_, subscriber)| subscriber).collect();
+        for subscriber in &mut crowd {
+            assert_eq!(subscriber.told().await, published(&node, round));
+        }
+        for (_, mut subscriber) in leave {
+            assert!(subscriber.told_so_far().await.is_empty());
+        }
+    }
+    assert!(crowd.is_empty());
+    node.stop().await;
+}

@@ -4,6 +4,7 @@
 
 mod local;
 mod remote;
+mod scripted;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -2,7 +2,6 @@
 //! "Events"): one frame for each node, whatever the number of its subscribers.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use postroad_edf::Payload;
 use postroad_wire::enp::any::{LastEvents, PublishedEvent};
@@ -27,19 +26,9 @@ impl Connection {
         let head = Head::Event { from, priority: priority.into(), timestamp: published.timestamp(), name };
         let message = published.shared();
         match self.append(from, false, |out| self.write(out, &head, compression, &message))? {
-            Placed::Done => Ok(self.is_slow(from)),
+            Placed::Done => Ok(self.slots[self.slot_of(from)].is_slow()),
             Placed::Full => Err(SendError::Busy { node: self.peer.name }),
         }
-    }
-
-    /// Whether a publisher should wait for the peer.
-    fn is_slow(&self, from: u64) -> bool {
-        let congested = self.slots[self.slot_of(from)].is_congested();
-        let lags = self.lags.load(Ordering::Relaxed);
-        if lags && !congested {
-            self.lags.store(false, Ordering::Relaxed);
-        }
-        congested && !lags
     }
 
     /// Waits until what was published has gone out, but for as much as any
@@ -60,9 +49,7 @@ impl Connection {
 
     /// The peer has not caught up in time: it is not waited for until it has.
     pub(crate) fn note_lag(&self, from: u64) {
-        if self.slots[self.slot_of(from)].is_congested() {
-            self.lags.store(true, Ordering::Relaxed);
-        }
+        self.slots[self.slot_of(from)].note_lag();
     }
 
     /// The peer has published something: each of its subscribers here gets it.

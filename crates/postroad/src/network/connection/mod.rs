@@ -74,8 +74,6 @@ pub(crate) struct Connection {
     /// Frames that come in fragments, if the two sides have agreed on that.
     assembly: Option<Assembly>,
     relations: Relations,
-    /// The peer lags behind what is published here: publishers do not wait for it.
-    lags: AtomicBool,
     /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
     /// As digests: a peer may make a salt as long as it likes.
     join_salts: Mutex<HashSet<[u8; 32]>>,
@@ -250,7 +248,6 @@ impl Connection {
             vacated: Notify::new(),
             assembly: fragmentation.then(|| Assembly::new(limits.max_frame, pool_size)),
             relations: Relations::default(),
-            lags: AtomicBool::new(false),
             join_salts: Mutex::default(),
             encode,
             decode,

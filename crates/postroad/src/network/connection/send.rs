@@ -146,11 +146,11 @@ impl Connection {
     }
 
     /// Answers what the peer's node has asked. Does not wait.
-    pub(super) fn respond_any(&self, order: u8, link: u64, answer: &Answer) {
+    pub(super) fn respond_any(&self, order: u8, link: u64, answer: &Answer) -> Result<Placed, SendError> {
         let write = |out: &mut Vec<u8>| {
             self.write_ordered(out, order, &Head::Any, None, |out| self.encoder(out).top(answer))
         };
-        self.log_unsent(self.append(link, false, write));
+        self.append(link, false, write)
     }
 
     pub(super) fn log_unsent(&self, outcome: Result<Placed, SendError>) {

@@ -1,6 +1,6 @@
 //! What waits to be written to one link.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -39,6 +39,8 @@ pub(super) struct Slot {
     room: Notify,
     /// How many links in a row died as soon as they were there.
     early_deaths: AtomicUsize,
+    /// Publishers have waited for it in vain.
+    lags: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -142,6 +144,7 @@ impl Slot {
             wake: Notify::new(),
             room: Notify::new(),
             early_deaths: AtomicUsize::new(0),
+            lags: AtomicBool::new(false),
         }
     }
 
@@ -448,6 +451,21 @@ impl Slot {
     /// Whether a sender would wait.
     pub(super) fn is_congested(&self) -> bool {
         self.waiting() >= HIGH_WATER
+    }
+
+    /// Whether a publisher should wait: not if one has in vain, until there was
+    /// room again.
+    pub(super) fn is_slow(&self) -> bool {
+        let congested = self.is_congested();
+        if !congested {
+            self.lags.store(false, Ordering::Relaxed);
+        }
+        congested && !self.lags.load(Ordering::Relaxed)
+    }
+
+    /// A publisher has waited in vain.
+    pub(super) fn note_lag(&self) {
+        self.lags.store(self.is_congested(), Ordering::Relaxed);
     }
 
     pub(super) fn appended_frames(&self) -> u64 {
