@@ -19,6 +19,7 @@ var jobs = map[string]struct {
 }{
 	"send":             {as, (*worker).send},
 	"call":             {as, (*worker).call},
+	"spawn_on":         {as, (*worker).spawnOn},
 	"send_exit":        {as, (*worker).sendExit},
 	"monitor":          {as, (*worker).monitor},
 	"demonitor":        {as, (*worker).demonitor},

@@ -34,6 +34,8 @@ type role interface {
 
 func newRole(kind string) (role, bool) {
 	switch kind {
+	case "careful":
+		return careful{}, true
 	case "driver":
 		return driver{}, true
 	case "echo":
@@ -70,6 +72,21 @@ func (echo) message(w *worker, _ string, from gen.PID, value any) {
 }
 
 func (echo) request(_ *worker, _ string, _ gen.PID, _ gen.Ref, value any) any { return value }
+
+// careful gives back what it is asked, waits until that is confirmed, and tells
+// the test.
+type careful struct{}
+
+func (careful) message(*worker, string, gen.PID, any) {}
+
+func (careful) request(w *worker, _ string, from gen.PID, ref gen.Ref, value any) any {
+	outcome := ""
+	if err := w.SendResponseImportant(from, ref, value); err != nil {
+		outcome = err.Error()
+	}
+	w.peer.out.event("confirmed", fields{"to": w.name, "error": outcome})
+	return nil
+}
 
 // failing answers with the error it is asked for.
 type failing struct{}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_edf::{AtomError, DecodeError, EncodeError, ErrorValue};
+use postroad_wire::Version;
 
 use crate::Atom;
 use crate::actor::ExitReason;
@@ -243,7 +244,10 @@ pub enum NameError {
     /// The name is empty or too long.
     #[error("not a name: {0}")]
     Invalid(#[from] InvalidName),
-    /// The process has ended.
+    /// There is no such process on this node.
+    #[error("unknown process")]
+    ProcessUnknown,
+    /// The process is about to end.
     #[error("process terminated")]
     ProcessTerminated,
 }
@@ -331,9 +335,22 @@ pub enum StartError {
         /// What is missing.
         source: crate::tls::TlsError,
     },
+    /// An acceptor names a handshake that the node does not speak.
+    #[error(
+        "no handshake handler for {version}; the node speaks {known:?}: register it when the node is built"
+    )]
+    UnknownHandshake {
+        /// What the acceptor names.
+        version: Version,
+        /// What the node speaks.
+        known: Vec<Version>,
+    },
     /// The registrar refused the node.
     #[error("unable to register the node: {0}")]
     Register(#[from] crate::registrar::RegisterError),
+    /// The process that tells other nodes about this one.
+    #[error("the inspector did not start: {0}")]
+    Inspector(#[from] SpawnError),
     /// `start` was called outside of a tokio runtime.
     #[error("no tokio runtime: call start() within one")]
     NoRuntime,

@@ -10,6 +10,7 @@
 mod actor;
 mod error;
 mod event;
+pub mod inspect;
 pub mod network;
 mod node;
 mod process;
@@ -36,7 +37,7 @@ pub use error::{
 pub use event::{EventInfo, EventOptions, EventToken, Published, ToEvent};
 pub use network::{Network, NetworkMode};
 pub use node::{Node, NodeBuilder, Target, ToTarget};
-pub use process::{Compression, CompressionLevel, CompressionMethod, Priority, SpawnOptions};
+pub use process::{Compression, CompressionLevel, CompressionMethod, Environment, Priority, SpawnOptions};
 
 /// The example of the README compiles and runs.
 #[cfg(doctest)]

@@ -5,12 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroad_edf::Message;
+use postroad_edf::{EncodeError, Message};
 
 use super::{Actor, ExitReason, ReplyTo, Timer};
 use crate::error::{CallError, NameError, SendError, SpawnError};
+use crate::network::{RemoteSpawnError, spawn_child};
 use crate::node::{DEFAULT_CALL_TIMEOUT, Familiar, Node, Target, ToTarget, router};
-use crate::process::{Compression, Priority, Process, SpawnOptions};
+use crate::process::{Compression, Environment, Origin, Priority, Process, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 /// A process as its own handlers see it: who sent what they are handling, and
@@ -53,6 +54,38 @@ impl Context {
     /// ([`Pid::CORE`](crate::Pid::CORE)).
     pub fn parent(&self) -> Pid {
         self.process.parent
+    }
+
+    /// The process that leads the group this one belongs to: that of the
+    /// parent, unless it was spawned with another one
+    /// ([`SpawnOptions::leader`]).
+    pub fn leader(&self) -> Pid {
+        self.process.leader()
+    }
+
+    /// The variables of this process.
+    pub fn environment(&self) -> Environment {
+        self.process.environment()
+    }
+
+    /// The value of a variable, if there is one and it is a `T`. The case of
+    /// the name does not matter.
+    pub fn env<T: Message>(&self, name: &str) -> Option<T> {
+        self.environment().get(name, &self.process.node.registry)
+    }
+
+    /// Sets a variable, for this process and those it spawns from now on.
+    ///
+    /// # Errors
+    /// If the value has no EDF form.
+    pub fn set_env<T: Message>(&self, name: &str, value: &T) -> Result<(), EncodeError> {
+        self.process.overlay(&Environment::with(name, value)?);
+        Ok(())
+    }
+
+    /// Removes a variable.
+    pub fn remove_env(&self, name: &str) {
+        self.process.overlay(&Environment::without(name));
     }
 
     /// The registered name, if there is one.
@@ -207,7 +240,22 @@ impl Context {
         args: A::Args,
         options: SpawnOptions,
     ) -> Result<Pid, SpawnError> {
-        crate::process::spawn::<A>(&self.process.node, self.pid(), args, options).await
+        crate::process::spawn::<A>(&self.process.node, Origin::of_process(&self.process), args, options).await
+    }
+
+    /// Has another node start a process, of what is enabled there under `actor`;
+    /// see [`RemoteNode::spawn`](crate::network::RemoteNode::spawn). This
+    /// process is its parent, and leader and exposed environment are this one's.
+    /// Links between the two are made if `options` say so.
+    pub async fn spawn_on(
+        &self,
+        node: &str,
+        actor: &str,
+        options: SpawnOptions,
+        arguments: impl Message,
+    ) -> Result<Pid, RemoteSpawnError> {
+        let peer = crate::node::node_name(node)?;
+        spawn_child(&self.process, peer, actor, options, arguments).await
     }
 
     /// Gives this process a name. A process has at most one.

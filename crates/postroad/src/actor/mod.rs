@@ -24,6 +24,7 @@ pub(crate) use timer::{after, every};
 
 use crate::Atom;
 use crate::event::Published;
+use crate::inspect::Items;
 use crate::process::type_label;
 
 /// A process: a state, and what it does with the messages it gets.
@@ -172,6 +173,33 @@ pub trait Actor: Sized + Send + 'static {
     ) -> impl Future<Output = Result<(), ExitReason>> + Send {
         let _ = (event, ctx);
         async { Ok(()) }
+    }
+
+    /// Says what the actor wants to be seen of its state, by
+    /// [`Node::inspect`](crate::Node::inspect) and, where the node has an
+    /// [`Inspector`](crate::inspect::Inspector), by whoever may connect with the
+    /// node: no secrets. Nothing unless overridden.
+    ///
+    /// Runs between two handlers, before anything that waits.
+    ///
+    /// ```
+    /// # use postroad::{Actor, Context, ExitReason};
+    /// # struct Cache { hits: u64, entries: Vec<u8> }
+    /// # impl Actor for Cache {
+    /// #     type Args = ();
+    /// #     type Messages = ();
+    /// #     type Requests = ();
+    /// #     async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
+    /// #         Ok(Cache { hits: 0, entries: Vec::new() })
+    /// #     }
+    /// fn inspect(&self, items: &mut postroad::inspect::Items) {
+    ///     items.add("hits", self.hits);
+    ///     items.add("entries", self.entries.len());
+    /// }
+    /// # }
+    /// ```
+    fn inspect(&self, items: &mut Items) {
+        let _ = items;
     }
 
     /// The last thing that runs, with the reason of the end. Not called after a

@@ -12,17 +12,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use postroad_edf::{Message, Registry};
+use parking_lot::Mutex;
+use postroad_edf::{EncodeError, Message, Registry};
 use postroad_wire::Version;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{Actor, ExitReason, Timer};
 use crate::error::{CallError, EventError, InvalidName, NameError, PublishError, SendError, SpawnError};
 use crate::event::{EventInfo, EventOptions, EventToken, Events};
+use crate::inspect::{self, InspectError, Item, ListProcesses, NodeInfo, ProcessInfo, ProcessPage};
 use crate::network::{Network, NetworkInner};
-use crate::process::{Process, ProcessTable, Relations, SpawnOptions};
+use crate::process::{Environment, Origin, Process, ProcessTable, Relations, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
@@ -58,12 +61,15 @@ pub struct Node(Arc<NodeInner>);
 pub(crate) struct NodeInner {
     pub(crate) name: Atom,
     pub(crate) creation: i64,
+    pub(crate) started: Instant,
     pub(crate) processes: ProcessTable,
     pub(crate) relations: Relations,
     pub(crate) events: Events,
     pub(crate) calls: Calls,
     pub(crate) registry: Registry,
     pub(crate) version: Version,
+    pub(crate) environment: Mutex<Environment>,
+    pub(crate) exposes: Exposes,
     pub(crate) network: NetworkInner,
     pub(crate) runtime: tokio::runtime::Handle,
     /// Cancelled when the node begins to stop: nothing new from here on.
@@ -78,6 +84,13 @@ pub(crate) struct NodeInner {
     drained: Notify,
 }
 
+/// Whether other nodes are told the environment of who has them start something.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Exposes {
+    pub(crate) remote_spawn: bool,
+    pub(crate) remote_application_start: bool,
+}
+
 impl Node {
     /// Describes a node named `name@host`; [`NodeBuilder::start`] starts it.
     pub fn builder(name: impl Into<String>) -> NodeBuilder {
@@ -86,6 +99,10 @@ impl Node {
 
     pub(crate) fn from_inner(inner: Arc<NodeInner>) -> Self {
         Self(inner)
+    }
+
+    pub(crate) fn inner(&self) -> &NodeInner {
+        &self.0
     }
 
     /// The name, `name@host`.
@@ -115,6 +132,32 @@ impl Node {
         &self.0.registry
     }
 
+    /// The variables of the node, which processes spawned through this handle
+    /// inherit.
+    pub fn environment(&self) -> Environment {
+        self.0.environment.lock().clone()
+    }
+
+    /// The value of a variable, if there is one and it is a `T`. The case of
+    /// the name does not matter.
+    pub fn env<T: Message>(&self, name: &str) -> Option<T> {
+        self.environment().get(name, &self.0.registry)
+    }
+
+    /// Sets a variable, for processes spawned from now on.
+    ///
+    /// # Errors
+    /// If the value has no EDF form.
+    pub fn set_env<T: Message>(&self, name: &str, value: &T) -> Result<(), EncodeError> {
+        self.0.overlay(&Environment::with(name, value)?);
+        Ok(())
+    }
+
+    /// Removes a variable.
+    pub fn remove_env(&self, name: &str) {
+        self.0.overlay(&Environment::without(name));
+    }
+
     /// How many processes live here, those included that are about to begin or end.
     pub fn process_count(&self) -> usize {
         self.0.processes.len()
@@ -132,6 +175,51 @@ impl Node {
         self.0.processes.with(pid.id, |process| process.mailbox.len())
     }
 
+    /// The node at a glance. Looks at every process: a matter of milliseconds
+    /// where there are 100,000.
+    ///
+    /// # Errors
+    /// [`InspectError::NodeStopped`] once it has begun to stop.
+    pub fn info(&self) -> Result<NodeInfo, InspectError> {
+        inspect::describe_node(self)
+    }
+
+    /// Processes, a page of them; more with [`ProcessPage::next`].
+    pub fn processes(&self, list: &ListProcesses) -> ProcessPage {
+        inspect::list_processes(&self.0, list)
+    }
+
+    /// Everything about a process that can be told without asking it.
+    ///
+    /// # Errors
+    /// [`InspectError::ProcessUnknown`] if it is not a process of this node, or
+    /// not any more.
+    pub fn process_info(&self, pid: Pid) -> Result<ProcessInfo, InspectError> {
+        self.process(pid).map(|process| inspect::describe_process(&process))
+    }
+
+    /// What a process says of its own state
+    /// ([`Actor::inspect`](crate::Actor::inspect)). It is asked before anything
+    /// that waits for it, but not in the middle of a handler: then this waits,
+    /// for `timeout` at most. A handler that asks for its own process waits in
+    /// vain.
+    ///
+    /// # Errors
+    /// [`InspectError::Timeout`] after that time, [`InspectError::Busy`] if too
+    /// many ask at once, [`InspectError::Panicked`] if the process panicked over
+    /// it, [`InspectError::ProcessUnknown`] and
+    /// [`InspectError::ProcessTerminated`] if there is nobody to ask.
+    ///
+    /// Cancel safe: who does not wait any more takes no room.
+    pub async fn inspect(&self, pid: Pid, timeout: Duration) -> Result<Vec<Item>, InspectError> {
+        inspect::ask(&self.process(pid)?, timeout).await
+    }
+
+    fn process(&self, pid: Pid) -> Result<Arc<Process>, InspectError> {
+        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
+        process.ok_or(InspectError::ProcessUnknown)
+    }
+
     /// Spawns a process: returns when its `init` is done.
     ///
     /// Cancellation: if the future is dropped before that there is no process.
@@ -145,7 +233,7 @@ impl Node {
         args: A::Args,
         options: SpawnOptions,
     ) -> Result<Pid, SpawnError> {
-        crate::process::spawn::<A>(&self.0, self.pid(), args, options).await
+        crate::process::spawn::<A>(&self.0, Origin::of_node(&self.0), args, options).await
     }
 
     /// Sends a message; see [`Context::send`](crate::Context::send).
@@ -229,15 +317,14 @@ impl Node {
     /// Ends a local process without asking it, even in the middle of a handler
     /// (at its next await point). False if there is no such process.
     pub fn kill(&self, pid: Pid) -> bool {
-        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
-        process.inspect(Process::kill).is_some()
+        self.process(pid).inspect(Process::kill).is_ok()
     }
 
     /// Gives a local process a name.
     pub fn register_name(&self, name: &str, pid: Pid) -> Result<(), NameError> {
         let name = process_name(name)?;
-        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
-        crate::process::register_name(&process.ok_or(NameError::ProcessTerminated)?, name)
+        let process = self.process(pid).map_err(|_| NameError::ProcessUnknown)?;
+        crate::process::register_name(&process, name)
     }
 
     /// Takes a name away from the local process that has it. Who watches the
@@ -330,6 +417,12 @@ impl NodeInner {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.has_stopped.load(Ordering::Acquire)
+    }
+
+    /// Lays these variables over those of the node.
+    fn overlay(&self, over: &Environment) {
+        let mut environment = self.environment.lock();
+        *environment = environment.overlaid(over);
     }
 
     /// From here on nothing new begins.

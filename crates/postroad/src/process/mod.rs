@@ -1,32 +1,39 @@
 //! A running actor: its mailbox, its run loop and where it is found.
 
 mod contained;
+mod environment;
 mod mailbox;
+mod origin;
 mod relations;
 mod runner;
 mod table;
 mod watches;
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use postroad_edf::Payload;
 use postroad_wire::enp::Method;
 pub use postroad_wire::enp::Method as CompressionMethod;
 pub use postroad_wire::enp::compress::Level as CompressionLevel;
+use tokio::sync::oneshot;
 
 use crate::actor::{Actor, Down, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::RelationError;
 use crate::event::{Published, Topic};
+use crate::inspect::{InspectError, Item};
 use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
 pub(crate) use contained::{caught, discard};
-pub(crate) use mailbox::{Mailbox, PushError, Refused};
+pub use environment::Environment;
+pub(crate) use mailbox::{MOST_ASKERS, Mailbox, PushError, Refused};
+pub(crate) use origin::Origin;
 pub(crate) use relations::{Relations, Watchers, notify, own_event, own_name, withdraw};
 pub use runner::SpawnOptions;
 pub(crate) use runner::{delete_alias, register_name, spawn, unregister_event, unregister_name};
@@ -89,7 +96,11 @@ pub(crate) enum Envelope {
     Event(Published),
     /// Whether anybody subscribes to this event may have changed.
     Demand(Arc<Topic>),
+    Inspect(Asker),
 }
+
+/// Somebody who wants to know what a process says of itself.
+pub(crate) type Asker = oneshot::Sender<Result<Vec<Item>, InspectError>>;
 
 /// What became of an envelope: it lies in a mailbox.
 #[must_use]
@@ -105,7 +116,7 @@ impl Delivered {
     #[inline]
     pub(crate) fn start(self) -> usize {
         if let Some(process) = self.due {
-            (process.run)(process.clone());
+            (process.kind.run)(process.clone());
         }
         self.depth
     }
@@ -119,8 +130,9 @@ pub(crate) struct Process {
     pub(crate) node: Arc<NodeInner>,
     pub(crate) mailbox: Mailbox,
     actor: Mutex<Option<Box<dyn Any + Send>>>,
-    /// Starts a run: knows the actor's type.
-    run: fn(Arc<Process>),
+    kind: &'static Kind,
+    /// How long the node had been running when this began, in milliseconds.
+    born: u64,
     /// Wakes the run to end it, even in the middle of a handler.
     kill: tokio::sync::Notify,
     /// The priority of what it sends, and the bits [`TRAPS`], [`PACKS`] and
@@ -129,10 +141,24 @@ pub(crate) struct Process {
     extras: Mutex<Extras>,
 }
 
+/// What processes of one type of actor share.
+struct Kind {
+    /// Starts a run.
+    run: fn(Arc<Process>),
+    actor_type: fn() -> &'static str,
+}
+
+impl Kind {
+    fn of<A: Actor>() -> &'static Self {
+        const { &Self { run: runner::start::<A>, actor_type: type_name::<A> } }
+    }
+}
+
 #[derive(Default)]
 struct Extras {
     /// The process is about to end and gets no name or alias any more.
     unlisted: bool,
+    environment: Environment,
     rare: Option<Box<Rare>>,
 }
 
@@ -145,6 +171,8 @@ struct Rare {
     events: Vec<Atom>,
     compression: Option<Compression>,
     watches: Watches,
+    /// The leader, if that is not the node.
+    leader: Option<Pid>,
 }
 
 /// What a process is found by.
@@ -156,19 +184,49 @@ struct Listed {
 }
 
 impl Process {
-    fn new<A: Actor>(node: Arc<NodeInner>, parent: Pid, capacity: Option<usize>) -> Arc<Self> {
+    fn new<A: Actor>(node: Arc<NodeInner>, origin: &Origin, options: &SpawnOptions) -> Arc<Self> {
         let pid = node.new_pid();
-        Arc::new(Self {
+        let leader = options.leader.unwrap_or(origin.leader);
+        let rare = (leader != node.core()).then(|| Rare { leader: Some(leader), ..Rare::default() });
+        let extras = Extras {
+            environment: origin.environment.overlaid(&options.environment),
+            rare: rare.map(Box::new),
+            ..Extras::default()
+        };
+        let born = u64::try_from(node.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let process = Arc::new(Self {
             pid,
-            parent,
+            parent: origin.parent,
             node,
-            mailbox: Mailbox::new(pid.node, capacity),
+            mailbox: Mailbox::new(pid.node, options.mailbox_capacity),
             actor: Mutex::new(None),
-            run: runner::start::<A>,
+            kind: Kind::of::<A>(),
+            born,
             kill: tokio::sync::Notify::new(),
-            sending: AtomicU8::new(Priority::Normal as u8),
-            extras: Mutex::default(),
-        })
+            sending: AtomicU8::new(options.priority as u8),
+            extras: Mutex::new(extras),
+        });
+        process.set_important(options.important_delivery);
+        if options.compression.is_some() {
+            process.set_compression(options.compression);
+        }
+        process
+    }
+
+    /// The process that leads the group this one belongs to.
+    pub(crate) fn leader(&self) -> Pid {
+        let leader = self.extras.lock().rare.as_ref().and_then(|rare| rare.leader);
+        leader.unwrap_or_else(|| self.node.core())
+    }
+
+    pub(crate) fn environment(&self) -> Environment {
+        self.extras.lock().environment.clone()
+    }
+
+    /// Lays these variables over those of the process.
+    pub(crate) fn overlay(&self, over: &Environment) {
+        let mut extras = self.extras.lock();
+        extras.environment = extras.environment.overlaid(over);
     }
 
     /// Puts an envelope into the mailbox, or gives it back. To be called under
@@ -195,7 +253,7 @@ impl Process {
     pub(crate) fn kill(self: &Arc<Self>) {
         self.kill.notify_one();
         if self.mailbox.start_last_run() {
-            (self.run)(self.clone());
+            (self.kind.run)(self.clone());
         }
     }
 
@@ -270,6 +328,23 @@ impl Process {
 
     pub(crate) fn aliases(&self) -> Vec<Alias> {
         self.extras.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.aliases.clone())
+    }
+
+    /// The name, and how many aliases and watched targets there are.
+    pub(crate) fn belongings(&self) -> (Option<Atom>, usize, usize) {
+        let extras = self.extras.lock();
+        let Some(rare) = &extras.rare else { return (None, 0, 0) };
+        (rare.name, rare.aliases.len(), rare.watches.len())
+    }
+
+    /// The type of the actor, with its path.
+    pub(crate) fn actor_type(&self) -> &'static str {
+        (self.kind.actor_type)()
+    }
+
+    /// How long ago it was spawned.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.node.started.elapsed().saturating_sub(Duration::from_millis(self.born))
     }
 
     /// Begins a relation, unless the process is about to end.
@@ -382,9 +457,9 @@ const PRIORITY: u8 = 0b11;
 /// It is packed.
 const PACKS: u8 = 1 << 7;
 /// It is acknowledged.
-const IMPORTANT: u8 = 1 << 6;
+const IMPORTANT: u8 = 1 << 5;
 /// Exit signals are handled instead of ending the process.
-const TRAPS: u8 = 1 << 5;
+const TRAPS: u8 = 1 << 6;
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -394,7 +469,7 @@ impl fmt::Debug for Process {
 
 /// The name of an actor's type without its path, for logs.
 pub(crate) fn type_label<A>() -> &'static str {
-    let full = std::any::type_name::<A>();
+    let full = type_name::<A>();
     let end = full.find('<').unwrap_or(full.len());
     full[..end].rsplit_once("::").map_or(full, |(path, _)| &full[path.len() + 2..])
 }

@@ -9,10 +9,12 @@ use tokio::task::coop::consume_budget;
 use super::contained::{Cut, until_killed};
 use super::mailbox::Batch;
 use super::{
-    Envelope, Listed, Process, Relation, Watchers, discard, own_event, own_name, type_label, withdraw,
+    Asker, Compression, Envelope, Environment, Listed, Origin, Priority, Process, Relation, Watchers, caught,
+    discard, own_event, own_name, type_label, withdraw,
 };
 use crate::actor::{Actor, Context, Exit, ExitReason, Messages, Reply, ReplyTo, Requests, Watched};
 use crate::error::{EventError, NameError, SpawnError};
+use crate::inspect::{InspectError, Items};
 use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
@@ -31,6 +33,18 @@ pub struct SpawnOptions {
     pub link_parent: bool,
     /// The parent is linked to the new process, from the moment it has begun.
     pub link_child: bool,
+    /// Variables of its own, laid over those of its parent.
+    pub environment: Environment,
+    /// The process that leads the group it belongs to; that of its parent if
+    /// absent.
+    pub leader: Option<Pid>,
+    /// How urgent what it sends is, until it says otherwise.
+    pub priority: Priority,
+    /// How what it sends to other nodes is packed, until it says otherwise.
+    pub compression: Option<Compression>,
+    /// Whether what it sends is important, until it says otherwise
+    /// ([`Context::set_important_delivery`](crate::Context::set_important_delivery)).
+    pub important_delivery: bool,
 }
 
 impl SpawnOptions {
@@ -62,13 +76,43 @@ impl SpawnOptions {
         self.link_child = true;
         self
     }
+
+    /// Variables of its own, laid over those of its parent.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Another leader than that of its parent.
+    pub fn leader(mut self, leader: Pid) -> Self {
+        self.leader = Some(leader);
+        self
+    }
+
+    /// How urgent what it sends is.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Packs what it sends to other nodes.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// Makes what it sends important.
+    pub fn important_delivery(mut self) -> Self {
+        self.important_delivery = true;
+        self
+    }
 }
 
 /// Makes a process: name, table, `init`, first run. On any failure, also when
 /// this future is dropped, nothing of it is left.
 pub(crate) async fn spawn<A: Actor>(
     node: &Arc<NodeInner>,
-    parent: Pid,
+    origin: Origin,
     args: A::Args,
     options: SpawnOptions,
 ) -> Result<Pid, SpawnError> {
@@ -77,7 +121,7 @@ pub(crate) async fn spawn<A: Actor>(
     }
     A::Messages::register(&node.registry);
     A::Requests::register(&node.registry);
-    let process = Process::new::<A>(node.clone(), parent, options.mailbox_capacity);
+    let process = Process::new::<A>(node.clone(), &origin, &options);
     let mut life = Life::of(process.clone());
     if let Some(name) = &options.name {
         let name = crate::node::process_name(name)?;
@@ -110,7 +154,7 @@ pub(crate) async fn spawn<A: Actor>(
     life.goes_on = true;
     *process.actor.lock() = Some(Box::new(actor));
     if process.mailbox.open() {
-        (process.run)(process.clone());
+        (process.kind.run)(process.clone());
     }
     Ok(process.pid)
 }
@@ -296,6 +340,10 @@ async fn handle_all<A: Actor>(
                 }
                 None => Ok(()),
             },
+            Envelope::Inspect(asker) => {
+                inspect(process, actor, asker);
+                Ok(())
+            }
         };
         if let Err(reason) = handled {
             return Parked::Ended(reason);
@@ -329,6 +377,20 @@ async fn answer<A: Actor>(
     let answer = A::Requests::answer(actor, request, ctx).await?;
     let reply = ctx.reply_to();
     answer_with(answer, reply).await
+}
+
+/// Has the actor say what it will of its state. A panic of that costs the answer.
+fn inspect<A: Actor>(process: &Process, actor: &A, asker: Asker) {
+    let said = caught(|| {
+        let mut items = Items::new();
+        actor.inspect(&mut items);
+        items.into_said()
+    });
+    // Who asked may have stopped waiting.
+    let _ = asker.send(said.map_err(|panic| {
+        tracing::error!(pid = %process.pid, actor = type_label::<A>(), panic, "panic in inspect");
+        InspectError::Panicked
+    }));
 }
 
 async fn answer_with(answer: Reply<Payload>, reply: Option<ReplyTo>) -> Result<(), ExitReason> {

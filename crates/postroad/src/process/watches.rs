@@ -198,6 +198,11 @@ impl Watches {
         })
     }
 
+    /// How many targets are watched, or about to be.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn tidy(&mut self, target: &Watched) {
         if self.0.get(target).is_some_and(Watch::is_over) {
             self.0.remove(target);

@@ -2,15 +2,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use postroad::{
-    Actor, Atom, Context, Down, Event, Exit, ExitReason, Handle, Node, Pid, Published, SpawnError,
-    SpawnOptions,
+    Actor, Atom, Context, Down, Event, Exit, ExitReason, Handle, Node, Pid, Published, RelationError,
+    SpawnError, SpawnOptions, Watched,
 };
 use tokio::sync::{mpsc, oneshot};
 
 pub type Act<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Job = Box<dyn for<'a> FnOnce(&'a mut Context) -> Act<'a, Result<(), ExitReason>> + Send>;
+
+/// So long a test waits for what never comes, before it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a puppet was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +127,8 @@ impl Strings {
 
     /// The next thing the puppet is told.
     pub async fn told(&mut self) -> Notice {
-        self.notices.recv().await.expect("the puppet is alive")
+        let told = tokio::time::timeout(PATIENCE, self.notices.recv()).await;
+        told.unwrap_or_else(|_| panic!("{} is told nothing", self.pid)).expect("the puppet is alive")
     }
 
     /// What the puppet was told until it had done all it was given before.
@@ -165,4 +170,45 @@ fn args() -> (Ends, <Puppet as Actor>::Args) {
 
 fn strings(node: &Node, pid: Pid, (jobs, notices): Ends) -> Strings {
     Strings { pid, notices, node: node.clone(), jobs }
+}
+
+/// What a puppet wishes of something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    Link,
+    Monitor,
+    Unlink,
+    Demonitor,
+}
+
+/// Has a puppet watch something, or not any more.
+pub async fn wish(puppet: &Strings, wish: Wish, target: Watched) -> Result<(), RelationError> {
+    macro_rules! of {
+        ($ctx:ident, $target:expr) => {
+            match wish {
+                Wish::Link => $ctx.link($target).await,
+                Wish::Monitor => $ctx.monitor($target).await,
+                Wish::Unlink => $ctx.unlink($target).await,
+                Wish::Demonitor => $ctx.demonitor($target).await,
+            }
+        };
+    }
+    puppet
+        .act(move |ctx| -> Act<'_, _> {
+            Box::pin(async move {
+                match target {
+                    Watched::Pid(pid) => of!(ctx, pid),
+                    Watched::Name(name) => of!(ctx, name),
+                    Watched::Alias(alias) => of!(ctx, alias),
+                    Watched::Node(node) => match wish {
+                        Wish::Link => ctx.link_node(node.as_str()).await,
+                        Wish::Monitor => ctx.monitor_node(node.as_str()).await,
+                        Wish::Unlink => ctx.unlink_node(node.as_str()).await,
+                        Wish::Demonitor => ctx.demonitor_node(node.as_str()).await,
+                    },
+                    Watched::Event(_) => unreachable!("puppets watch no events"),
+                }
+            })
+        })
+        .await
 }

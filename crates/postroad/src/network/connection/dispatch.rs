@@ -79,9 +79,11 @@ impl Connection {
                 }
                 Ok(())
             }
-            Head::Ack { reference, code, .. } => {
-                if !self.acknowledged_in(reference, code, payload) {
-                    log!(self.log, DEBUG, peer = %self.peer.name, "acknowledgement that nobody waits for");
+            Head::Ack { from, to, reference, code } => {
+                // That a request was delivered is no answer to it; that it was not is one.
+                if !self.acknowledged_in(reference, code, payload) && code != Code::Ok {
+                    let refusal = || self.refusal(code, payload);
+                    self.answered(from, to, Delivery::default(), reference, code, refusal);
                 }
                 Ok(())
             }

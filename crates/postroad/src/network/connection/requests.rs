@@ -10,8 +10,7 @@ use postroad_edf::{Opaque, Payload, Pid, Ref};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp;
 use postroad_wire::enp::any::{
-    Answer, AnyMessage, ApplicationInfo, ApplicationStart, LastEvents, Request, Spawn, Verb, Watch,
-    WatchTarget,
+    Answer, AnyMessage, ApplicationInfo, ApplicationStart, LastEvents, Request, Verb, Watch, WatchTarget,
 };
 
 use super::dispatch::Dropped;
@@ -50,12 +49,10 @@ impl Connection {
         }
     }
 
-    fn spawn_asked(&self, _: Spawn, answer_to: AnswerTo) {
-        self.refuse(answer_to, Refusal::NotSupported);
-    }
-
-    fn application_start_asked(&self, _: &ApplicationStart, answer_to: AnswerTo) {
-        self.refuse(answer_to, Refusal::NotSupported);
+    /// Applications that are enabled for the peer.
+    fn application_start_asked(&self, start: &ApplicationStart, answer_to: AnswerTo) {
+        let offered = self.node().network.applications.for_node(start.name, self.peer.name);
+        self.refuse(answer_to, offered.err().unwrap_or(Refusal::ApplicationUnknown));
     }
 
     fn application_info_asked(&self, _: ApplicationInfo, answer_to: AnswerTo) {
