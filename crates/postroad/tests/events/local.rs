@@ -11,7 +11,7 @@ use crate::support::node;
 use crate::support::puppet::{puppet, puppet_with};
 
 #[tokio::test]
-async fn conformance_h01_to_h05_subscribers_come_get_what_is_published_and_go() {
+async fn conformance_h01_h02_h03_h04_h05_subscribers_come_get_what_is_published_and_go() {
     let node = node("events").await;
     let event = event_of(&node);
     let (mut producer, mut first, mut second) =
