@@ -13,6 +13,7 @@ pub mod network;
 mod node;
 mod process;
 pub mod registrar;
+pub mod supervisor;
 pub mod tls;
 
 /// The Ergo Data Format: terms, codec, caches and the type registry.

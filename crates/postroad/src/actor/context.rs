@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postroad_edf::Message;
 
-use super::{Actor, ExitReason, ReplyTo, Timer};
+use super::{Actor, ExitReason, Recipe, ReplyTo, Timer};
 use crate::error::{CallError, NameError, SendError, SpawnError};
 use crate::node::{DEFAULT_CALL_TIMEOUT, Familiar, Node, Target, ToTarget, router};
 use crate::process::{Compression, Priority, Process, SpawnOptions};
@@ -165,6 +165,15 @@ impl Context {
         options: SpawnOptions,
     ) -> Result<Pid, SpawnError> {
         crate::process::spawn::<A>(&self.process.node, self.pid(), args, options).await
+    }
+
+    /// Spawns a child of the actor that the recipe is for.
+    pub(crate) async fn spawn_recipe(
+        &self,
+        recipe: &Recipe,
+        options: SpawnOptions,
+    ) -> Result<Pid, SpawnError> {
+        recipe.spawn(&self.process.node, self.pid(), options).await
     }
 
     /// Gives this process a name. A process has at most one.

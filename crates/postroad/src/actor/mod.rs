@@ -2,7 +2,9 @@
 
 mod context;
 mod exit;
+mod local;
 mod notice;
+mod recipe;
 mod reply;
 mod sets;
 mod timer;
@@ -14,7 +16,9 @@ use postroad_edf::{Message, Payload};
 
 pub use context::Context;
 pub use exit::ExitReason;
+pub(crate) use local::Local;
 pub use notice::{Down, Exit, Watched};
+pub(crate) use recipe::{Arguments, Recipe};
 pub(crate) use reply::Answered;
 pub use reply::{Reply, ReplyTo};
 pub use sets::{Messages, Requests};

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use postroad_edf::{Message, Registry};
 use postroad_wire::Version;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +22,7 @@ use crate::actor::{Actor, ExitReason, Timer};
 use crate::error::{CallError, InvalidName, NameError, SendError, SpawnError};
 use crate::network::{Network, NetworkInner};
 use crate::process::{Process, ProcessTable, Relations, SpawnOptions};
+use crate::supervisor::SupervisorHandle;
 use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
@@ -210,15 +211,30 @@ impl Node {
     /// Ends a local process without asking it, even in the middle of a handler
     /// (at its next await point). False if there is no such process.
     pub fn kill(&self, pid: Pid) -> bool {
-        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
-        process.inspect(Process::kill).is_some()
+        self.0.process(pid).inspect(Process::kill).is_some()
+    }
+
+    /// Waits until a local process has ended and nothing is left of it, and says
+    /// why it ended; nothing at once if there is no such process.
+    ///
+    /// Cancel safe.
+    pub async fn ended(&self, pid: Pid) -> Option<ExitReason> {
+        let (waiting, mut ended) = mpsc::unbounded_channel();
+        if !self.0.process(pid)?.await_end(waiting) {
+            return None;
+        }
+        ended.recv().await.map(|(_, reason)| reason)
+    }
+
+    /// Speaks to a supervisor of this node.
+    pub fn supervisor(&self, supervisor: impl ToTarget) -> SupervisorHandle {
+        SupervisorHandle::new(self.clone(), supervisor)
     }
 
     /// Gives a local process a name.
     pub fn register_name(&self, name: &str, pid: Pid) -> Result<(), NameError> {
         let name = process_name(name)?;
-        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
-        crate::process::register_name(&process.ok_or(NameError::ProcessTerminated)?, name)
+        crate::process::register_name(&self.0.process(pid).ok_or(NameError::ProcessTerminated)?, name)
     }
 
     /// Takes a name away from the local process that has it. Who watches the
@@ -249,7 +265,7 @@ impl Node {
         self.0.begin_to_stop();
         self.0.at_most(STOP_STEP_TIMEOUT, "the registrar", self.0.network.close_doors()).await;
         for process in self.0.processes.all() {
-            process.shut_down();
+            process.shut_down(ExitReason::Shutdown);
         }
         if tokio::time::timeout(STOP_TIMEOUT, self.0.no_process_left()).await.is_err() {
             for process in self.0.processes.all() {
@@ -289,6 +305,11 @@ impl NodeInner {
         if tokio::time::timeout(limit, step).await.is_err() {
             tracing::error!(node = %self.name, after = ?limit, "{what} does not end: left behind");
         }
+    }
+
+    /// The process of this incarnation that has this pid.
+    pub(crate) fn process(&self, pid: Pid) -> Option<Arc<Process>> {
+        self.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid)
     }
 
     /// Whether a target on `node` is here.

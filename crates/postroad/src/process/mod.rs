@@ -1,6 +1,7 @@
 //! A running actor: its mailbox, its run loop and where it is found.
 
 mod contained;
+mod ending;
 mod mailbox;
 mod relations;
 mod runner;
@@ -18,6 +19,7 @@ use postroad_edf::Payload;
 use postroad_wire::enp::Method;
 pub use postroad_wire::enp::Method as CompressionMethod;
 pub use postroad_wire::enp::compress::Level as CompressionLevel;
+use tokio::sync::mpsc;
 
 use crate::actor::{Actor, Down, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::RelationError;
@@ -25,6 +27,7 @@ use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
 pub(crate) use contained::{caught, discard};
+pub(crate) use ending::{Ended, end};
 pub(crate) use mailbox::{Mailbox, PushError, Refused};
 pub(crate) use relations::{Relations, Watchers, notify, own_name, withdraw};
 pub use runner::SpawnOptions;
@@ -122,6 +125,8 @@ pub(crate) struct Process {
 struct Extras {
     /// The process is about to end and gets no name or alias any more.
     unlisted: bool,
+    /// It has ended, and who waited for that has been told.
+    gone: bool,
     rare: Option<Box<Rare>>,
 }
 
@@ -132,6 +137,8 @@ struct Rare {
     aliases: Vec<Alias>,
     compression: Option<Compression>,
     watches: Watches,
+    /// Who waits for its end.
+    awaited: Vec<mpsc::UnboundedSender<Ended>>,
 }
 
 impl Process {
@@ -163,8 +170,8 @@ impl Process {
     }
 
     /// Asks the process to end, on behalf of its parent: it must.
-    pub(crate) fn shut_down(self: &Arc<Self>) {
-        let exit = Exit { subject: Watched::Pid(self.parent), reason: ExitReason::Shutdown, requested: true };
+    pub(crate) fn shut_down(self: &Arc<Self>, reason: ExitReason) {
+        let exit = Exit { subject: Watched::Pid(self.parent), reason, requested: true };
         if let Ok(delivered) = self.push(Envelope::Exit(Box::new(exit)), Priority::Max) {
             delivered.start();
         }

@@ -147,6 +147,7 @@ impl Drop for Life {
         for (subject, watchers) in self.watchers.drain(..) {
             watchers.tell(node, &subject, pid.id, &self.reason);
         }
+        self.process.has_ended(&self.reason);
         node.process_gone();
     }
 }
