@@ -9,13 +9,17 @@ use crate::Atom;
 use crate::actor::ExitReason;
 use crate::network::ConnectError;
 
-/// Why a message was not sent. The message is gone; nothing else happened.
+/// Why a message was not sent. The message is gone; unless the error says
+/// otherwise nothing else happened.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// No such process, name or alias on this node.
     #[error("unknown process")]
     ProcessUnknown,
+    /// The process is about to end and takes nothing more.
+    #[error("process terminated")]
+    ProcessTerminated,
     /// The mailbox of the process is bounded and full.
     #[error("process mailbox is full")]
     MailboxFull,
@@ -29,12 +33,43 @@ pub enum SendError {
     /// No road to the target's node; says what was tried.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The connection to the target's node ended before the message was handed over.
+    /// The connection to the target's node ended before the message was handed
+    /// over; of an important one: before it was acknowledged, so that it may
+    /// have arrived.
     #[error("no connection with {node}")]
     NoConnection {
         /// The node that was lost.
         node: Atom,
     },
+    /// Only what is important: the target's node does not acknowledge anything,
+    /// so nothing was sent. Send it as a plain message, or let that node (or
+    /// the acceptor or route in between) announce important delivery.
+    #[error("not supported: {node} does not acknowledge important messages")]
+    NotSupported {
+        /// The target's node.
+        node: Atom,
+    },
+    /// Only what is important: no acknowledgement came in time. It may or may
+    /// not have arrived.
+    #[error("timed out: {node} did not acknowledge within {limit:?}")]
+    Timeout {
+        /// The target's node.
+        node: Atom,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// Only what is important: the target's node did not deliver it, for a
+    /// reason of its own.
+    #[error("{node} did not deliver it: {error}")]
+    Refused {
+        /// The target's node.
+        node: Atom,
+        /// What it says.
+        error: ErrorValue,
+    },
+    /// Only important answers: the caller does not wait for it any more.
+    #[error("response ignored")]
+    ResponseIgnored,
     /// Only `try_send`: sending would have to wait, because there is no
     /// connection yet or the road is congested.
     #[error("the road to {node} is busy")]
@@ -135,15 +170,10 @@ pub enum RelationError {
     /// itself; or the peer does not allow it.
     #[error("not allowed")]
     NotAllowed,
-    /// The target is of a node's earlier life: that node was restarted since.
-    #[error("process ID belongs to the previous incarnation of {node}")]
-    Incarnation {
-        /// The node that was restarted.
-        node: Atom,
-    },
-    /// No road to the target's node; says what was tried.
+    /// The target's node was not asked: no road to it, or the target is of its
+    /// earlier life.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Send(#[from] SendError),
     /// The connection was lost before the target's node had answered. There is
     /// no relation.
     #[error("no connection with {node}")]
@@ -165,12 +195,12 @@ pub enum RelationError {
         /// What it said.
         error: ErrorValue,
     },
-    /// The target is no valid name.
-    #[error("not a target: {0}")]
-    Target(#[from] AtomError),
-    /// This node has been stopped.
-    #[error("node terminated")]
-    NodeStopped,
+}
+
+impl From<AtomError> for RelationError {
+    fn from(error: AtomError) -> Self {
+        SendError::Target(error).into()
+    }
 }
 
 /// Why there is no new process.

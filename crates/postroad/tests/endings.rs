@@ -69,7 +69,7 @@ async fn a_process_that_cleans_up_can_be_killed() {
     assert_eq!(told.recv().await, Some("tidying"));
     assert_eq!(node.whereis("tidy"), None);
     assert!(matches!(node.register_name("late", tidy), Err(NameError::ProcessTerminated)));
-    assert!(matches!(node.send(tidy, 1u8).await, Err(SendError::ProcessUnknown)));
+    assert!(matches!(node.send(tidy, 1u8).await, Err(SendError::ProcessTerminated)));
     assert_eq!(node.process_count(), 1, "about to end");
     assert!(node.kill(tidy));
     assert_eq!(told.recv().await, Some("gone"));

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postroad::network::{
-    AddRouteError, ConnectError, Discovery, InvalidRoute, NetworkRoute, NoRoute, OnFailure, Stage, exact,
+    AddRouteError, ConnectError, Discovery, InvalidRoute, NetworkProxyRoute, NetworkRoute, NoRoute,
+    OnFailure, Stage, exact,
 };
 use postroad::registrar::{
     BoxFuture, Endpoint, RegisterError, Registered, Registrar, Registration, ResolveError, Resolver,
@@ -205,4 +206,22 @@ async fn what_cannot_work_is_refused_early() {
     network.add_route("secure", NetworkRoute::to("127.0.0.1", port(&plain)).tls(true), 1).unwrap();
     let failures = no_route(&a, "secure@host").await;
     assert_eq!(failures.attempts[0].stage, Stage::Tls, "nothing is dialed without TLS: {failures}");
+}
+
+#[tokio::test]
+async fn of_several_routes_with_a_bad_one_none_is_added() {
+    let node = node("several").await;
+    let network = node.network();
+    let bad =
+        [("^one@", NetworkRoute::to("127.0.0.1", 1), 1), ("^two@", NetworkRoute::to("127.0.0.1", 0), 1)];
+    let error = network.add_routes(bad).expect_err("port 0");
+    assert_eq!((error.index, &*error.pattern), (1, "^two@"));
+    assert_eq!(*error.source, AddRouteError::Route(InvalidRoute::NoPort));
+    let bad = [("^one@", NetworkProxyRoute::via("proxy@host"), 1), ("^two@", NetworkProxyRoute::via(""), 1)];
+    assert_eq!(network.add_proxy_routes(bad).expect_err("no proxy").index, 1);
+    assert!(network.routes().is_empty() && network.proxy_routes().is_empty());
+    network.add_routes([("^one@", NetworkRoute::to("127.0.0.1", 1), 1)]).expect("a good one");
+    network.add_proxy_routes([("^one@", NetworkProxyRoute::via("proxy@host"), 1)]).expect("a good one");
+    assert_eq!((network.routes().len(), network.proxy_routes().len()), (1, 1));
+    node.stop().await;
 }

@@ -333,6 +333,32 @@ fn the_list_has_every_route_once_in_the_order_of_adding() {
 }
 
 #[test]
+fn several_routes_are_added_in_one_step_or_not_at_all() {
+    let table = table(&[("^old@", 1)]);
+    assert!(found(&table, "new@host").is_empty());
+    let bad = [("^new@", 7, 1), ("new@(", 8, 1), ("^old@", 9, 1)];
+    let error = table.add_all(bad).expect_err("the second is no pattern");
+    assert_eq!((error.index, &*error.pattern), (1, "new@("));
+    assert!(matches!(*error.source, AddRouteError::InvalidPattern { .. }));
+    for twice in [[("^new@", 7, 1), ("^old@", 8, 1)], [("^new@", 7, 1), ("^new@", 8, 1)]] {
+        let error = table.add_all(twice).expect_err("the second is there already");
+        assert_eq!(error.index, 1);
+        assert_eq!(*error.source, AddRouteError::Taken { pattern: twice[1].0.into() });
+        assert!(error.to_string().contains(&format!("entry 2 (`{}`)", twice[1].0)), "{error}");
+    }
+    assert!(found(&table, "new@host").is_empty(), "nor was the first one added");
+    assert_eq!(table.list().len(), 1);
+
+    let warnings = table.add_all([("^new@", 7, 1), ("new@host", 8, 2)]).expect("good ones");
+    assert!(warnings.iter().all(|(index, _)| *index == 1) && !warnings.is_empty());
+    assert_eq!(found(&table, "new@host"), ["new@host", "^new@"]);
+    assert_eq!(
+        table.list().iter().map(|entry| entry.pattern()).collect::<Vec<_>>()[1..],
+        ["^new@", "new@host"]
+    );
+}
+
+#[test]
 fn what_was_remembered_holds_until_the_table_changes() {
     let table = table(&[("a", 1)]);
     let before = table.lookup("ab");

@@ -45,6 +45,11 @@ impl NetworkFlags {
     /// Important messages may be acknowledged by Ack frames here.
     pub const ACK: Self = Self(1 << 20);
 
+    /// Streams of tunnels are opened with this node, and
+    /// [`Head::Summon`](crate::enp::Head::Summon) is understood: ours, see
+    /// `docs/wire/TUNNEL.md` section 1. Far from the bits that Ergo gives out.
+    pub const TUNNELS: Self = Self(1 << 40);
+
     const KEEPALIVE_SHIFT: u32 = 8;
 
     /// The flags with these bits.

@@ -6,6 +6,7 @@
 //! | [`ehs`] | the handshake on a fresh link | `docs/wire/EHS.md` |
 //! | [`enp`] | the frames that follow it | `docs/wire/ENP.md` |
 //! | [`esrd`] | the packets of the embedded registrar | `docs/wire/ESRD.md` |
+//! | [`tunnel`] | how tunnels through other nodes are agreed on; our own | `docs/wire/TUNNEL.md` |
 //! | [`stored`] | what registrars with a store keep there | `docs/discovery.md` |
 //!
 //! Whatever a peer sends ends in a value or in a named error: it never panics,
@@ -19,6 +20,7 @@ pub mod esrd;
 pub mod flags;
 pub mod secret;
 pub mod stored;
+pub mod tunnel;
 mod version;
 
 pub use body::BodyError;

@@ -178,6 +178,7 @@ proptest! {
             Head::Extend,
             Head::Fragment { sequence: number as u32, index: to as u16, total: from as u16 },
             Head::Keepalive,
+            Head::Summon { token: [from, to] },
             Head::ClockSkew { sent: timestamp, received: from as i64, answered: to as i64 },
         ];
         let messages = targets.map(|to| Head::Message { from, delivery, message_id: number, to });

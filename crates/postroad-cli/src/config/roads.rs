@@ -79,25 +79,16 @@ impl Roads {
 
     /// Adds all routes.
     pub(crate) fn open(&self, config: &Config, network: &Network) -> anyhow::Result<()> {
-        for route in &config.routes {
-            network.add_route(&route.pattern, self.route(route)?, route.weight)?;
-        }
-        for route in &config.proxy_routes {
-            network.add_proxy_route(&route.pattern, self.proxy_route(route)?, route.weight)?;
-        }
+        network.add_routes(self.routes(config)?)?;
+        network.add_proxy_routes(self.proxy_routes(config)?)?;
         Ok(())
     }
 
     /// How the configured node would reach another one. Nobody is asked.
     pub(crate) fn plan(&self, config: &Config, own: &str, name: &str) -> anyhow::Result<Plan> {
-        let table = RoutingTable::new();
-        for route in &config.routes {
-            table.add(&route.pattern, self.route(route)?, route.weight)?;
-        }
-        let proxies = RoutingTable::new();
-        for route in &config.proxy_routes {
-            proxies.add(&route.pattern, self.proxy_route(route)?, route.weight)?;
-        }
+        let (table, proxies) = (RoutingTable::new(), RoutingTable::new());
+        table.add_all(self.routes(config)?)?;
+        proxies.add_all(self.proxy_routes(config)?)?;
         let defaults = NetworkOptions::default();
         let options = PlanOptions {
             on_failure: config.node.on_failure.unwrap_or_default(),
@@ -123,48 +114,57 @@ impl Roads {
     pub(crate) fn change(&self, difference: &Difference<'_>, network: &Network) -> anyhow::Result<()> {
         let routes = made(&difference.routes, |route| self.route(route))?;
         let proxy_routes = made(&difference.proxy_routes, |route| self.proxy_route(route))?;
+        let mut added = Vec::new();
         for (change, route) in routes {
             match (change, route) {
                 (Change::Removed(old), _) => network.remove_route(&old.pattern)?,
                 (Change::Changed { new, .. }, Some(route)) => {
                     network.replace_route(&new.pattern, route, new.weight)?;
                 }
-                (Change::Added(new), Some(route)) => {
-                    network.add_route(&new.pattern, route, new.weight)?;
-                }
+                (Change::Added(new), Some(route)) => added.push((&new.pattern, route, new.weight)),
                 (_, None) => {}
             }
         }
+        network.add_routes(added)?;
+        let mut added = Vec::new();
         for (change, route) in proxy_routes {
             match (change, route) {
                 (Change::Removed(old), _) => network.remove_proxy_route(&old.pattern)?,
                 (Change::Changed { new, .. }, Some(route)) => {
                     network.replace_proxy_route(&new.pattern, route, new.weight)?;
                 }
-                (Change::Added(new), Some(route)) => {
-                    network.add_proxy_route(&new.pattern, route, new.weight)?;
-                }
+                (Change::Added(new), Some(route)) => added.push((&new.pattern, route, new.weight)),
                 (_, None) => {}
             }
         }
+        network.add_proxy_routes(added)?;
         Ok(())
     }
 
     /// Whether all routes and acceptors can be made.
     pub(crate) fn check(&self, config: &Config) -> anyhow::Result<()> {
-        for route in &config.routes {
-            self.route(route)?;
-        }
+        self.routes(config)?;
         if let Some(name) = &config.node.name {
             self.builder(config, name)?;
         }
-        for route in &config.proxy_routes {
-            self.proxy_route(route)?;
-        }
+        self.proxy_routes(config)?;
         for acceptor in &config.acceptors {
             self.acceptor(acceptor)?;
         }
         Ok(())
+    }
+
+    /// All routes, as a table takes them.
+    fn routes<'c>(&self, config: &'c Config) -> anyhow::Result<Vec<(&'c String, NetworkRoute, i64)>> {
+        config.routes.iter().map(|route| Ok((&route.pattern, self.route(route)?, route.weight))).collect()
+    }
+
+    fn proxy_routes<'c>(
+        &self,
+        config: &'c Config,
+    ) -> anyhow::Result<Vec<(&'c String, NetworkProxyRoute, i64)>> {
+        let made = |route: &'c ProxyRoute| Ok((&route.pattern, self.proxy_route(route)?, route.weight));
+        config.proxy_routes.iter().map(made).collect()
     }
 
     fn route(&self, route: &Route) -> anyhow::Result<NetworkRoute> {

@@ -228,6 +228,7 @@ fn kind_name(kind: u8) -> &'static str {
         204 => "Traced",
         208 => "Keepalive",
         209 => "ClockSkew",
+        240 => "Summon",
         _ => "unknown",
     }
 }

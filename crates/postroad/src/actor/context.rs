@@ -94,6 +94,25 @@ impl Context {
         router::try_send(&self.process.node, self.from(), to.to_target()?, message)
     }
 
+    /// Sends a message, and waits until it lies in the mailbox of the process,
+    /// wherever that is: five seconds at most after it was handed to the
+    /// connection.
+    ///
+    /// `Ok` means that it is there. [`SendError::ProcessUnknown`],
+    /// [`ProcessTerminated`](SendError::ProcessTerminated),
+    /// [`MailboxFull`](SendError::MailboxFull) and
+    /// [`Refused`](SendError::Refused) mean that it is not, and so does
+    /// [`NotSupported`](SendError::NotSupported): that node acknowledges
+    /// nothing, and nothing was sent. After
+    /// [`Timeout`](SendError::Timeout) and
+    /// [`NoConnection`](SendError::NoConnection) it is not known.
+    ///
+    /// Within a node this is [`send`](Self::send). Cancellation: a dropped
+    /// future may or may not have sent the message.
+    pub async fn send_important<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
+        router::send_important(&self.process.node, self.from(), to, message).await
+    }
+
     /// Sends a request and waits for its answer, five seconds at most.
     ///
     /// This process handles nothing else meanwhile; a request to itself is
@@ -111,11 +130,35 @@ impl Context {
         request: impl Message,
         timeout: Duration,
     ) -> Result<R, CallError> {
+        self.call_within(to, request, timeout, false).await
+    }
+
+    /// [`call`](Self::call), of which the callee's node says at once if it could
+    /// not be delivered: [`SendError::ProcessUnknown`] and its kin instead of
+    /// a timeout. Nodes of postroad do that for every call.
+    ///
+    /// [`SendError::NotSupported`] if the callee's node does not do that at all;
+    /// then nothing was sent.
+    pub async fn call_important<R: Message>(
+        &self,
+        to: impl ToTarget,
+        request: impl Message,
+    ) -> Result<R, CallError> {
+        self.call_within(to, request, DEFAULT_CALL_TIMEOUT, true).await
+    }
+
+    async fn call_within<R: Message>(
+        &self,
+        to: impl ToTarget,
+        request: impl Message,
+        timeout: Duration,
+        important: bool,
+    ) -> Result<R, CallError> {
         let to = to.to_target().map_err(SendError::from)?;
         if to == Target::Pid(self.pid()) {
             return Err(SendError::NotAllowed.into());
         }
-        router::call(&self.process.node, self.from(), to, request, timeout).await
+        router::call(&self.process.node, self.from(), to, request, timeout, important).await
     }
 
     /// Asks a process to end. It may refuse, if it [traps](Self::set_trap_exit)
@@ -203,6 +246,14 @@ impl Context {
     /// How urgent the messages and requests of this process are from now on.
     pub fn set_priority(&self, priority: Priority) {
         self.process.set_priority(priority);
+    }
+
+    /// Whether everything this process [sends](Self::send) and
+    /// [calls](Self::call) from now on is [important](Self::send_important).
+    /// Timers and [`try_send`](Self::try_send), which do not wait, stay as they
+    /// are; so do answers ([`ReplyTo::answer_important`]).
+    pub fn set_important_delivery(&self, important: bool) {
+        self.process.set_important(important);
     }
 
     /// Packs what this process sends to other nodes from now on, if it is

@@ -7,8 +7,8 @@ use postroad_wire::enp::Code;
 use tokio::sync::oneshot;
 
 use crate::error::{CallError, SendError};
-use crate::network::Connection;
-use crate::process::{Compression, Process, discard};
+use crate::network::{Connection, WayBack};
+use crate::process::{Process, discard};
 
 /// What an actor answers to a request.
 #[derive(Debug)]
@@ -52,10 +52,7 @@ enum Caller {
 #[derive(Debug)]
 struct RemoteCaller {
     connection: Arc<Connection>,
-    caller: u64,
-    reference: [u64; 3],
-    responder: u64,
-    compression: Option<Compression>,
+    back: WayBack,
     /// What the caller is told if nobody answers.
     unanswered: Code,
 }
@@ -73,10 +70,7 @@ impl ReplyTo {
     ) -> Self {
         Self(Some(Caller::Remote(Box::new(RemoteCaller {
             connection,
-            caller,
-            reference,
-            responder,
-            compression: None,
+            back: WayBack { responder, caller, reference, compression: None },
             unanswered: Code::UnknownProcess,
         }))))
     }
@@ -103,11 +97,49 @@ impl ReplyTo {
         self.send(Err(error)).await
     }
 
+    /// [`answer`](Self::answer), and waits until the caller has it: five seconds
+    /// at most.
+    ///
+    /// # Errors
+    /// [`SendError::ResponseIgnored`] if the caller does not wait any more,
+    /// [`SendError::ProcessUnknown`] if it has ended. [`SendError::Timeout`] and
+    /// [`SendError::NoConnection`] mean that it is not known whether it has the
+    /// answer. [`SendError::NotSupported`] if its node does not confirm
+    /// anything: then it has been told that there is no answer.
+    ///
+    /// Cancellation: a dropped future may or may not have answered.
+    pub async fn answer_important<T: Message>(self, value: T) -> Result<(), SendError> {
+        self.send_important(Ok(Payload::new(value))).await
+    }
+
+    /// Answers with an error, and waits until the caller has it; see
+    /// [`answer_important`](Self::answer_important).
+    pub async fn error_important(self, error: ErrorValue) -> Result<(), SendError> {
+        self.send_important(Err(error)).await
+    }
+
     /// Names the process that answers, once it is known.
     pub(crate) fn answered_by(&mut self, process: &Process) {
         if let Some(Caller::Remote(remote)) = &mut self.0 {
-            remote.responder = process.pid.id;
-            remote.compression = process.compression();
+            remote.back.responder = process.pid.id;
+            remote.back.compression = process.compression();
+        }
+    }
+
+    async fn send_important(mut self, answer: Result<Payload, ErrorValue>) -> Result<(), SendError> {
+        if let Some(Caller::Remote(remote)) = &self.0 {
+            remote.connection.check_acknowledges()?;
+        }
+        match self.0.take() {
+            Some(Caller::Local(caller)) => match caller.send(answer.map_err(CallError::Answer)) {
+                Ok(()) => Ok(()),
+                unwanted => {
+                    discard(unwanted);
+                    Err(SendError::ResponseIgnored)
+                }
+            },
+            Some(Caller::Remote(to)) => to.connection.respond_important(to.back, answer).await,
+            None => Ok(()),
         }
     }
 
@@ -118,9 +150,7 @@ impl ReplyTo {
                 discard(caller.send(answer.map_err(CallError::Answer)));
                 Ok(())
             }
-            Some(Caller::Remote(to)) => {
-                to.connection.respond(to.responder, to.caller, to.reference, answer, to.compression).await
-            }
+            Some(Caller::Remote(to)) => to.connection.respond(to.back, answer).await,
             None => Ok(()),
         }
     }
@@ -133,7 +163,8 @@ impl Drop for ReplyTo {
                 let _ = caller.send(Err(CallError::NoAnswer));
             }
             Some(Caller::Remote(to)) => {
-                to.connection.respond_code(to.responder, to.caller, to.reference, to.unanswered);
+                let WayBack { responder, caller, reference, .. } = to.back;
+                to.connection.respond_code(responder, caller, reference, to.unanswered);
             }
             None => {}
         }

@@ -10,8 +10,8 @@ use crate::process::Relation;
 /// target, which notices nothing. Each one ends with exactly one notice, or
 /// without any if it is taken back or its process ends first.
 ///
-/// All of these are cancel safe: of a dropped future nothing remains, here or on
-/// the target's node.
+/// Cancellation: a link or monitor whose future is dropped is not made, and its
+/// end is not undone.
 impl Context {
     /// Links this process to another one: when that ends, or the connection
     /// with its node does, this one gets an [`Exit`](crate::Exit), which ends it
@@ -28,13 +28,14 @@ impl Context {
         self.watch(to.to_target()?.into(), Relation::Link).await
     }
 
-    /// Ends a link: no notice comes from here on.
+    /// Ends a link: no notice comes from here on. The target's node is told, and
+    /// waited for.
     ///
     /// # Errors
     /// [`RelationError::TargetUnknown`] if there is none, because it was never
     /// made or has brought its notice.
     pub async fn unlink(&self, from: impl ToTarget) -> Result<(), RelationError> {
-        self.unwatch(from.to_target()?.into(), Relation::Link)
+        self.unwatch(from.to_target()?.into(), Relation::Link).await
     }
 
     /// Monitors a process: when it ends, or the connection with its node does,
@@ -46,7 +47,7 @@ impl Context {
 
     /// Ends a monitor; see [`unlink`](Self::unlink).
     pub async fn demonitor(&self, target: impl ToTarget) -> Result<(), RelationError> {
-        self.unwatch(target.to_target()?.into(), Relation::Monitor)
+        self.unwatch(target.to_target()?.into(), Relation::Monitor).await
     }
 
     /// Links this process to the connection with a node, which is made if there
@@ -57,7 +58,7 @@ impl Context {
 
     /// Ends a link to a node.
     pub async fn unlink_node(&self, node: &str) -> Result<(), RelationError> {
-        self.unwatch(Watched::Node(Atom::new(node)?), Relation::Link)
+        self.unwatch(Watched::Node(Atom::new(node)?), Relation::Link).await
     }
 
     /// Monitors the connection with a node, which is made if there is none.
@@ -67,7 +68,7 @@ impl Context {
 
     /// Ends the monitor of a node.
     pub async fn demonitor_node(&self, node: &str) -> Result<(), RelationError> {
-        self.unwatch(Watched::Node(Atom::new(node)?), Relation::Monitor)
+        self.unwatch(Watched::Node(Atom::new(node)?), Relation::Monitor).await
     }
 
     /// Whether exit signals reach [`Actor::handle_exit`](crate::Actor::handle_exit)
@@ -101,7 +102,7 @@ impl Context {
         router::watch(self.process(), target, relation).await
     }
 
-    fn unwatch(&self, target: Watched, relation: Relation) -> Result<(), RelationError> {
-        router::unwatch(self.process(), target, relation)
+    async fn unwatch(&self, target: Watched, relation: Relation) -> Result<(), RelationError> {
+        router::unwatch(self.process(), target, relation).await
     }
 }

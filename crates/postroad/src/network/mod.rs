@@ -11,6 +11,7 @@ mod log;
 mod plan;
 mod probe;
 mod proxy_route;
+mod refusal;
 mod route;
 pub mod routes;
 mod routing;
@@ -45,8 +46,10 @@ use self::routes::RoutingTable;
 pub use self::acceptor::{AcceptorInfo, AcceptorOptions, DEFAULT_PORT};
 pub(crate) use self::acceptor::{Bound, bind};
 pub use self::connect::ConnectError;
+#[expect(unused_imports, reason = "remote spawn and remote links come next")]
+pub(crate) use self::connection::AskError;
 pub use self::connection::DownReason;
-pub(crate) use self::connection::{Connection, Outgoing};
+pub(crate) use self::connection::{Connection, Outgoing, WayBack};
 pub use self::event::{NetworkEvent, Road};
 pub use self::handshake::HandshakeError;
 pub use self::info::{NetworkInfo, PeerInfo, ProxyRouteInfo, RecentFailure, RouteInfo};
@@ -57,8 +60,11 @@ pub use self::plan::{
 };
 pub use self::probe::{Probe, ProbeOutcome};
 pub use self::proxy_route::{DEFAULT_MAX_HOP, InvalidProxyRoute, NetworkProxyRoute, ProxyFlags};
+pub(crate) use self::refusal::Refusal;
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
-pub use self::routes::{AddRouteError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact};
+pub use self::routes::{
+    AddRouteError, AddRoutesError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact,
+};
 
 /// Whether a node uses the network, and how openly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,7 +119,10 @@ pub struct NetworkOptions {
 }
 
 /// What this version does for peers.
-const OFFERED: NetworkFlags = NetworkFlags::ENABLE.with(NetworkFlags::FRAGMENTATION);
+const OFFERED: NetworkFlags = NetworkFlags::ENABLE
+    .with(NetworkFlags::FRAGMENTATION)
+    .with(NetworkFlags::IMPORTANT_DELIVERY)
+    .with(NetworkFlags::ACK);
 
 impl Default for NetworkOptions {
     fn default() -> Self {

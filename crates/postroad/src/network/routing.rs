@@ -6,7 +6,9 @@ use super::connect::ConnectError;
 use super::plan::{NoRoute, Plan};
 use super::proxy_route::NetworkProxyRoute;
 use super::route::NetworkRoute;
-use super::routes::{AddRouteError, Entry, Matches, PatternWarning, RemoveRouteError, ReplaceRouteError};
+use super::routes::{
+    AddRouteError, AddRoutesError, Entry, Matches, PatternWarning, RemoveRouteError, ReplaceRouteError,
+};
 use super::{Network, RoutingTable};
 use crate::Atom;
 use crate::tls::Watched;
@@ -28,9 +30,27 @@ impl Network {
         route: NetworkRoute,
         weight: i64,
     ) -> Result<Vec<PatternWarning>, AddRouteError> {
-        route.check()?;
-        Watched::add(self.node(), &route.pins.tls);
-        self.add_to(&self.inner().routes, pattern, route, weight)
+        one(self.add_routes([(pattern, route, weight)]))
+    }
+
+    /// Adds several static routes, each with its pattern and weight, as
+    /// [`add_route`](Self::add_route) does: all in one step, or none of them.
+    /// For many routes this is much faster than one call for each.
+    ///
+    /// What looks like a mistake is returned with the place of its route among
+    /// those given, counted from 0.
+    ///
+    /// # Errors
+    /// Names the first entry that cannot be added.
+    pub fn add_routes<P: AsRef<str>>(
+        &self,
+        routes: impl IntoIterator<Item = (P, NetworkRoute, i64)>,
+    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError> {
+        let routes = checked(routes, |route: &NetworkRoute| route.check().map_err(AddRouteError::from))?;
+        for (_, route, _) in &routes {
+            Watched::add(self.node(), &route.pins.tls);
+        }
+        self.add_to(&self.inner().routes, routes)
     }
 
     /// Replaces the route that was added with exactly this pattern, in one
@@ -77,8 +97,22 @@ impl Network {
         route: NetworkProxyRoute,
         weight: i64,
     ) -> Result<Vec<PatternWarning>, AddRouteError> {
-        route.check_for(self.node().name)?;
-        self.add_to(&self.inner().proxy_routes, pattern, route, weight)
+        one(self.add_proxy_routes([(pattern, route, weight)]))
+    }
+
+    /// Adds several static proxy routes, as [`add_routes`](Self::add_routes)
+    /// does: all in one step, or none of them.
+    ///
+    /// # Errors
+    /// Names the first entry that cannot be added.
+    pub fn add_proxy_routes<P: AsRef<str>>(
+        &self,
+        routes: impl IntoIterator<Item = (P, NetworkProxyRoute, i64)>,
+    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError> {
+        let own = self.node().name;
+        let routes =
+            checked(routes, |route: &NetworkProxyRoute| route.check_for(own).map_err(AddRouteError::from))?;
+        self.add_to(&self.inner().proxy_routes, routes)
     }
 
     /// Replaces the proxy route that was added with exactly this pattern, as
@@ -123,19 +157,43 @@ impl Network {
         self.inner().explain(self.node(), name).await
     }
 
-    fn add_to<R>(
+    fn add_to<P: AsRef<str>, R>(
         &self,
         table: &RoutingTable<R>,
-        pattern: &str,
-        route: R,
-        weight: i64,
-    ) -> Result<Vec<PatternWarning>, AddRouteError> {
-        let warnings = table.add(pattern, route, weight)?;
+        routes: Vec<(P, R, i64)>,
+    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError> {
+        let (patterns, routes): (Vec<_>, Vec<_>) =
+            routes.into_iter().map(|(pattern, route, weight)| (pattern, (route, weight))).unzip();
+        let routes = patterns.iter().zip(routes).map(|(pattern, (route, weight))| (pattern, route, weight));
+        let warnings = table.add_all(routes)?;
         self.inner().try_again();
-        for warning in &warnings {
+        for (index, warning) in &warnings {
+            let pattern = patterns[*index].as_ref();
             tracing::warn!(node = %self.node().name, pattern, %warning, "check this route");
         }
         Ok(warnings)
+    }
+}
+
+/// The routes, if all of them can be used.
+fn checked<P: AsRef<str>, R>(
+    routes: impl IntoIterator<Item = (P, R, i64)>,
+    check: impl Fn(&R) -> Result<(), AddRouteError>,
+) -> Result<Vec<(P, R, i64)>, AddRoutesError> {
+    let check = |(index, (pattern, route, weight)): (usize, (P, R, i64))| match check(&route) {
+        Ok(()) => Ok((pattern, route, weight)),
+        Err(source) => Err(AddRoutesError { index, pattern: pattern.as_ref().into(), source: source.into() }),
+    };
+    routes.into_iter().enumerate().map(check).collect()
+}
+
+/// What adding several routes says of a single one.
+fn one(
+    added: Result<Vec<(usize, PatternWarning)>, AddRoutesError>,
+) -> Result<Vec<PatternWarning>, AddRouteError> {
+    match added {
+        Ok(warnings) => Ok(warnings.into_iter().map(|(_, warning)| warning).collect()),
+        Err(error) => Err(*error.source),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requests to other nodes that wait for their answers.
+//! What this node has asked other nodes and waits for.
 
 use std::collections::HashMap;
 
@@ -11,37 +11,47 @@ use crate::actor::Answered;
 use crate::error::CallError;
 use crate::process::discard;
 
-/// Who waits for which answer, by the reference of the request.
+/// Who waits for which answer.
 #[derive(Default)]
 pub(crate) struct Calls {
-    waiting: Mutex<HashMap<[u64; 3], Waiting, FixedState>>,
+    waiting: Mutex<HashMap<Awaited, Waiting, FixedState>>,
+}
+
+/// What an answer is recognized by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Awaited {
+    /// The answer to a request, by its reference. It may come from another node
+    /// than the one that was asked, if the callee passed the request on.
+    Call([u64; 3]),
+    /// What the node at the other end of this connection answers, by the
+    /// reference of the question.
+    Node(u64, [u64; 3]),
+    /// The acknowledgement of what went out on this connection, by the ids that
+    /// it brings back. No other peer can give it.
+    Acknowledgement(u64, [u64; 3]),
 }
 
 struct Waiting {
-    /// The connection the request went out on.
+    /// The connection that the question went out on.
     connection: u64,
-    /// The node the request went to. The answer may come from another one, if
-    /// the callee passed the request on.
+    /// The node at its other end.
     node: Atom,
     answer: oneshot::Sender<Answered>,
 }
 
 impl Calls {
-    /// Waits for an answer until the returned guard is dropped.
-    pub(crate) fn wait(
-        &self,
-        reference: [u64; 3],
-        connection: u64,
-        node: Atom,
-    ) -> (Pending<'_>, oneshot::Receiver<Answered>) {
+    /// Waits for an answer until what is returned is dropped. Whoever waits for
+    /// the same already is told that there will be none.
+    pub(crate) fn wait(&self, awaited: Awaited, connection: u64, node: Atom) -> Pending<'_> {
         let (answer, receiver) = oneshot::channel();
-        self.waiting.lock().insert(reference, Waiting { connection, node, answer });
-        (Pending { calls: self, reference }, receiver)
+        // Dropped outside of the lock: it wakes whoever waits for the answer.
+        let _former = self.waiting.lock().insert(awaited, Waiting { connection, node, answer });
+        Pending { calls: self, awaited, receiver }
     }
 
     /// Hands an answer over; false if nobody waits for it (any more).
-    pub(crate) fn answer(&self, reference: [u64; 3], answer: impl FnOnce() -> Answered) -> bool {
-        let waiting = self.waiting.lock().remove(&reference);
+    pub(crate) fn answer(&self, awaited: Awaited, answer: impl FnOnce() -> Answered) -> bool {
+        let waiting = self.waiting.lock().remove(&awaited);
         let Some(waiting) = waiting else { return false };
         let unwanted = waiting.answer.send(answer());
         let wanted = unwanted.is_ok();
@@ -49,7 +59,7 @@ impl Calls {
         wanted
     }
 
-    /// Tells everybody whose request went out on that connection that it is lost.
+    /// Tells everybody whose question went out on that connection that it is lost.
     pub(crate) fn connection_lost(&self, connection: u64) {
         let lost: Vec<_> =
             self.waiting.lock().extract_if(|_, waiting| waiting.connection == connection).collect();
@@ -59,16 +69,31 @@ impl Calls {
     }
 }
 
-/// Stops waiting when it is dropped.
+/// Somebody who waits; stops when it is dropped.
 pub(crate) struct Pending<'a> {
     calls: &'a Calls,
-    reference: [u64; 3],
+    awaited: Awaited,
+    receiver: oneshot::Receiver<Answered>,
+}
+
+impl Pending<'_> {
+    /// The answer.
+    pub(crate) async fn answered(mut self) -> Answered {
+        (&mut self.receiver).await.unwrap_or(Err(CallError::NoAnswer))
+    }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        // Dropped outside of the lock: it wakes whoever waits for the answer.
-        let _waiting = self.calls.waiting.lock().remove(&self.reference);
+        self.receiver.close();
+        let mut waiting = self.calls.waiting.lock();
+        // Somebody else may wait for the same by now.
+        if waiting.get(&self.awaited).is_some_and(|waiting| waiting.answer.is_closed()) {
+            let _waiting = waiting.remove(&self.awaited);
+            drop(waiting);
+        }
+        // What came and was not taken may do anything when it is dropped.
+        discard(self.receiver.try_recv());
     }
 }
 
@@ -85,27 +110,58 @@ mod tests {
     #[test]
     fn an_answer_reaches_who_waits_once() {
         let calls = Calls::default();
-        let (_pending, mut receiver) = calls.wait([1, 0, 9], 1, node("a@calls"));
-        assert!(!calls.answer([1, 0, 8], || Ok(Payload::new(1u8))), "another deadline is another request");
-        assert!(calls.answer([1, 0, 9], || Ok(Payload::new(1u8))));
-        assert!(!calls.answer([1, 0, 9], || Ok(Payload::new(1u8))));
-        assert!(receiver.try_recv().unwrap().is_ok());
+        let awaited = Awaited::Call([1, 0, 9]);
+        let mut pending = calls.wait(awaited, 1, node("a@calls"));
+        let other = Awaited::Call([1, 0, 8]);
+        assert!(!calls.answer(other, || Ok(Payload::new(1u8))), "another deadline is another request");
+        assert!(calls.answer(awaited, || Ok(Payload::new(1u8))));
+        assert!(!calls.answer(awaited, || Ok(Payload::new(1u8))));
+        assert!(pending.receiver.try_recv().unwrap().is_ok());
+    }
+
+    #[test]
+    fn another_connection_answers_a_call_but_neither_a_question_nor_an_important_message() {
+        let calls = Calls::default();
+        let ids = [1, 0, 0];
+        let mut question = calls.wait(Awaited::Node(1, ids), 1, node("a@calls"));
+        let mut acknowledgement = calls.wait(Awaited::Acknowledgement(1, ids), 1, node("a@calls"));
+        for foreign in [Awaited::Node(2, ids), Awaited::Acknowledgement(2, ids), Awaited::Call(ids)] {
+            assert!(!calls.answer(foreign, || Ok(Payload::new(()))), "{foreign:?}");
+        }
+        assert!(calls.answer(Awaited::Node(1, ids), || Ok(Payload::new(()))));
+        assert!(question.receiver.try_recv().is_ok());
+        assert!(acknowledgement.receiver.try_recv().is_err(), "an answer is no acknowledgement");
     }
 
     #[test]
     fn a_lost_connection_ends_the_waiting_for_it_only() {
         let calls = Calls::default();
-        let (_a, mut lost) = calls.wait([1, 0, 0], 1, node("a@calls"));
-        let (_b, mut kept) = calls.wait([2, 0, 0], 2, node("a@calls"));
+        let mut lost = calls.wait(Awaited::Call([1, 0, 0]), 1, node("a@calls"));
+        let mut kept = calls.wait(Awaited::Call([2, 0, 0]), 2, node("a@calls"));
+        let mut question = calls.wait(Awaited::Node(1, [3, 0, 0]), 1, node("a@calls"));
         calls.connection_lost(1);
-        assert!(matches!(lost.try_recv().unwrap(), Err(CallError::NoConnection { .. })));
-        assert!(kept.try_recv().is_err());
+        for lost in [&mut lost, &mut question] {
+            assert!(matches!(lost.receiver.try_recv().unwrap(), Err(CallError::NoConnection { .. })));
+        }
+        assert!(kept.receiver.try_recv().is_err());
     }
 
     #[test]
     fn who_stops_waiting_leaves_nothing() {
         let calls = Calls::default();
-        drop(calls.wait([1, 0, 0], 1, node("a@calls")));
+        drop(calls.wait(Awaited::Call([1, 0, 0]), 1, node("a@calls")));
         assert!(calls.waiting.lock().is_empty());
+    }
+
+    #[test]
+    fn who_waits_for_the_same_keeps_waiting_when_the_former_stops() {
+        let calls = Calls::default();
+        let awaited = Awaited::Acknowledgement(1, [1, 0, 0]);
+        let mut former = calls.wait(awaited, 1, node("a@calls"));
+        let mut latter = calls.wait(awaited, 1, node("a@calls"));
+        assert!(former.receiver.try_recv().is_err());
+        drop(former);
+        assert!(calls.answer(awaited, || Ok(Payload::new(()))));
+        assert!(latter.receiver.try_recv().is_ok());
     }
 }

@@ -26,7 +26,7 @@ use crate::supervisor::SupervisorHandle;
 use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
-pub(crate) use calls::Calls;
+pub(crate) use calls::{Awaited, Calls, Pending};
 pub(crate) use familiar::Familiar;
 pub use target::{Target, ToTarget};
 
@@ -162,6 +162,12 @@ impl Node {
         router::try_send(&self.0, router::From::Node, to.to_target()?, message)
     }
 
+    /// Sends a message, and waits until it lies in the mailbox of the process;
+    /// see [`Context::send_important`](crate::Context::send_important).
+    pub async fn send_important<M: Message>(&self, to: impl ToTarget, message: M) -> Result<(), SendError> {
+        router::send_important(&self.0, router::From::Node, to, message).await
+    }
+
     /// Sends a request and waits for its answer, five seconds at most; see
     /// [`Context::call`](crate::Context::call).
     pub async fn call<R: Message>(&self, to: impl ToTarget, request: impl Message) -> Result<R, CallError> {
@@ -176,7 +182,18 @@ impl Node {
         timeout: Duration,
     ) -> Result<R, CallError> {
         let to = to.to_target().map_err(SendError::from)?;
-        router::call(&self.0, router::From::Node, to, request, timeout).await
+        router::call(&self.0, router::From::Node, to, request, timeout, false).await
+    }
+
+    /// A call whose failed delivery is reported at once; see
+    /// [`Context::call_important`](crate::Context::call_important).
+    pub async fn call_important<R: Message>(
+        &self,
+        to: impl ToTarget,
+        request: impl Message,
+    ) -> Result<R, CallError> {
+        let to = to.to_target().map_err(SendError::from)?;
+        router::call(&self.0, router::From::Node, to, request, DEFAULT_CALL_TIMEOUT, true).await
     }
 
     /// Asks a process to end; see [`Context::send_exit`](crate::Context::send_exit).

@@ -7,11 +7,12 @@ use std::task::{self, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postroad_edf::{Message, Payload};
+use postroad_wire::enp::Code;
 use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
 use tokio::task::yield_now;
 
-use super::{FAR, Familiar, NodeInner, Target, ToTarget};
+use super::{Awaited, FAR, Familiar, NodeInner, Target, ToTarget};
 use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Timer, Watched};
 use crate::error::{CallError, RelationError, SendError};
 use crate::network::Outgoing;
@@ -56,8 +57,20 @@ impl From<'_> {
         }
     }
 
+    fn is_important(&self) -> bool {
+        match self {
+            Self::Process(process, _) => process.is_important(),
+            Self::Node | Self::Pid(_) => false,
+        }
+    }
+
     fn outgoing(&self, node: &NodeInner) -> Outgoing {
-        Outgoing { from: self.pid(node).id, priority: self.priority(), compression: self.compression() }
+        Outgoing {
+            from: self.pid(node).id,
+            priority: self.priority(),
+            compression: self.compression(),
+            important: self.is_important(),
+        }
     }
 }
 
@@ -134,6 +147,9 @@ fn begin_to_send<'a, M: Message>(
         return Ok(if deep { Sent::Deep } else { Sent::Now });
     };
     let outgoing = from.outgoing(node);
+    if outgoing.important {
+        return Ok(Sent::Later(Box::pin(send_acknowledged(node, outgoing, peer, to, message))));
+    }
     // Most often there is a connection with room: that needs no reference to it.
     let placed = node.network.with_connected(peer, |connection| {
         let left = connection.place_message(outgoing, to, &message)?;
@@ -149,6 +165,30 @@ fn begin_to_send<'a, M: Message>(
             node.network.connection(node, peer).await?.send(outgoing, to, message).await
         }))),
     }
+}
+
+/// Sends a message, and waits until it lies in the mailbox, wherever that is.
+pub(crate) async fn send_important<T: ToTarget, M: Message>(
+    node: &Arc<NodeInner>,
+    from: From<'_>,
+    to: T,
+    message: M,
+) -> Result<(), SendError> {
+    let to = to.to_target()?;
+    match remote(node, &to)? {
+        None => Sending::new(node, from, to, message).await,
+        Some(peer) => Box::pin(send_acknowledged(node, from.outgoing(node), peer, to, message)).await,
+    }
+}
+
+async fn send_acknowledged(
+    node: &Arc<NodeInner>,
+    outgoing: Outgoing,
+    peer: Atom,
+    to: Target,
+    message: impl Message,
+) -> Result<(), SendError> {
+    node.network.connection(node, peer).await?.send_important(outgoing, to, message).await
 }
 
 pub(crate) fn try_send<M: Message>(
@@ -178,6 +218,7 @@ pub(crate) async fn call<R: Message>(
     to: Target,
     request: impl Message,
     timeout: Duration,
+    important: bool,
 ) -> Result<R, CallError> {
     let answer = match remote(node, &to)? {
         None => {
@@ -194,7 +235,9 @@ pub(crate) async fn call<R: Message>(
             if let Err(error) = node.registry.register::<R>() {
                 tracing::warn!(answer = std::any::type_name::<R>(), %error, "answer type not registered");
             }
-            Box::pin(call_remote(node, from.outgoing(node), peer, to, request, timeout)).await?
+            let mut outgoing = from.outgoing(node);
+            outgoing.important |= important;
+            Box::pin(call_remote(node, outgoing, peer, to, request, timeout)).await?
         }
     };
     answer.downcast().map_err(|answer| CallError::UnexpectedAnswer {
@@ -214,13 +257,13 @@ async fn call_remote(
     let reference = [node.new_reference(), 0, deadline(timeout)];
     let exchange = async {
         let connection = node.network.connection(node, peer).await.map_err(SendError::from)?;
-        let (_pending, receiver) = node.calls.wait(reference, connection.number, peer);
+        let pending = node.calls.wait(Awaited::Call(reference), connection.number, peer);
         connection.request(outgoing, to, reference, request).await?;
         // The connection may have ended before it knew of this request.
         if connection.is_down() {
             node.calls.connection_lost(connection.number);
         }
-        receiver.await.unwrap_or(Err(CallError::NoAnswer))
+        pending.answered().await
     };
     tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::Timeout(timeout)))
 }
@@ -233,7 +276,7 @@ async fn answer_within(timeout: Duration, receiver: oneshot::Receiver<Answered>)
 }
 
 /// When the caller stops waiting, in Unix seconds (`docs/wire/ENP.md` section 4).
-fn deadline(timeout: Duration) -> u64 {
+pub(crate) fn deadline(timeout: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_add(timeout.min(FAR)).as_secs().saturating_add(1)
 }
@@ -290,7 +333,10 @@ pub(crate) fn send_every<M: Message + Clone + Sync>(
                     tracing::debug!(%from, ?to, %error, "periodic message not sent");
                     !matches!(
                         error,
-                        SendError::ProcessUnknown | SendError::Incarnation { .. } | SendError::Encode(_)
+                        SendError::ProcessUnknown
+                            | SendError::ProcessTerminated
+                            | SendError::Incarnation { .. }
+                            | SendError::Encode(_)
                     )
                 }
             }
@@ -306,20 +352,29 @@ pub(crate) async fn watch(
 ) -> Result<(), RelationError> {
     let node = &process.node;
     let target = target.or_on(node.name);
-    if node.is_local(target.node()) {
+    let peer = target.node();
+    if node.is_local(peer) {
         return process.watch_here(target, relation);
     }
-    Err(RelationError::NotAllowed)
+    if node.is_stopping() {
+        return Err(SendError::NodeStopped.into());
+    }
+    let connection = node.network.connection(node, peer).await.map_err(SendError::from)?;
+    Box::pin(connection.watch(process, target, relation)).await
 }
 
 /// Has a process told no more.
-pub(crate) fn unwatch(
+pub(crate) async fn unwatch(
     process: &Arc<Process>,
     target: Watched,
     relation: Relation,
 ) -> Result<(), RelationError> {
-    let target = target.or_on(process.node.name);
+    let node = &process.node;
+    let target = target.or_on(node.name);
     process.unwatch(&target, relation)?;
+    if let Some(connection) = node.network.connected(target.node()) {
+        Box::pin(connection.unwatch(process.pid, target, relation)).await;
+    }
     Ok(())
 }
 
@@ -369,7 +424,13 @@ pub(crate) fn deliver_familiar(
         && pid.creation == node.creation
     {
         if let Some(process) = familiar.get(pid.id) {
-            return delivered(process.push(envelope, priority));
+            return match process.push(envelope, priority) {
+                // The tables know whether it is about to end or gone.
+                Err(Refused { envelope, error: Some(PushError::Closed) }) => {
+                    deliver(node, to, envelope, priority)
+                }
+                pushed => delivered(pushed),
+            };
         }
         familiar.note(pid.id, &node.processes);
     }
@@ -412,11 +473,14 @@ fn delivered(pushed: Result<Delivered, Refused>) -> Result<usize, SendError> {
 }
 
 #[cold]
-fn turned_away(Refused { envelope, error }: Refused) -> Result<usize, SendError> {
+fn turned_away(Refused { mut envelope, error }: Refused) -> Result<usize, SendError> {
+    if let (Some(PushError::Closed), Envelope::Request { reply, .. }) = (error, &mut envelope) {
+        reply.unanswered(Code::Terminated);
+    }
     discard(envelope);
     match error {
         None => Ok(0),
         Some(PushError::Full) => Err(SendError::MailboxFull),
-        Some(PushError::Closed) => Err(SendError::ProcessUnknown),
+        Some(PushError::Closed) => Err(SendError::ProcessTerminated),
     }
 }

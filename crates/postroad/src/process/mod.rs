@@ -115,8 +115,8 @@ pub(crate) struct Process {
     run: fn(Arc<Process>),
     /// Wakes the run to end it, even in the middle of a handler.
     kill: tokio::sync::Notify,
-    /// The priority of what it sends; above it bits for "traps exits" and
-    /// "packs what it sends".
+    /// The priority of what it sends, and the bits [`TRAPS`], [`PACKS`] and
+    /// [`IMPORTANT`].
     sending: AtomicU8,
     extras: Mutex<Extras>,
 }
@@ -325,14 +325,31 @@ impl Process {
 
     /// Called by the process's own handlers only, so it meets no other change.
     pub(crate) fn set_priority(&self, priority: Priority) {
-        let others = self.sending.load(Ordering::Relaxed) & !PRIORITY;
-        self.sending.store(priority as u8 | others, Ordering::Relaxed);
+        let rest = self.sending.load(Ordering::Relaxed) & !PRIORITY;
+        self.sending.store(priority as u8 | rest, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_important(&self) -> bool {
+        self.sending.load(Ordering::Relaxed) & IMPORTANT != 0
+    }
+
+    pub(crate) fn set_important(&self, important: bool) {
+        if important {
+            self.sending.fetch_or(IMPORTANT, Ordering::Relaxed);
+        } else {
+            self.sending.fetch_and(!IMPORTANT, Ordering::Relaxed);
+        }
     }
 }
 
-const PRIORITY: u8 = 3;
-const TRAPS: u8 = 1 << 6;
+/// The bits that are the priority of what a process sends.
+const PRIORITY: u8 = 0b11;
+/// It is packed.
 const PACKS: u8 = 1 << 7;
+/// It is acknowledged.
+const IMPORTANT: u8 = 1 << 6;
+/// Exit signals are handled instead of ending the process.
+const TRAPS: u8 = 1 << 5;
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -171,17 +171,15 @@ impl Process {
         }
     }
 
-    /// Ends a relation; where its target was if it was the last one to it there.
-    pub(crate) fn unwatch(
-        &self,
-        target: &Watched,
-        relation: Relation,
-    ) -> Result<Option<Over>, RelationError> {
+    /// Ends a relation on this side.
+    pub(crate) fn unwatch(&self, target: &Watched, relation: Relation) -> Result<(), RelationError> {
         let (over, last) = self.forget_watch(target, relation).ok_or(RelationError::TargetUnknown)?;
         if last && over == Over::HERE {
             self.node.relations.remove(target, self.pid.id);
+        } else if last && let Some(connection) = self.node.network.connected(target.node()) {
+            connection.forget_watcher(self.pid.id, target);
         }
-        Ok(last.then_some(over))
+        Ok(())
     }
 
     fn tell(self: &Arc<Self>, subject: &Watched, due: Due, reason: &ExitReason) {
@@ -219,7 +217,7 @@ impl Process {
             if over == Over::HERE {
                 self.node.relations.remove(&target, self.pid.id);
             } else if let Some(connection) = self.node.network.connected(target.node()) {
-                connection.watch_no_more(self.pid.id, &target, relation);
+                connection.watch_no_more(self.pid, target, relation);
             }
         }
     }

@@ -104,7 +104,7 @@ pub(crate) async fn spawn<A: Actor>(
             return Err(SpawnError::Init(ExitReason::Panic));
         }
     };
-    family.is_founded();
+    family.found();
     life.goes_on = true;
     *process.actor.lock() = Some(Box::new(actor));
     if process.mailbox.open() {
@@ -180,7 +180,7 @@ impl<'a> Family<'a> {
         Ok(family)
     }
 
-    fn is_founded(mut self) {
+    fn found(mut self) {
         self.parent = None;
     }
 }

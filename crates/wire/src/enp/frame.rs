@@ -145,6 +145,14 @@ pub enum Head<'a> {
         /// When the answer was sent, by the answering clock; 0 in a question.
         answered: i64,
     },
+    /// 240, ours, for peers that announce
+    /// [`NetworkFlags::TUNNELS`](crate::NetworkFlags::TUNNELS): the side that
+    /// dialed the connection is asked to dial one more stream
+    /// (`docs/wire/TUNNEL.md` section 7). No payload.
+    Summon {
+        /// What the stream is to be told from others by.
+        token: [u64; 2],
+    },
     /// Any other type: to be ignored. The payload is the whole body.
     Unknown(u8),
 }

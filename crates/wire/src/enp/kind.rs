@@ -27,3 +27,4 @@ pub(super) const FRAGMENT: u8 = 202;
 pub(super) const TRACED: u8 = 204;
 pub(super) const KEEPALIVE: u8 = 208;
 pub(super) const CLOCK_SKEW: u8 = 209;
+pub(super) const SUMMON: u8 = 240;

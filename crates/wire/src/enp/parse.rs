@@ -107,6 +107,7 @@ impl<'a> Frame<'a> {
                 received: b.u64()? as i64,
                 answered: b.u64()? as i64,
             },
+            kind::SUMMON => Head::Summon { token: [b.u64()?, b.u64()?] },
             unknown => Head::Unknown(unknown),
         };
         body.need(head.least_payload())?;
@@ -138,6 +139,7 @@ impl Head<'_> {
             | Self::Extend
             | Self::Keepalive
             | Self::ClockSkew { .. }
+            | Self::Summon { .. }
             | Self::Unknown(_) => 0,
         }
     }

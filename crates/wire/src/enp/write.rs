@@ -144,6 +144,11 @@ fn append_head(out: &mut Vec<u8>, order: u8, head: &Head<'_>) -> Result<(), usiz
             fields.kind(kind::CLOCK_SKEW);
             fields.ids([sent as u64, received as u64, answered as u64]);
         }
+        Head::Summon { token: [high, low] } => {
+            fields.kind(kind::SUMMON);
+            fields.u64(high);
+            fields.u64(low);
+        }
         Head::Unknown(unknown) => fields.kind(unknown),
     }
     fields.finish(out);

@@ -6,10 +6,12 @@ use postroad_edf::{DecodeError, Decoder, ErrorValue, Payload};
 use postroad_wire::enp::fragment::AssemblyError;
 use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
 
+use super::important::verdict;
+use super::send::WayBack;
 use super::{Connection, log};
 use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::{CallError, SendError};
-use crate::node::{Target, router};
+use crate::node::{Awaited, Target, router};
 use crate::process::{Envelope, Priority, caught, discard};
 use crate::{Alias, Atom, Pid, ProcessId};
 
@@ -66,12 +68,21 @@ impl Connection {
             Head::Request { from, delivery, reference, to } => {
                 self.request_in(from, delivery, reference, to, payload)
             }
-            Head::Response { reference, .. } => {
-                self.answered(reference, || self.payload(payload).map_err(CallError::from));
+            Head::Response { from, delivery, to, reference } => {
+                let answer = || self.payload(payload).map_err(CallError::from);
+                self.answered(from, to, delivery, reference, Code::Ok, answer);
                 Ok(())
             }
-            Head::ResponseError { reference, code, .. } | Head::Ack { reference, code, .. } => {
-                self.answered(reference, || self.refusal(code, payload));
+            Head::ResponseError { from, delivery, to, reference, code } => {
+                if !self.acknowledged_in(reference, code, payload) {
+                    self.answered(from, to, delivery, reference, code, || self.refusal(code, payload));
+                }
+                Ok(())
+            }
+            Head::Ack { reference, code, .. } => {
+                if !self.acknowledged_in(reference, code, payload) {
+                    log!(self.log, DEBUG, peer = %self.peer.name, "acknowledgement that nobody waits for");
+                }
                 Ok(())
             }
             Head::Exit { from, to } => self.exit_in(from, to, payload),
@@ -103,24 +114,19 @@ impl Connection {
         to: enp::Target<'_>,
         payload: &[u8],
     ) -> Result<(), Dropped> {
-        let target = self.own(to)?;
-        let delivered = match &target {
-            Some(target) => {
-                let envelope =
-                    Envelope::Message { from: self.peer_pid(from), payload: self.payload(payload)? };
-                router::deliver(self.node(), target, envelope, delivery.priority.into())
-            }
-            None => Err(SendError::ProcessUnknown),
+        let deliver = || {
+            let Some(target) = self.own(to)? else { return Ok(Err(SendError::ProcessUnknown)) };
+            let envelope = Envelope::Message { from: self.peer_pid(from), payload: self.payload(payload)? };
+            Ok(router::deliver(self.node(), &target, envelope, delivery.priority.into()))
         };
-        if delivery.important {
-            let code = match &delivered {
-                Ok(_) => Code::Ok,
-                Err(SendError::MailboxFull) => Code::MailboxFull,
-                Err(_) => Code::UnknownProcess,
-            };
-            self.respond_code(addressed(to), from, [message_id, 0, 0], code);
-        }
-        if let Err(error) = delivered {
+        let delivered = if delivery.important && self.acknowledges() {
+            let delivered = contained(deliver);
+            self.acknowledge_message(to, from, message_id, delivery, &delivered);
+            delivered
+        } else {
+            deliver()
+        };
+        if let Err(error) = delivered? {
             log!(self.log, DEBUG, peer = %self.peer.name, ?to, %error, "message for nobody");
         }
         Ok(())
@@ -140,7 +146,9 @@ impl Connection {
             Err(dropped) => {
                 // The caller gets an answer where a plain drop would leave it to its timeout.
                 let reason = ErrorValue::new(format!("malformed value: {dropped}"));
-                self.respond_now(addressed(to), from, reference, &Err(reason));
+                let responder = addressed(to);
+                let back = WayBack { responder, caller: from, reference, compression: None };
+                self.respond_now(back, &Err(reason));
                 return Err(dropped);
             }
         };
@@ -177,13 +185,32 @@ impl Connection {
         Ok(())
     }
 
-    fn answered(&self, reference: [u64; 3], answer: impl FnOnce() -> Answered) {
-        if !self.node().calls.answer(reference, answer) {
+    /// Hands an answer that came with this code to whoever waits for it.
+    fn answered(
+        &self,
+        from: u64,
+        to: u64,
+        delivery: Delivery,
+        reference: [u64; 3],
+        code: Code,
+        answer: impl FnOnce() -> Answered,
+    ) {
+        let is_important = delivery.important && self.acknowledges();
+        let mut taken = None;
+        let is_wanted = self.node().calls.answer(Awaited::Call(reference), || {
+            let answer = answer();
+            taken = is_important.then(|| verdict(code, &answer));
+            answer
+        });
+        if is_important {
+            self.acknowledge_answer(to, from, reference, delivery, taken.filter(|_| is_wanted));
+        }
+        if !is_wanted {
             log!(self.log, DEBUG, peer = %self.peer.name, "answer that nobody waits for");
         }
     }
 
-    fn refusal(&self, code: Code, payload: &[u8]) -> Answered {
+    pub(super) fn refusal(&self, code: Code, payload: &[u8]) -> Answered {
         match code {
             Code::Ok => Ok(Payload::new(())),
             Code::UnknownProcess => Err(SendError::ProcessUnknown.into()),
@@ -246,7 +273,7 @@ fn contained<T>(work: impl FnOnce() -> Result<T, Dropped>) -> Result<T, Dropped>
 }
 
 /// The number of the addressed process, if it was addressed by number.
-fn addressed(to: enp::Target<'_>) -> u64 {
+pub(super) fn addressed(to: enp::Target<'_>) -> u64 {
     match to {
         enp::Target::Pid(id) => id,
         enp::Target::Name(_) | enp::Target::Alias(_) => 0,

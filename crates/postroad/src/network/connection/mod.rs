@@ -1,7 +1,9 @@
 //! One peer: its links, and what goes out and comes in over them.
 
+mod asking;
 mod assembly;
 mod dispatch;
+mod important;
 mod keepalive;
 mod link;
 mod parts;
@@ -11,6 +13,7 @@ mod requests;
 mod reservation;
 mod send;
 mod slot;
+mod watching;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -40,10 +43,11 @@ use super::transport::Stream;
 use crate::Atom;
 use crate::node::NodeInner;
 
+pub(crate) use asking::AskError;
 pub(super) use keepalive::Keepalive;
 pub(super) use redial::{Redial, patience};
 pub(super) use reservation::Reservation;
-pub(crate) use send::Outgoing;
+pub(crate) use send::{Outgoing, WayBack};
 
 /// A connection with a peer: one or more links, alive until the last is lost
 /// for good.

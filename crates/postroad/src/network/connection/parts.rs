@@ -1,8 +1,8 @@
 //! Large frames on their way out, in fragments (`docs/wire/ENP.md` section 15,
 //! type 202).
 //!
-//! A frame that is longer than a fragment leaves the common buffer of its slot
-//! and goes out piece by piece, in turns with what others send. What its own
+//! A frame that is longer than a batch is worth leaves the common buffer of its
+//! slot and goes out piece by piece, in turns with what others send. What its own
 //! sender sends after it waits behind it, so the order per sender holds. If the
 //! link is lost before the last fragment was handed over, the frame goes out
 //! anew, under another number: the peer never puts pieces of two attempts
@@ -14,6 +14,11 @@ use std::convert::Infallible;
 use postroad_wire::enp::fragment::{DEFAULT_FRAGMENT_LEN, fragment};
 use postroad_wire::enp::{self, Split};
 
+/// The longest frame that goes out whole, and how many bytes of fragments make a
+/// batch worth writing. A slot holds several times as much of whole frames in any
+/// case, so one that is no longer keeps nobody waiting who does not wait anyway.
+const WHOLE: usize = 256 << 10;
+
 /// A further large frame waits while others of its slot have so many bytes.
 const LARGE_WATER: usize = 64 << 20;
 
@@ -21,7 +26,7 @@ const LARGE_WATER: usize = 64 << 20;
 /// behind large frames of its slot.
 const BEHIND_WATER: usize = 64 << 20;
 
-/// How many bytes of fragments a batch has at most, beside a first one.
+/// How many bytes of fragments a batch has at most, but for the end of the last one.
 const SHARE: usize = 512 << 10;
 
 /// The large frames of one slot.
@@ -31,7 +36,7 @@ pub(super) struct Parts {
     queues: VecDeque<Queue>,
     /// Whose fragments are in the batch that is being written, in order.
     taken: VecDeque<u64>,
-    /// The longest frame that goes out whole.
+    /// The longest frame that goes out whole, and what is worth a batch.
     whole: usize,
     /// How many bytes the frames that are begun may have together, unless it is
     /// only one: the peer must keep them until they are complete.
@@ -76,7 +81,7 @@ impl Parts {
     /// For slot `index` of `pool`: frames of one connection have numbers of
     /// their own. `budget` is the longest frame that the peer takes.
     pub(super) fn of_slot(index: usize, pool: usize, budget: usize) -> Self {
-        Self::new(DEFAULT_FRAGMENT_LEN, budget, index as u32, pool as u32)
+        Self::new(WHOLE, budget, index as u32, pool as u32)
     }
 
     fn new(whole: usize, budget: usize, next: u32, step: u32) -> Self {
@@ -136,9 +141,9 @@ impl Parts {
     }
 
     /// Adds fragments to a batch that has nothing but whole frames yet: about
-    /// half as much as there is, at least one.
+    /// half as much as there is, at least what is worth a batch.
     pub(super) fn take(&mut self, batch: &mut Vec<u8>) {
-        let enough = batch.len() + (batch.len() / 2).clamp(1, SHARE);
+        let enough = batch.len() + (batch.len() / 2).max(self.whole).min(SHARE);
         let mut skipped = 0;
         while skipped < self.queues.len() && batch.len() < enough {
             if self.take_of_first(batch) {
@@ -260,6 +265,11 @@ mod tests {
     use super::*;
     use crate::network::connection::slot::{Appended, Slot};
 
+    /// As for a slot, but for frames that are large sooner.
+    fn parts(index: u32, pool: u32, budget: usize) -> Parts {
+        Parts::new(DEFAULT_FRAGMENT_LEN, budget, index, pool)
+    }
+
     /// A message of a sender, numbered.
     fn frame(sender: u64, number: u32, len: usize) -> Vec<u8> {
         let mut out = Vec::new();
@@ -352,7 +362,7 @@ mod tests {
         fn every_frame_arrives_once_and_in_the_order_of_its_sender(
             steps in prop::collection::vec(step(), 1..80),
         ) {
-            let slot = Slot::new(Parts::of_slot(1, 3, 400_000));
+            let slot = Slot::new(parts(1, 3, 400_000));
             let mut peer = Peer::new();
             let mut sent = Vec::new();
             prop_assert!(slot.link());
@@ -408,7 +418,7 @@ mod tests {
 
     #[test]
     fn what_waits_behind_large_frames_of_many_senders_is_bounded() {
-        let slot = Slot::new(Parts::of_slot(0, 1, usize::MAX));
+        let slot = Slot::new(parts(0, 1, usize::MAX));
         let size = BEHIND_WATER / 4;
         for sender in 0..6 {
             sends(&slot, sender, 70_000);
@@ -433,7 +443,7 @@ mod tests {
 
     /// Numbers of frames in the order in which they were complete.
     fn completed(budget: usize) -> Vec<u32> {
-        let slot = Slot::new(Parts::of_slot(1, 3, budget));
+        let slot = Slot::new(parts(1, 3, budget));
         let mut peer = Peer::new();
         assert!(slot.link());
         sends(&slot, 1, 300_000);
@@ -451,7 +461,7 @@ mod tests {
     /// The last fragment is handed over, but the link dies before anything else is.
     #[test]
     fn who_waits_for_room_is_told_by_a_dying_link_too() {
-        let slot = Slot::new(Parts::of_slot(0, 1, 1 << 20));
+        let slot = Slot::new(parts(0, 1, 1 << 20));
         assert!(slot.link());
         sends(&slot, 1, 70_000);
         assert!(write(&slot, &mut Peer::new()));
@@ -465,8 +475,7 @@ mod tests {
 
     #[test]
     fn frames_of_a_slot_without_link_go_out_by_another_one() {
-        let (lost, other) =
-            (Slot::new(Parts::of_slot(0, 2, 1 << 20)), Slot::new(Parts::of_slot(1, 2, 1 << 20)));
+        let (lost, other) = (Slot::new(parts(0, 2, 1 << 20)), Slot::new(parts(1, 2, 1 << 20)));
         let mut peer = Peer::new();
         assert!(lost.link() && other.link());
         sends(&lost, 2, 200_000);

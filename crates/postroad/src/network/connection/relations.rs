@@ -16,7 +16,8 @@ use postroad_wire::enp::{self, Head, Subject};
 use super::dispatch::Dropped;
 use super::{Connection, log};
 use crate::actor::{ExitReason, Watched};
-use crate::error::RelationError;
+use crate::error::{RelationError, SendError};
+use crate::network::Refusal;
 use crate::process::{Due, Over, Relation, notify};
 use crate::{Alias, Event, Pid, ProcessId};
 
@@ -49,16 +50,13 @@ struct Ours {
 
 impl Theirs {
     fn add(&mut self, target: Watched, watcher: u64, relation: Relation) -> Result<(), Refusal> {
-        let full = self.count >= MAX_WATCHED_BY_PEER;
+        if self.count >= MAX_WATCHED_BY_PEER {
+            let why = format!("too many relations: a node may have {MAX_WATCHED_BY_PEER} here");
+            return Err(Refusal::Other(ErrorValue::new(why)));
+        }
         let due = self.targets.entry(target).or_default().entry(watcher).or_default();
-        let refusal = match due.of(relation) {
-            true => Some(Refusal::Relation(RelationError::Exists)),
-            false if full => Some(Refusal::TooMany),
-            false => None,
-        };
-        if let Some(refusal) = refusal {
-            self.tidy(&target, watcher);
-            return Err(refusal);
+        if due.of(relation) {
+            return Err(Refusal::TargetExists);
         }
         *due.of_mut(relation) = true;
         self.count += 1;
@@ -95,19 +93,16 @@ impl Theirs {
     }
 }
 
-/// Why the peer may not watch something.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
-    #[error(transparent)]
-    Relation(#[from] RelationError),
-    #[error("too many relations: a node may have {MAX_WATCHED_BY_PEER} here")]
-    TooMany,
-}
-
 impl Connection {
     /// The peer wishes to watch something of this node, or not any more.
     pub(super) fn watch_in(self: &Arc<Self>, watch: &Watch) -> Result<Payload, Refusal> {
-        let (target, watcher) = self.between_us(watch)?;
+        let target = match watch.target {
+            WatchTarget::Pid(pid) => Watched::Pid(pid),
+            WatchTarget::Name(process) => Watched::Name(process),
+            WatchTarget::Alias(alias) => Watched::Alias(alias),
+            WatchTarget::Event(event) => Watched::Event(event),
+        };
+        let watcher = watch.source.id;
         let (relation, begins) = match watch.verb {
             Verb::Link => (Relation::Link, true),
             Verb::Monitor => (Relation::Monitor, true),
@@ -122,7 +117,7 @@ impl Connection {
                 self.node().relations.remove_peer(&target, self.number);
             }
             if !was_there {
-                return Err(RelationError::TargetUnknown.into());
+                return Err(Refusal::TargetUnknown);
             }
         }
         Ok(Payload::new(()))
@@ -137,31 +132,18 @@ impl Connection {
         self.relations.theirs.lock().add(target, watcher, relation)?;
         if let Err(error) = self.node().relations.add_peer(self.node(), target, self) {
             self.relations.theirs.lock().remove(&target, watcher, relation);
-            return Err(error.into());
+            return Err(match error {
+                RelationError::ProcessTerminated => Refusal::ProcessTerminated,
+                RelationError::AliasUnknown => Refusal::AliasUnknown,
+                RelationError::EventUnknown => Refusal::EventUnknown,
+                _ => Refusal::ProcessUnknown,
+            });
         }
         // The connection may have ended before it knew of this relation.
         if self.is_down() {
             self.peer_watches_nothing();
         }
         Ok(())
-    }
-
-    /// The target and the watching process of a request, which must be of this
-    /// node and of the peer: Ergo does not check, and serves as a relay.
-    fn between_us(&self, watch: &Watch) -> Result<(Watched, u64), RelationError> {
-        let target = match watch.target {
-            WatchTarget::Pid(pid) => Watched::Pid(pid),
-            WatchTarget::Name(process) => Watched::Name(process),
-            WatchTarget::Alias(alias) => Watched::Alias(alias),
-            WatchTarget::Event(event) => Watched::Event(event),
-        };
-        let source = watch.source;
-        let is_theirs = source.node == self.peer.name && source.creation == self.peer.creation;
-        if is_theirs && target.node() == self.node().name {
-            Ok((target, source.id))
-        } else {
-            Err(RelationError::NotAllowed)
-        }
     }
 
     /// Something of this node has ended: the peer is told, if it watches it.
@@ -226,7 +208,7 @@ impl Connection {
     pub(crate) fn watch_over(&self, watcher: u64, target: Watched) -> Result<(), RelationError> {
         let mut ours = self.relations.ours.lock();
         if ours.closed {
-            return Err(RelationError::NoConnection { node: self.peer.name });
+            return Err(SendError::NoConnection { node: self.peer.name }.into());
         }
         ours.targets.entry(target).or_default().insert(watcher);
         Ok(())
@@ -243,12 +225,6 @@ impl Connection {
         }
     }
 
-    /// A process that watched something of the peer does so no more.
-    pub(crate) fn watch_no_more(&self, watcher: u64, target: &Watched, relation: Relation) {
-        let _ = relation;
-        self.forget_watcher(watcher, target);
-    }
-
     /// Ends all relations across the connection, which has ended.
     pub(super) fn end_relations(&self) {
         self.peer_watches_nothing();
@@ -263,6 +239,11 @@ impl Connection {
                 notify(self.node(), watcher, &target, over, &ExitReason::NoConnection);
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn watches_nothing(&self) -> bool {
+        self.relations.ours.lock().targets.is_empty()
     }
 
     fn peer_watches_nothing(&self) {

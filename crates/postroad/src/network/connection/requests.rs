@@ -1,44 +1,89 @@
 //! What the peer's node asks of this one: links and monitors, processes and
 //! applications (`docs/wire/ENP.md` section 8).
 //!
-//! Nothing of it is granted in this version. Who asks is told so at once,
-//! instead of waiting for an answer until it loses patience.
+//! Every request is answered: who is refused is told so at once, instead of
+//! waiting for an answer until it loses patience.
 
-use postroad_edf::{ErrorValue, Opaque, Payload, Pid};
+use std::sync::Arc;
+
+use postroad_edf::{Opaque, Payload, Pid, Ref};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp;
-use postroad_wire::enp::any::{Answer, AnyMessage, LastEvents, Request, Verb, Watch, WatchTarget};
+use postroad_wire::enp::any::{
+    Answer, AnyMessage, ApplicationInfo, ApplicationStart, LastEvents, Request, Spawn, Verb, Watch,
+    WatchTarget,
+};
 
 use super::dispatch::Dropped;
 use super::{Connection, log};
 use crate::Atom;
+use crate::network::Refusal;
 
 impl Connection {
     /// Handles the payload of an Any frame.
-    pub(super) fn any_in(&self, payload: &[u8]) -> Result<(), Dropped> {
+    pub(super) fn any_in(self: &Arc<Self>, payload: &[u8]) -> Result<(), Dropped> {
         let registry = &self.node().registry;
         match AnyMessage::decode(payload, self.peer.generation, &self.decode, registry)? {
-            AnyMessage::Request(request) => self.refuse(&request),
-            AnyMessage::Answer(answer) => {
-                log!(self.log, DEBUG, peer = %self.peer.name, reference = %answer.reference, "answer to no request");
-            }
+            AnyMessage::Request(request) => self.asked(request),
+            AnyMessage::Answer(answer) => self.answer_in(answer),
             AnyMessage::Unknown(payload) => return Err(Dropped::UnknownRequest(name(&payload))),
             other => return Err(Dropped::UnknownRequest(format!("{other:?}"))),
         }
         Ok(())
     }
 
-    fn refuse(&self, request: &Request) {
-        let Terms { asker, target, order, link, nothing } = Terms::of(request);
-        // Ergo does not check these, and serves as a relay.
-        let is_between_us = asker.is_none_or(|asker| asker.node == self.peer.name)
-            && target.is_none_or(|node| node == self.node().name);
-        let is_allowed = self.allowed.allows(permission(request));
-        let why = if is_between_us && is_allowed { "not supported" } else { "not allowed" };
-        let reference = request.reference();
-        log!(self.log, DEBUG, peer = %self.peer.name, %reference, why, "request refused");
-        let answer = Answer { error: Some(ErrorValue::new(why)), result: nothing, reference };
-        self.respond_any(order, link, &answer);
+    fn asked(self: &Arc<Self>, request: Request) {
+        let answer_to = AnswerTo::of(&request);
+        if !self.is_between_us(&request) || !self.allowed.allows(permission(&request)) {
+            return self.refuse(answer_to, Refusal::NotAllowed);
+        }
+        match request {
+            Request::Watch(watch) => match self.watch_in(&watch) {
+                Ok(result) => self.grant(answer_to, result),
+                Err(why) => self.refuse(answer_to, why),
+            },
+            Request::Spawn(spawn) => self.spawn_asked(*spawn, answer_to),
+            Request::ApplicationStart(start) => self.application_start_asked(&start, answer_to),
+            Request::ApplicationInfo(info) => self.application_info_asked(info, answer_to),
+            _ => self.refuse(answer_to, Refusal::NotSupported),
+        }
+    }
+
+    fn spawn_asked(&self, _: Spawn, answer_to: AnswerTo) {
+        self.refuse(answer_to, Refusal::NotSupported);
+    }
+
+    fn application_start_asked(&self, _: &ApplicationStart, answer_to: AnswerTo) {
+        self.refuse(answer_to, Refusal::NotSupported);
+    }
+
+    fn application_info_asked(&self, _: ApplicationInfo, answer_to: AnswerTo) {
+        self.refuse(answer_to, Refusal::NotSupported);
+    }
+
+    /// Whether the peer asks for itself, about something of this node. Ergo
+    /// does not check that, and serves as a relay.
+    fn is_between_us(&self, request: &Request) -> bool {
+        let (asker, target) = match request {
+            Request::Watch(watch) => (watch.source.node, watch_node(watch)),
+            Request::Spawn(spawn) => (spawn.parent.node, self.node().name),
+            Request::ApplicationStart(start) => (start.core.node, self.node().name),
+            _ => (self.peer.name, self.node().name),
+        };
+        asker == self.peer.name && target == self.node().name
+    }
+
+    /// Tells the peer that what it asked for is done.
+    pub(super) fn grant(&self, answer_to: AnswerTo, result: Payload) {
+        let AnswerTo { reference, order, link, .. } = answer_to;
+        self.respond_any(order, link, &Answer { error: None, result, reference });
+    }
+
+    /// Tells the peer that it does not get what it asked for.
+    pub(super) fn refuse(&self, answer_to: AnswerTo, why: Refusal) {
+        let AnswerTo { reference, order, link, nothing } = answer_to;
+        log!(self.log, DEBUG, peer = %self.peer.name, %reference, %why, "request refused");
+        self.respond_any(order, link, &Answer { error: Some(why.into()), result: nothing, reference });
     }
 }
 
@@ -51,49 +96,53 @@ fn permission(request: &Request) -> NetworkFlags {
     }
 }
 
-/// What matters of a request for its answer.
-struct Terms {
-    /// For whom it is.
-    asker: Option<Pid>,
-    /// The node that what it is about is on.
-    target: Option<Atom>,
-    /// The order byte of the answer.
+/// The node that what is watched is on.
+fn watch_node(watch: &Watch) -> Atom {
+    match watch.target {
+        WatchTarget::Pid(pid) => pid.node,
+        WatchTarget::Name(process) => process.node,
+        WatchTarget::Alias(alias) => alias.node,
+        WatchTarget::Event(event) => event.node,
+    }
+}
+
+/// Where the answer to a request goes.
+#[derive(Debug)]
+pub(super) struct AnswerTo {
+    reference: Ref,
+    /// The order byte.
     order: u8,
-    /// What the link of the answer is chosen by.
+    /// What the link is chosen by.
     link: u64,
-    /// What the answer carries beside an error.
+    /// What a refusal carries beside its reason.
     nothing: Payload,
 }
 
-impl Terms {
+impl AnswerTo {
     fn of(request: &Request) -> Self {
-        let unordered = Self { asker: None, target: None, order: 0, link: 0, nothing: Payload::new(()) };
+        let unordered = Self { reference: request.reference(), order: 0, link: 0, nothing: Payload::new(()) };
         match request {
             Request::Watch(watch) => Self::of_watch(watch),
             Request::Spawn(spawn) => Self {
-                asker: Some(spawn.parent),
                 order: enp::order(spawn.parent.id),
                 nothing: Payload::new(Pid { node: Atom::empty(), id: 0, creation: 0 }),
                 ..unordered
             },
-            Request::ApplicationStart(start) => Self { asker: Some(start.core), ..unordered },
             _ => unordered,
         }
     }
 
     fn of_watch(watch: &Watch) -> Self {
-        let (target, link) = match watch.target {
-            WatchTarget::Pid(pid) => (pid.node, pid.id),
-            WatchTarget::Name(process) => (process.node, 0),
-            WatchTarget::Alias(alias) => (alias.node, alias.id[0]),
-            WatchTarget::Event(event) => (event.node, 0),
+        let link = match watch.target {
+            WatchTarget::Pid(pid) => pid.id,
+            WatchTarget::Alias(alias) => alias.id[0],
+            WatchTarget::Name(_) | WatchTarget::Event(_) => 0,
         };
         let nothing = match (watch.verb, watch.target) {
             (Verb::Link | Verb::Monitor, WatchTarget::Event(_)) => Payload::new(LastEvents::None),
             _ => Payload::new(()),
         };
-        let asker = watch.source;
-        Self { asker: Some(asker), target: Some(target), order: enp::order(asker.id), link, nothing }
+        Self { reference: watch.reference, order: enp::order(watch.source.id), link, nothing }
     }
 }
 

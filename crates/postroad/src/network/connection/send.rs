@@ -20,6 +20,17 @@ pub(crate) struct Outgoing {
     pub(crate) from: u64,
     pub(crate) priority: Priority,
     pub(crate) compression: Option<Compression>,
+    /// The peer is to say whether it arrived.
+    pub(crate) important: bool,
+}
+
+/// An answer's way back to its caller, and what the responder adds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WayBack {
+    pub(crate) responder: u64,
+    pub(crate) caller: u64,
+    pub(crate) reference: [u64; 3],
+    pub(crate) compression: Option<Compression>,
 }
 
 impl Connection {
@@ -77,10 +88,13 @@ impl Connection {
         reference: [u64; 3],
         request: M,
     ) -> Result<(), SendError> {
+        if outgoing.important {
+            self.check_acknowledges()?;
+        }
         self.check_incarnation(&to)?;
         let head = Head::Request {
             from: outgoing.from,
-            delivery: outgoing.delivery(),
+            delivery: Delivery { priority: outgoing.priority.into(), important: outgoing.important },
             reference,
             to: self.wire_target(to),
         };
@@ -93,34 +107,35 @@ impl Connection {
     /// error that says so: silence would leave the caller to its timeout.
     pub(crate) async fn respond(
         &self,
-        responder: u64,
-        caller: u64,
-        reference: [u64; 3],
+        back: WayBack,
         answer: Result<Payload, ErrorValue>,
-        compression: Option<Compression>,
     ) -> Result<(), SendError> {
-        let placed = self.place(responder, |out| {
-            self.write_answer(out, responder, caller, reference, &answer, compression)
-        });
+        let placed = self.place_answer(back, &answer, false);
         drop(answer);
+        self.place_left(back.responder, placed?).await
+    }
+
+    /// Sends an answer without waiting; what is handed back is left to be sent.
+    pub(super) fn place_answer(
+        &self,
+        back: WayBack,
+        answer: &Result<Payload, ErrorValue>,
+        important: bool,
+    ) -> Result<Option<Vec<u8>>, SendError> {
+        let placed = self.place(back.responder, |out| self.write_answer(out, back, answer, important));
         if let Err(error @ (SendError::TooLarge { .. } | SendError::Encode(_))) = &placed {
             let reason = ErrorValue::new(error.to_string());
-            self.respond_now(responder, caller, reference, &Err(reason));
+            self.respond_now(back, &Err(reason));
         }
-        self.place_left(responder, placed?).await
+        placed
     }
 
     /// Answers without waiting: for what is small and sent from where one must
     /// not wait.
-    pub(super) fn respond_now(
-        &self,
-        responder: u64,
-        caller: u64,
-        reference: [u64; 3],
-        answer: &Result<Payload, ErrorValue>,
-    ) {
-        let write = |out: &mut Vec<u8>| self.write_answer(out, responder, caller, reference, answer, None);
-        self.log_unsent(self.append(responder, false, write));
+    pub(super) fn respond_now(&self, back: WayBack, answer: &Result<Payload, ErrorValue>) {
+        let back = WayBack { compression: None, ..back };
+        let write = |out: &mut Vec<u8>| self.write_answer(out, back, answer, false);
+        self.log_unsent(self.append(back.responder, false, write));
     }
 
     /// Answers with nothing but a code. Does not wait.
@@ -138,7 +153,7 @@ impl Connection {
         self.log_unsent(self.append(link, false, write));
     }
 
-    fn log_unsent(&self, outcome: Result<Placed, SendError>) {
+    pub(super) fn log_unsent(&self, outcome: Result<Placed, SendError>) {
         match outcome {
             Ok(Placed::Done) => {}
             Ok(Placed::Full) => {
@@ -171,7 +186,7 @@ impl Connection {
     fn message_head(&self, outgoing: Outgoing, to: Target) -> Head<'static> {
         Head::Message {
             from: outgoing.from,
-            delivery: outgoing.delivery(),
+            delivery: Delivery { priority: outgoing.priority.into(), important: false },
             message_id: 0,
             to: self.wire_target(to),
         }
@@ -180,13 +195,11 @@ impl Connection {
     fn write_answer(
         &self,
         out: &mut Vec<u8>,
-        from: u64,
-        to: u64,
-        reference: [u64; 3],
+        WayBack { responder: from, caller: to, reference, compression }: WayBack,
         answer: &Result<Payload, ErrorValue>,
-        compression: Option<Compression>,
+        important: bool,
     ) -> Result<(), SendError> {
-        let delivery = Delivery::default();
+        let delivery = Delivery { important, ..Delivery::default() };
         let failed = |code| Head::ResponseError { from, delivery, to, reference, code };
         match answer {
             // EDF has no nil at the top level: a nil answer is an error of code 0.
@@ -199,7 +212,7 @@ impl Connection {
         }
     }
 
-    fn write<M: Message>(
+    pub(super) fn write<M: Message>(
         &self,
         out: &mut Vec<u8>,
         head: &Head<'_>,
@@ -221,7 +234,7 @@ impl Connection {
 
     /// Writes one frame, packs it if asked to, and checks it against the
     /// peer's limit.
-    fn write_ordered(
+    pub(super) fn write_ordered(
         &self,
         out: &mut Vec<u8>,
         order: u8,
@@ -251,11 +264,11 @@ impl Connection {
         SendError::TooLarge { node: self.peer.name, size, limit: self.limits.peer_max_frame }
     }
 
-    fn encoder<'a>(&'a self, out: &'a mut Vec<u8>) -> Encoder<'a> {
+    pub(super) fn encoder<'a>(&'a self, out: &'a mut Vec<u8>) -> Encoder<'a> {
         Encoder::new(out, &self.encode)
     }
 
-    fn wire_target(&self, to: Target) -> enp::Target<'static> {
+    pub(super) fn wire_target(&self, to: Target) -> enp::Target<'static> {
         match to {
             Target::Pid(pid) => enp::Target::Pid(pid.id),
             Target::Alias(alias) => enp::Target::Alias(alias.id),
@@ -274,7 +287,7 @@ impl Connection {
 
     /// A process of the peer's former life cannot be addressed: frames carry no
     /// incarnation (`docs/wire/ENP.md` section 2).
-    fn check_incarnation(&self, to: &Target) -> Result<(), SendError> {
+    pub(super) fn check_incarnation(&self, to: &Target) -> Result<(), SendError> {
         let creation = match to {
             Target::Pid(pid) => pid.creation,
             Target::Alias(alias) => alias.creation,
@@ -290,7 +303,7 @@ impl Connection {
     /// Appends a frame to the sender's slot; if that is full, hands the frame
     /// back for [`place_late`](Self::place_late).
     #[inline]
-    fn place(
+    pub(super) fn place(
         &self,
         from: u64,
         write: impl Fn(&mut Vec<u8>) -> Result<(), SendError>,
@@ -305,7 +318,7 @@ impl Connection {
         }
     }
 
-    async fn place_left(&self, from: u64, left: Option<Vec<u8>>) -> Result<(), SendError> {
+    pub(super) async fn place_left(&self, from: u64, left: Option<Vec<u8>>) -> Result<(), SendError> {
         match left {
             None => Ok(()),
             Some(frame) => self.place_late(from, frame).await,
@@ -328,7 +341,7 @@ impl Connection {
     }
 
     #[inline]
-    fn append(
+    pub(super) fn append(
         &self,
         from: u64,
         patient: bool,
@@ -352,15 +365,9 @@ impl Connection {
     }
 }
 
-enum Placed {
+pub(super) enum Placed {
     Done,
     Full,
-}
-
-impl Outgoing {
-    fn delivery(&self) -> Delivery {
-        Delivery { priority: self.priority.into(), important: false }
-    }
 }
 
 impl From<Priority> for enp::Priority {

@@ -495,10 +495,10 @@ mod tests {
             let len_bytes = (len as u32).to_be_bytes();
             [&[0x4e, 1], &len_bytes[..], &[0, 101], &vec![0; len - 8]].concat()
         };
-        for len in [10, 70_000, 20] {
+        for len in [10, 300_000, 20] {
             slot.append(1, true, bytes(&frame(len))).unwrap();
         }
-        assert_eq!(slot.close(), Unsent { frames: 3, bytes: 70_030 });
+        assert_eq!(slot.close(), Unsent { frames: 3, bytes: 300_030 });
         assert_eq!(slot.close(), Unsent::default());
     }
 }

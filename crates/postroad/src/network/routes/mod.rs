@@ -119,6 +119,19 @@ pub enum AddRouteError {
     },
 }
 
+/// Why none of several routes was added.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no route was added, because of entry {} (`{pattern}`): {source}", index + 1)]
+#[non_exhaustive]
+pub struct AddRoutesError {
+    /// The place of the first route that cannot be added in what was given, counted from 0.
+    pub index: usize,
+    /// Its pattern.
+    pub pattern: Box<str>,
+    /// What is wrong with it. [`AddRouteError::Taken`] also if an earlier entry has the same pattern.
+    pub source: Box<AddRouteError>,
+}
+
 /// Why a route was not removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -186,17 +199,49 @@ impl<R> RoutingTable<R> {
     ///
     /// Says what is surprising about the pattern, if anything is.
     pub fn add(&self, pattern: &str, route: R, weight: i64) -> Result<Vec<PatternWarning>, AddRouteError> {
-        let Pattern { required, matcher, warnings } = Pattern::read(pattern)?;
-        let mut writing = self.writing.lock();
-        if writing.entries.contains(pattern) {
-            return Err(AddRouteError::Taken { pattern: pattern.into() });
+        match self.add_all([(pattern, route, weight)]) {
+            Ok(warnings) => Ok(warnings.into_iter().map(|(_, warning)| warning).collect()),
+            Err(error) => Err(*error.source),
         }
-        let entry = Arc::new(Entry { pattern: pattern.into(), weight, order: writing.added, matcher, route });
-        writing.added += 1;
-        writing.entries.insert(ByPattern(Arc::clone(&entry)));
+    }
+
+    /// Adds several routes, each with its pattern and weight, as
+    /// [`add`](Self::add) does: all in one step, or none of them.
+    ///
+    /// Says what is surprising about the patterns, each with the place of its
+    /// route among those given, counted from 0.
+    pub fn add_all<P: AsRef<str>>(
+        &self,
+        routes: impl IntoIterator<Item = (P, R, i64)>,
+    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError> {
+        let mut warnings = Vec::new();
+        let mut fresh = Vec::new();
+        for (index, (pattern, route, weight)) in routes.into_iter().enumerate() {
+            let text: Box<str> = pattern.as_ref().into();
+            match Pattern::read(&text) {
+                Ok(read) => {
+                    warnings.extend(read.warnings.into_iter().map(|warning| (index, warning)));
+                    let entry = Entry { pattern: text, weight, order: 0, matcher: read.matcher, route };
+                    fresh.push((entry, read.required));
+                }
+                Err(source) => {
+                    return Err(AddRoutesError { index, pattern: text, source: source.into() });
+                }
+            }
+        }
+        let mut writing = self.writing.lock();
+        if let Some((index, pattern)) = writing.taken(fresh.iter().map(|(entry, _)| &*entry.pattern)) {
+            let source = Box::new(AddRouteError::Taken { pattern: pattern.into() });
+            return Err(AddRoutesError { index, pattern: pattern.into(), source });
+        }
         let mut index = self.current.load().index.clone();
-        for text in &required {
-            index.insert(text, Arc::clone(&entry));
+        for (entry, required) in fresh {
+            let entry = Arc::new(Entry { order: writing.added, ..entry });
+            writing.added += 1;
+            for text in &required {
+                index.insert(text, Arc::clone(&entry));
+            }
+            writing.entries.insert(ByPattern(entry));
         }
         self.publish(index);
         Ok(warnings)
@@ -332,6 +377,14 @@ impl<R> Snapshot<R> {
 struct Writing<R> {
     entries: HashSet<ByPattern<R>, RandomState>,
     added: u64,
+}
+
+impl<R> Writing<R> {
+    /// The first of these patterns that is in the table, or among those before it.
+    fn taken<'p>(&self, patterns: impl Iterator<Item = &'p str>) -> Option<(usize, &'p str)> {
+        let mut seen = HashSet::new();
+        patterns.enumerate().find(|(_, pattern)| self.entries.contains(*pattern) || !seen.insert(*pattern))
+    }
 }
 
 struct ByPattern<R>(Arc<Entry<R>>);

@@ -1,0 +1,160 @@
+//! What this node asks the peer's node: links and monitors, processes and
+//! applications (`docs/wire/ENP.md` section 8).
+
+use std::time::Duration;
+
+use postroad_edf::{Payload, Ref};
+use postroad_wire::enp::Head;
+use postroad_wire::enp::any::{Answer, Generation, Request};
+
+use super::{Connection, log};
+use crate::Atom;
+use crate::actor::Answered;
+use crate::error::{CallError, SendError};
+use crate::network::Refusal;
+use crate::node::{Awaited, Pending, router};
+
+/// How long an answer of another node is waited for, unless somebody says otherwise.
+pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why another node did not do what it was asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum AskError {
+    /// It was not asked.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// It said no.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// It said nothing in time. It may have done it all the same.
+    #[error("timed out after {0:?}")]
+    Timeout(Duration),
+    /// The connection ended before it answered. It may have done it all the same.
+    #[error("lost the connection with {node} while waiting for its answer")]
+    NoConnection { node: Atom },
+}
+
+impl Connection {
+    /// Asks the peer's node for something and waits for its answer, five
+    /// seconds at most. `link_by` is whose order the question keeps: what goes
+    /// out for one process takes one link.
+    ///
+    /// Cancel safe: a dropped future stops waiting. The peer may have been
+    /// asked, and its answer is dropped when it comes.
+    pub(crate) async fn ask(
+        &self,
+        link_by: u64,
+        request: impl FnOnce(Ref) -> Request,
+    ) -> Result<Payload, AskError> {
+        self.ask_within(ASK_TIMEOUT, link_by, request).await
+    }
+
+    /// [`ask`](Self::ask) with a time limit of its own.
+    pub(crate) async fn ask_within(
+        &self,
+        limit: Duration,
+        link_by: u64,
+        request: impl FnOnce(Ref) -> Request,
+    ) -> Result<Payload, AskError> {
+        let reference = self.new_reference(limit);
+        let pending =
+            self.node().calls.wait(Awaited::Node(self.number, reference.id), self.number, self.peer.name);
+        let left = {
+            // A request need not be `Sync`: it is gone before anything is waited for.
+            let request = request(reference);
+            self.place(link_by, |out| self.write_request(out, &request))?
+        };
+        let answered = tokio::time::timeout(limit, self.answered_after(link_by, left, pending)).await;
+        match answered {
+            Ok(answered) => answered?.map_err(|error| match error {
+                CallError::Answer(error) => AskError::Refused(error.into()),
+                _ => AskError::NoConnection { node: self.peer.name },
+            }),
+            Err(_) => Err(AskError::Timeout(limit)),
+        }
+    }
+
+    /// Sends what is left of a question, and waits for its answer.
+    pub(super) async fn answered_after(
+        &self,
+        link_by: u64,
+        left: Option<Vec<u8>>,
+        pending: Pending<'_>,
+    ) -> Result<Answered, SendError> {
+        self.place_left(link_by, left).await?;
+        // The connection may have ended before it knew of this question.
+        if self.is_down() {
+            self.node().calls.connection_lost(self.number);
+        }
+        Ok(pending.answered().await)
+    }
+
+    /// Asks the peer's node for something that nobody waits for. Does not wait
+    /// itself: what a peer that does not read has no room for is dropped.
+    pub(crate) fn tell(&self, link_by: u64, request: impl FnOnce(Ref) -> Request) {
+        let request = request(self.new_reference(ASK_TIMEOUT));
+        self.log_unsent(self.append(link_by, false, |out| self.write_request(out, &request)));
+    }
+
+    /// Hands the answer to whoever waits for it.
+    pub(super) fn answer_in(&self, Answer { error, result, reference }: Answer) {
+        let answer = || error.map_or(Ok(result), |error| Err(CallError::Answer(error)));
+        if !self.node().calls.answer(Awaited::Node(self.number, reference.id), answer) {
+            log!(self.log, DEBUG, peer = %self.peer.name, %reference, "answer to no request");
+        }
+    }
+
+    fn new_reference(&self, limit: Duration) -> Ref {
+        // Since 3.3.0 the last id is when the answer is of no use any more.
+        let deadline = if self.peer.generation >= Generation::V330 { router::deadline(limit) } else { 0 };
+        let node = self.node();
+        Ref { node: node.name, creation: node.creation, id: [node.new_reference(), 0, deadline] }
+    }
+
+    fn write_request(&self, out: &mut Vec<u8>, request: &Request) -> Result<(), SendError> {
+        self.write_ordered(out, request.order(), &Head::Any, None, |out| {
+            request.encode(self.peer.generation, &mut self.encoder(out))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use postroad_wire::enp::any::ApplicationInfo;
+
+    use super::*;
+    use crate::network::{AcceptorOptions, Connection, DownReason, NetworkRoute};
+    use crate::{Atom, Node};
+
+    async fn pair() -> (Node, Node, Arc<Connection>) {
+        let start = async |name: &str| {
+            let builder = Node::builder(name).cookie("asking").without_registrar();
+            builder.acceptor(AcceptorOptions::bind("127.0.0.1", 0)).start().await.unwrap()
+        };
+        let (asker, asked) = (start("asker@127.0.0.1").await, start("asked@127.0.0.1").await);
+        let port = asked.network().acceptors()[0].address.port();
+        let route = NetworkRoute::to("127.0.0.1", port);
+        asker.network().connect_with(asked.name().as_str(), route).await.unwrap();
+        let connection = asker.network().node().network.connected(asked.name()).unwrap();
+        (asker, asked, connection)
+    }
+
+    fn info(reference: Ref) -> Request {
+        Request::ApplicationInfo(ApplicationInfo { name: Atom::new("shop").unwrap(), reference })
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_or_ends_with_the_connection() {
+        let (asker, asked, connection) = pair().await;
+        let refused = connection.ask(1001, info).await.unwrap_err();
+        assert!(matches!(refused, AskError::Refused(Refusal::NotSupported)), "{refused}");
+        connection.tell(1001, info);
+        connection.shut_down(DownReason::Closed);
+        let lost = connection.ask(1001, info).await.unwrap_err();
+        assert!(matches!(lost, AskError::Send(SendError::NoConnection { .. })), "{lost}");
+        asker.stop().await;
+        asked.stop().await;
+    }
+}

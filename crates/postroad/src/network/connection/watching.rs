@@ -1,0 +1,222 @@
+//! What processes of this node watch at the peer (`docs/wire/ENP.md` section 8).
+
+use std::sync::Arc;
+
+use postroad_edf::Ref;
+use postroad_wire::enp::any::{Request, Verb, Watch, WatchTarget};
+
+use super::{AskError, Connection};
+use crate::Pid;
+use crate::actor::Watched;
+use crate::error::{RelationError, SendError};
+use crate::network::Refusal;
+use crate::node::Target;
+use crate::process::{Over, Process, Relation};
+
+impl Connection {
+    /// Has a process told of the end of something of the peer, or of the
+    /// connection.
+    ///
+    /// Cancel safe: a relation that is not made is taken back.
+    pub(crate) async fn watch(
+        &self,
+        process: &Arc<Process>,
+        target: Watched,
+        relation: Relation,
+    ) -> Result<(), RelationError> {
+        self.check_incarnation_of(&target)?;
+        process.begin_watch(target, relation, Over::connection(self.number))?;
+        let mut attempt = Attempt { connection: self, process, target, relation, ended: false };
+        self.watch_over(process.pid.id, target)?;
+        if let Some(wish) = wish(process.pid, target, Wanted::Yes, relation) {
+            let asked = self.ask(process.pid.id, wish).await;
+            attempt.ended = !matches!(asked, Ok(_) | Err(AskError::Timeout(_)));
+            asked.map_err(|error| self.not_watched(error))?;
+        }
+        // From here on it is the relation that holds, not the attempt.
+        std::mem::forget(attempt);
+        process.confirm_watch(&target, relation);
+        Ok(())
+    }
+
+    /// Has the peer told that a process watches something no more, and waits
+    /// until it knows: what comes next may be another wish.
+    pub(crate) async fn unwatch(&self, watcher: Pid, target: Watched, relation: Relation) {
+        if let Some(wish) = wish(watcher, target, Wanted::No, relation) {
+            // It may have ended there, or the connection has: then there is nothing left to end.
+            let _ = self.ask(watcher.id, wish).await;
+        }
+    }
+
+    /// A process that watched something of the peer has ended.
+    pub(crate) fn watch_no_more(&self, watcher: Pid, target: Watched, relation: Relation) {
+        self.forget_watcher(watcher.id, &target);
+        if let Some(wish) = wish(watcher, target, Wanted::No, relation) {
+            self.tell(watcher.id, wish);
+        }
+    }
+
+    fn check_incarnation_of(&self, target: &Watched) -> Result<(), SendError> {
+        match target {
+            Watched::Pid(pid) => self.check_incarnation(&Target::Pid(*pid)),
+            Watched::Alias(alias) => self.check_incarnation(&Target::Alias(*alias)),
+            Watched::Name(_) | Watched::Event(_) | Watched::Node(_) => Ok(()),
+        }
+    }
+
+    fn not_watched(&self, error: AskError) -> RelationError {
+        let node = self.peer.name;
+        match error {
+            AskError::Send(error) => error.into(),
+            AskError::NoConnection { node } => RelationError::NoConnection { node },
+            AskError::Timeout(_) => RelationError::Timeout { node },
+            AskError::Refused(refusal) => match refusal {
+                Refusal::ProcessUnknown => RelationError::ProcessUnknown,
+                Refusal::ProcessTerminated => RelationError::ProcessTerminated,
+                Refusal::AliasUnknown => RelationError::AliasUnknown,
+                Refusal::EventUnknown => RelationError::EventUnknown,
+                Refusal::TargetExists => RelationError::Exists,
+                Refusal::NotAllowed => RelationError::NotAllowed,
+                other => RelationError::Refused { node, error: other.into() },
+            },
+        }
+    }
+}
+
+/// A relation that is being made. Dropped, it is taken back.
+struct Attempt<'a> {
+    connection: &'a Connection,
+    process: &'a Arc<Process>,
+    target: Watched,
+    relation: Relation,
+    /// The peer has nothing of it.
+    ended: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let Self { connection, process, target, relation, .. } = *self;
+        if let Some((_, true)) = process.forget_watch(&target, relation) {
+            connection.forget_watcher(process.pid.id, &target);
+        }
+        if !self.ended
+            && let Some(wish) = wish(process.pid, target, Wanted::No, relation)
+        {
+            connection.tell(process.pid.id, wish);
+        }
+    }
+}
+
+enum Wanted {
+    Yes,
+    No,
+}
+
+/// What the peer is asked for; nothing if it need not know.
+fn wish(
+    source: Pid,
+    target: Watched,
+    wanted: Wanted,
+    relation: Relation,
+) -> Option<impl FnOnce(Ref) -> Request> {
+    let target = match target {
+        Watched::Pid(pid) => WatchTarget::Pid(pid),
+        Watched::Name(process) => WatchTarget::Name(process),
+        Watched::Alias(alias) => WatchTarget::Alias(alias),
+        Watched::Event(event) => WatchTarget::Event(event),
+        Watched::Node(_) => return None,
+    };
+    let verb = match (wanted, relation) {
+        (Wanted::Yes, Relation::Link) => Verb::Link,
+        (Wanted::Yes, Relation::Monitor) => Verb::Monitor,
+        (Wanted::No, Relation::Link) => Verb::Unlink,
+        (Wanted::No, Relation::Monitor) => Verb::Demonitor,
+    };
+    Some(move |reference| Request::Watch(Watch { verb, source, target, reference }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{AcceptorOptions, NetworkRoute};
+    use crate::{Actor, Context, ExitReason, Handle, Node, SpawnOptions};
+
+    /// Monitors the process named `target` there, then ends or says so.
+    struct Watcher(tokio::sync::mpsc::UnboundedSender<()>);
+
+    impl Actor for Watcher {
+        type Args = (Target, tokio::sync::mpsc::UnboundedSender<()>);
+        type Messages = (bool,);
+        type Requests = ();
+
+        async fn init((target, done): Self::Args, ctx: &mut Context) -> Result<Self, ExitReason> {
+            ctx.monitor(target).await?;
+            ctx.link(target).await?;
+            Ok(Self(done))
+        }
+    }
+
+    impl Handle<bool> for Watcher {
+        async fn handle(&mut self, _: bool, _: &mut Context) -> Result<(), ExitReason> {
+            let _ = self.0.send(());
+            Ok(())
+        }
+    }
+
+    async fn until(mut holds: impl FnMut() -> bool) {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn conformance_f07_x12_a_watcher_that_ends_leaves_nothing_behind() {
+        let start = async |name: &str| {
+            let builder = Node::builder(name).cookie("watching").without_registrar();
+            builder.acceptor(AcceptorOptions::bind("127.0.0.1", 0)).start().await.unwrap()
+        };
+        let (near, far) = (start("watching-near@127.0.0.1").await, start("watching-far@127.0.0.1").await);
+        let route = NetworkRoute::to("127.0.0.1", far.network().acceptors()[0].address.port());
+        near.network().connect_with(far.name().as_str(), route).await.unwrap();
+        let connection = near.network().node().network.connected(far.name()).unwrap();
+        let relations = |node: &Node| node.network().node().relations.len();
+        let (done, mut says) = tokio::sync::mpsc::unbounded_channel();
+        for (watched, target) in [(&far, far.clone()), (&near, near.clone())] {
+            let nobody = Target::Pid(target.pid());
+            let args = (nobody, done.clone());
+            assert!(near.spawn::<Watcher>(args).await.is_err(), "a node is no process");
+            let named = SpawnOptions::new().name("target");
+            // It watches a third one that outlives all.
+            let anchor = near.spawn_with::<Anchor>((), SpawnOptions::new()).await.unwrap();
+            let args = (Target::Pid(anchor), done.clone());
+            target.spawn_with::<Anchor>((), named).await.unwrap();
+            let to = Target::Name(crate::ProcessId {
+                name: crate::Atom::new("target").unwrap(),
+                node: watched.name(),
+            });
+            let watcher = near.spawn::<Watcher>((to, done.clone())).await.unwrap();
+            let local = near.spawn::<Watcher>(args).await.unwrap();
+            near.send(watcher, true).await.unwrap();
+            says.recv().await.unwrap();
+            assert!(relations(watched) > 0);
+            assert!(near.kill(watcher) && near.kill(local));
+            until(|| relations(&near) == 0 && relations(&far) == 0).await;
+            assert!(connection.watches_nothing());
+            watched.unregister_name("target").unwrap();
+        }
+        near.stop().await;
+        far.stop().await;
+    }
+
+    struct Anchor;
+
+    impl Actor for Anchor {
+        type Args = ();
+        type Messages = ();
+        type Requests = ();
+
+        async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
+            Ok(Self)
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Links and monitors between nodes (semantics/TESTS.md X).
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+
+use postroad::network::NetworkRoute;
+use postroad::{
+    Alias, Atom, Context, Down, Exit, ExitReason, Node, Pid, ProcessId, RelationError, SpawnOptions, Watched,
+};
+use support::puppet::{Act, Notice, Strings, puppet, puppet_with};
+use support::{builder, node, port};
+
+/// Two nodes; the first one knows the way to the second.
+async fn pair(name: &str) -> (Node, Node) {
+    let (near, far) = (node(name).await, node(name).await);
+    lead(&near, &far);
+    (near, far)
+}
+
+fn lead(near: &Node, far: &Node) {
+    let route = NetworkRoute::to("127.0.0.1", port(far));
+    near.network().add_route(&postroad::network::exact(far.name().as_str()), route, 100).unwrap();
+}
+
+struct Target {
+    puppet: Strings,
+    pid: Pid,
+    name: ProcessId,
+    alias: Alias,
+}
+
+impl Target {
+    async fn on(node: &Node, called: &str) -> Self {
+        let puppet = puppet_with(node, SpawnOptions::new().name(called)).await;
+        let alias = puppet.act(|ctx| {
+            let alias = ctx.create_alias();
+            Box::pin(async move { alias })
+        });
+        let (pid, alias) = (puppet.pid, alias.await);
+        let name = ProcessId { name: Atom::new(called).unwrap(), node: node.name() };
+        Self { puppet, pid, name, alias }
+    }
+
+    fn ways(&self) -> [Watched; 3] {
+        [Watched::Pid(self.pid), Watched::Name(self.name), Watched::Alias(self.alias)]
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Wish {
+    Link,
+    Monitor,
+    Unlink,
+    Demonitor,
+}
+
+async fn wish(watcher: &Strings, wish: Wish, target: Watched) -> Result<(), RelationError> {
+    watcher
+        .act(move |ctx| -> Act<'_, _> {
+            Box::pin(async move {
+                macro_rules! of {
+                    ($target:expr) => {
+                        match wish {
+                            Wish::Link => ctx.link($target).await,
+                            Wish::Monitor => ctx.monitor($target).await,
+                            Wish::Unlink => ctx.unlink($target).await,
+                            Wish::Demonitor => ctx.demonitor($target).await,
+                        }
+                    };
+                }
+                match target {
+                    Watched::Pid(pid) => of!(pid),
+                    Watched::Name(name) => of!(name),
+                    Watched::Alias(alias) => of!(alias),
+                    Watched::Node(node) => match wish {
+                        Wish::Link => ctx.link_node(node.as_str()).await,
+                        Wish::Monitor => ctx.monitor_node(node.as_str()).await,
+                        Wish::Unlink => ctx.unlink_node(node.as_str()).await,
+                        Wish::Demonitor => ctx.demonitor_node(node.as_str()).await,
+                    },
+                    Watched::Event(_) => unreachable!(),
+                }
+            })
+        })
+        .await
+}
+
+async fn watched(puppet: &Strings) -> (Vec<Watched>, Vec<Watched>) {
+    puppet
+        .act(|ctx: &mut Context| {
+            let watched = (ctx.links(), ctx.monitors());
+            Box::pin(async move { watched })
+        })
+        .await
+}
+
+fn down(subject: Watched, reason: &ExitReason) -> Notice {
+    Notice::Down(Down { subject, reason: reason.clone() })
+}
+
+fn exit(subject: Watched, reason: &ExitReason) -> Notice {
+    Notice::Exit(Exit { subject, reason: reason.clone(), requested: false })
+}
+
+/// Checks that a process is told of all these ends, in any order, and of nothing else.
+async fn told_exactly(puppet: &mut Strings, mut expected: Vec<Notice>) {
+    while !expected.is_empty() {
+        let notice = puppet.told().await;
+        let place = expected.iter().position(|expected| *expected == notice);
+        expected.swap_remove(place.unwrap_or_else(|| panic!("{notice:?} is not among {expected:?}")));
+    }
+    assert_eq!(puppet.told_so_far().await, []);
+}
+
+#[tokio::test]
+async fn conformance_x01_x02_x03_x10_an_end_is_told_to_other_nodes_once() {
+    let (near, far) = pair("told").await;
+    for reason in [ExitReason::Shutdown, ExitReason::error("of its own"), ExitReason::Kill] {
+        let target = Target::on(&far, "target").await;
+        let mut watchers = Vec::new();
+        for _ in 0..3 {
+            let watcher = puppet(&near).await;
+            watcher.trap_exit().await;
+            for way in target.ways() {
+                wish(&watcher, Wish::Link, way).await.unwrap();
+                wish(&watcher, Wish::Monitor, way).await.unwrap();
+                assert!(matches!(wish(&watcher, Wish::Monitor, way).await, Err(RelationError::Exists)));
+            }
+            let (links, monitors) = watched(&watcher).await;
+            assert_eq!((links.len(), monitors.len()), (3, 3));
+            watchers.push(watcher);
+        }
+        match reason {
+            ExitReason::Kill => assert!(far.kill(target.pid)),
+            _ => target.puppet.end(reason.clone()).await,
+        }
+        for mut watcher in watchers {
+            let notices = target.ways().into_iter().flat_map(|way| [exit(way, &reason), down(way, &reason)]);
+            told_exactly(&mut watcher, notices.collect()).await;
+            assert_eq!(watched(&watcher).await, (vec![], vec![]));
+        }
+    }
+    near.stop().await;
+    far.stop().await;
+}
+
+#[tokio::test]
+async fn an_untrapped_link_over_the_network_ends_the_process() {
+    let (near, far) = pair("untrapped").await;
+    let target = Target::on(&far, "target").await;
+    let mut watcher = puppet(&near).await;
+    wish(&watcher, Wish::Link, Watched::Pid(target.pid)).await.unwrap();
+    target.puppet.end(ExitReason::error("both of us")).await;
+    assert_eq!(watcher.told().await, Notice::Terminated(ExitReason::error("both of us")));
+    near.stop().await;
+    far.stop().await;
+}
+
+#[tokio::test]
+async fn conformance_f02_f03_what_is_taken_back_there_is_told_here() {
+    let (near, far) = pair("withdrawn").await;
+    let target = Target::on(&far, "target").await;
+    let mut watcher = puppet(&near).await;
+    for way in target.ways() {
+        wish(&watcher, Wish::Monitor, way).await.unwrap();
+    }
+    far.unregister_name("target").unwrap();
+    assert_eq!(watcher.told().await, down(Watched::Name(target.name), &ExitReason::Unregistered));
+    let alias = target.alias;
+    target.puppet.act(move |ctx| Box::pin(async move { ctx.delete_alias(alias) })).await.unwrap();
+    assert_eq!(watcher.told().await, down(Watched::Alias(alias), &ExitReason::Unregistered));
+    assert_eq!(watched(&watcher).await.1, [Watched::Pid(target.pid)]);
+    near.stop().await;
+    far.stop().await;
+}
+
+#[tokio::test]
+async fn conformance_x05_x06_x07_x09_a_lost_connection_ends_every_relation_over_it() {
+    let (near, far) = pair("lost").await;
+    let target = Target::on(&far, "target").await;
+    let mut watcher = puppet(&near).await;
+    watcher.trap_exit().await;
+    let mut ways = target.ways().to_vec();
+    ways.push(Watched::Node(far.name()));
+    for way in &ways {
+        wish(&watcher, Wish::Link, *way).await.unwrap();
+        wish(&watcher, Wish::Monitor, *way).await.unwrap();
+    }
+    assert!(near.network().disconnect(far.name().as_str()).await);
+    let lost = ExitReason::NoConnection;
+    told_exactly(&mut watcher, ways.iter().flat_map(|way| [exit(*way, &lost), down(*way, &lost)]).collect())
+        .await;
+    target.puppet.act(|_| Box::pin(async {})).await;
+    near.stop().await;
+    far.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_stops_is_told_of_by_the_ends_of_its_processes_or_by_its_own() {
+    let (near, far) = pair("stops").await;
+    let target = Target::on(&far, "target").await;
+    let mut watcher = puppet(&near).await;
+    wish(&watcher, Wish::Monitor, Watched::Pid(target.pid)).await.unwrap();
+    wish(&watcher, Wish::Monitor, Watched::Node(far.name())).await.unwrap();
+    far.stop().await;
+    let expected = vec![
+        down(Watched::Pid(target.pid), &ExitReason::Shutdown),
+        down(Watched::Node(far.name()), &ExitReason::NoConnection),
+    ];
+    told_exactly(&mut watcher, expected).await;
+    near.stop().await;
+}
+
+#[tokio::test]
+async fn conformance_x13_a_restarted_node_is_another_one_and_nobody_dials_it() {
+    let near = node("near").await;
+    let name = support::unique("phoenix");
+    let rise = async || {
+        let builder = Node::builder(&name).cookie(support::COOKIE).without_registrar();
+        builder.acceptor(postroad::network::AcceptorOptions::bind("127.0.0.1", 0)).start().await.unwrap()
+    };
+    let first = rise().await;
+    lead(&near, &first);
+    let target = Target::on(&first, "target").await;
+    let mut watcher = puppet(&near).await;
+    wish(&watcher, Wish::Monitor, Watched::Pid(target.pid)).await.unwrap();
+    wish(&watcher, Wish::Monitor, Watched::Name(target.name)).await.unwrap();
+    wish(&watcher, Wish::Monitor, Watched::Node(first.name())).await.unwrap();
+    first.stop().await;
+    let shutdown = ExitReason::Shutdown;
+    let expected = vec![
+        down(Watched::Pid(target.pid), &shutdown),
+        down(Watched::Name(target.name), &shutdown),
+        down(Watched::Node(first.name()), &ExitReason::NoConnection),
+    ];
+    told_exactly(&mut watcher, expected).await;
+    let second = rise().await;
+    let network = near.network().info();
+    assert!(network.peers.is_empty(), "the end of a node is no reason to dial it");
+    assert!(network.unreachable.is_empty());
+    near.network().remove_route(&postroad::network::exact(&name)).unwrap();
+    lead(&near, &second);
+    let gone = wish(&watcher, Wish::Monitor, Watched::Pid(target.pid)).await;
+    let Err(RelationError::Send(postroad::SendError::Incarnation { .. })) = gone else { panic!("{gone:?}") };
+    near.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn conformance_f05_g05_what_is_not_there_is_said_to_be_unknown() {
+    let (near, far) = pair("unknown").await;
+    let target = Target::on(&far, "target").await;
+    let watcher = puppet(&near).await;
+    let nobody = Watched::Name(ProcessId { name: Atom::new("nobody").unwrap(), node: far.name() });
+    let (pid, alias) = (Pid { id: 999_999, ..target.pid }, Alias { id: [1, 2, 3], ..target.alias });
+    for relation in [Wish::Link, Wish::Monitor] {
+        for way in [nobody, Watched::Pid(pid)] {
+            assert!(matches!(wish(&watcher, relation, way).await, Err(RelationError::ProcessUnknown)));
+        }
+        let unknown = wish(&watcher, relation, Watched::Alias(alias)).await;
+        assert!(matches!(unknown, Err(RelationError::AliasUnknown)));
+    }
+    let strangers = Watched::Node(Atom::new("nowhere@127.0.0.1").unwrap());
+    assert!(matches!(wish(&watcher, Wish::Monitor, strangers).await, Err(RelationError::Send(_))));
+    let itself = Watched::Node(near.name());
+    assert!(matches!(wish(&watcher, Wish::Monitor, itself).await, Err(RelationError::NotAllowed)));
+    assert_eq!(watched(&watcher).await, (vec![], vec![]));
+    near.stop().await;
+    far.stop().await;
+}
+
+#[tokio::test]
+async fn conformance_x12_what_is_taken_back_here_brings_no_notice() {
+    let (near, far) = pair("taken-back").await;
+    let target = Target::on(&far, "target").await;
+    let mut watcher = puppet(&near).await;
+    watcher.trap_exit().await;
+    for way in target.ways() {
+        wish(&watcher, Wish::Link, way).await.unwrap();
+        wish(&watcher, Wish::Monitor, way).await.unwrap();
+        wish(&watcher, Wish::Unlink, way).await.unwrap();
+        assert!(matches!(wish(&watcher, Wish::Unlink, way).await, Err(RelationError::TargetUnknown)));
+    }
+    wish(&watcher, Wish::Demonitor, Watched::Pid(target.pid)).await.unwrap();
+    wish(&watcher, Wish::Demonitor, Watched::Alias(target.alias)).await.unwrap();
+    target.puppet.end(ExitReason::Normal).await;
+    told_exactly(&mut watcher, vec![down(Watched::Name(target.name), &ExitReason::Normal)]).await;
+    near.stop().await;
+    far.stop().await;
+}
+
+#[tokio::test]
+async fn an_end_comes_after_what_was_sent_before_it() {
+    let (near, far) = pair("order").await;
+    for _ in 0..50 {
+        let target = Target::on(&far, "target").await;
+        let (reader, mut inbox) = support::probe(&near).await;
+        let mut watcher = puppet(&near).await;
+        wish(&watcher, Wish::Monitor, Watched::Pid(target.pid)).await.unwrap();
+        lead(&far, &near);
+        target
+            .puppet
+            .act(move |ctx| {
+                Box::pin(async move {
+                    for number in 0..100u32 {
+                        ctx.send(reader, number).await.unwrap();
+                    }
+                })
+            })
+            .await;
+        target.puppet.end(ExitReason::Normal).await;
+        assert_eq!(watcher.told().await, down(Watched::Pid(target.pid), &ExitReason::Normal));
+        for number in 0..100 {
+            let (_, got) = inbox.try_recv().expect("all that was sent has been delivered");
+            assert_eq!(got.downcast::<u32>().ok(), Some(number));
+        }
+        far.network().remove_route(&postroad::network::exact(near.name().as_str())).unwrap();
+    }
+    near.stop().await;
+    far.stop().await;
+}
+
+#[tokio::test]
+async fn many_processes_may_watch_many_others() {
+    let near = Arc::new(builder("many").pool_size(3).start().await.unwrap());
+    let far = node("many").await;
+    lead(&near, &far);
+    let mut targets = Vec::new();
+    for _ in 0..30 {
+        targets.push(puppet(&far).await);
+    }
+    let mut watchers = Vec::new();
+    for _ in 0..30 {
+        watchers.push(puppet(&near).await);
+    }
+    for watcher in &watchers {
+        for target in &targets {
+            wish(watcher, Wish::Monitor, Watched::Pid(target.pid)).await.unwrap();
+        }
+    }
+    for target in &targets {
+        target.end(ExitReason::Normal).await;
+    }
+    for mut watcher in watchers {
+        let ends = targets.iter().map(|target| down(Watched::Pid(target.pid), &ExitReason::Normal));
+        told_exactly(&mut watcher, ends.collect()).await;
+    }
+    near.stop().await;
+    far.stop().await;
+}

@@ -1,0 +1,132 @@
+//! The side that is dialed for one more stream of a connection.
+
+use postroad_edf::Atom;
+
+use super::error::{NegotiationError, Refusal, Stage, Who};
+use super::message::{Answer, Inbox, Message, Talk};
+use super::proof::{Context, same};
+use super::{Ends, Nonce, Token};
+use crate::Cookie;
+use crate::ehs::Fingerprint;
+
+/// Has whoever dialed prove that it is the other end of a connection. See the
+/// [module](super) for how it is driven.
+#[derive(Debug)]
+pub struct Admit {
+    own: Atom,
+    cookie: Cookie,
+    certificate: Option<Fingerprint>,
+    nonce: Nonce,
+    context: Option<Context>,
+    inbox: Inbox,
+    transmit: Option<Vec<u8>>,
+    stage: Stage,
+}
+
+/// Who has proved to know the cookie, and which connection it means. Whether
+/// there is such a connection is the caller's to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visitor {
+    /// The node that the stream comes from.
+    pub node: Atom,
+    /// The connection that it belongs to.
+    pub connection_id: String,
+    /// What was sent along when the stream was asked for, if it was.
+    pub token: Option<Token>,
+}
+
+impl Admit {
+    /// Waits for Knock.
+    ///
+    /// * `nonce`: random bytes, never used before.
+    /// * `certificate`: the fingerprint of our own leaf certificate, on TLS.
+    pub fn new(own: Atom, cookie: Cookie, nonce: Nonce, certificate: Option<Fingerprint>) -> Self {
+        let (context, transmit) = (None, None);
+        Self {
+            own,
+            cookie,
+            certificate,
+            nonce,
+            context,
+            inbox: Inbox::default(),
+            transmit,
+            stage: Stage::Knock,
+        }
+    }
+
+    /// The next bytes to send, if any.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.transmit.take()
+    }
+
+    /// Takes bytes that arrived. `None`: send what is to be sent, and go on.
+    /// A visitor is answered by [`welcome`](Self::welcome) or
+    /// [`refuse`](Self::refuse).
+    ///
+    /// # Errors
+    /// Whatever is wrong with the peer's side; the stream is to be closed.
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<Option<Visitor>, NegotiationError> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        if stage == Stage::Over {
+            return Err(NegotiationError::OutOfTurn(stage));
+        }
+        match (self.inbox.receive(bytes, stage)?, &self.context) {
+            (None, _) => self.stage = stage,
+            (Some(Message::Knock { node, connection_id, token, nonce }), _) => {
+                self.context = Some(Context {
+                    ends: Ends { dialer: node, acceptor: self.own },
+                    connection_id,
+                    token,
+                    asked: nonce,
+                    challenged: self.nonce,
+                });
+                self.transmit = Some(Message::Challenge { nonce: self.nonce }.to_bytes());
+                self.stage = Stage::Proof;
+            }
+            (Some(Message::Proof { proof }), Some(context)) => {
+                if !same(&proof, &context.of(Who::Dialing, &self.cookie)) {
+                    return Err(NegotiationError::WrongProof { who: Who::Dialing });
+                }
+                return Ok(Some(Visitor {
+                    node: context.ends.dialer,
+                    connection_id: context.connection_id.clone(),
+                    token: context.token,
+                }));
+            }
+            (Some(other), _) => return Err(NegotiationError::Unexpected { stage, got: other.kind() }),
+        }
+        Ok(None)
+    }
+
+    /// Lets the visitor in: our own proof is to be sent, then either side asks.
+    ///
+    /// # Errors
+    /// [`NegotiationError::OutOfTurn`] if nobody has proved anything.
+    pub fn welcome(mut self) -> Result<(Vec<u8>, Talk), NegotiationError> {
+        let context = self.visited()?;
+        let proof = context.of(Who::Accepting, &self.cookie);
+        let certificate = self.certificate.as_ref().map(|own| context.of_certificate(own, &self.cookie));
+        Ok((Message::Welcome { proof, certificate }.to_bytes(), Talk::new()))
+    }
+
+    /// Turns the visitor away: what is to be sent before the stream is closed.
+    ///
+    /// # Errors
+    /// [`NegotiationError::OutOfTurn`] if nobody has proved anything.
+    pub fn refuse(mut self, reason: Refusal) -> Result<Vec<u8>, NegotiationError> {
+        self.visited()?;
+        Ok(Message::from(&Answer::Refused { hop: self.own, reason }).to_bytes())
+    }
+
+    /// The error for a stream that ended now.
+    pub fn closed(&self) -> NegotiationError {
+        NegotiationError::Closed(self.stage)
+    }
+
+    fn visited(&mut self) -> Result<Context, NegotiationError> {
+        if self.stage != Stage::Over {
+            return Err(NegotiationError::OutOfTurn(self.stage));
+        }
+        self.context.take().ok_or(NegotiationError::OutOfTurn(Stage::Over))
+    }
+}
