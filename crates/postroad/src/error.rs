@@ -297,6 +297,9 @@ pub enum StartError {
     /// The registrar refused the node.
     #[error("unable to register the node: {0}")]
     Register(#[from] crate::registrar::RegisterError),
+    /// An application of the node did not start.
+    #[error("application: {0}")]
+    Application(#[from] crate::application::ApplicationError),
     /// `start` was called outside of a tokio runtime.
     #[error("no tokio runtime: call start() within one")]
     NoRuntime,

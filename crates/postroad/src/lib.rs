@@ -8,9 +8,11 @@
 //! Start at [`Node::builder`] and [`Actor`]; roads are at [`Network`].
 
 mod actor;
+pub mod application;
 mod error;
 pub mod network;
 mod node;
+pub mod pool;
 mod process;
 pub mod registrar;
 pub mod supervisor;
@@ -27,7 +29,7 @@ pub use postroad_wire::{Cookie, NetworkFlags};
 
 pub use actor::{
     Actor, Answer, Context, Down, Exit, ExitReason, Handle, Messages, Reply, ReplyTo, Requests, Timer,
-    Watched,
+    Unforwarded, Watched,
 };
 pub use error::{CallError, InvalidName, NameError, RelationError, SendError, SpawnError, StartError};
 pub use network::{Network, NetworkMode};
@@ -38,6 +40,11 @@ pub use process::{Compression, CompressionLevel, CompressionMethod, Priority, Sp
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct ReadMe;
+
+/// The example of the guide to supervision runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/supervision.md")]
+struct Supervision;
 
 /// The example for operators compiles.
 #[cfg(doctest)]

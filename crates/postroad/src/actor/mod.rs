@@ -2,6 +2,7 @@
 
 mod context;
 mod exit;
+mod forward;
 mod local;
 mod notice;
 mod recipe;
@@ -16,6 +17,7 @@ use postroad_edf::{Message, Payload};
 
 pub use context::Context;
 pub use exit::ExitReason;
+pub use forward::Unforwarded;
 pub(crate) use local::Local;
 pub use notice::{Down, Exit, Watched};
 pub(crate) use recipe::{Arguments, Recipe};

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Calls, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
+use crate::application::{ApplicationError, ApplicationSpec, Applications};
 use crate::error::StartError;
 use crate::network::{
     AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, invented_cookie,
@@ -32,6 +33,8 @@ pub struct NodeBuilder {
     options: NetworkOptions,
     version: Version,
     registry: Registry,
+    applications: Vec<ApplicationSpec>,
+    shutdown_timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,8 @@ impl NodeBuilder {
             options: NetworkOptions::default(),
             version: Version::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             registry: Registry::new(),
+            applications: Vec::new(),
+            shutdown_timeout: Duration::from_secs(10),
         }
     }
 
@@ -180,7 +185,21 @@ impl NodeBuilder {
         self
     }
 
-    /// Starts the node: listens, then registers. What fails leaves nothing behind.
+    /// Adds an application, which starts with the node, behind those that are
+    /// there; see [`application`](crate::application).
+    pub fn application(mut self, application: ApplicationSpec) -> Self {
+        self.applications.push(application);
+        self
+    }
+
+    /// How long applications and processes may take to end when the node is
+    /// [stopped](Node::stop), before they are killed. Default 10 s.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout.min(FAR);
+        self
+    }
+
+    /// Starts the node: listens, registers, then starts its applications. What fails leaves nothing behind.
     ///
     /// # Errors
     /// See [`StartError`]. Must be called within a tokio runtime with I/O and
@@ -225,6 +244,8 @@ impl NodeBuilder {
             version: self.version,
             processes: ProcessTable::new(),
             relations: Relations::default(),
+            applications: Applications::default(),
+            shutdown_timeout: self.shutdown_timeout,
             calls: Calls::default(),
             registry: self.registry,
             network: NetworkInner::new(self.mode, self.options, cookie, registrar),
@@ -247,10 +268,28 @@ impl NodeBuilder {
             starting.done = true;
             return Err(error.into());
         }
+        if let Err(error) = start_applications(node, self.applications).await {
+            node.stop().await;
+            starting.done = true;
+            return Err(error.into());
+        }
         tracing::info!(node = %name, creation = node.creation(), "node started");
         starting.done = true;
         Ok(starting.node.clone())
     }
+}
+
+/// Loads all before the first one starts: any may depend on any.
+async fn start_applications(node: &Node, specs: Vec<ApplicationSpec>) -> Result<(), ApplicationError> {
+    let loaded = specs.into_iter().map(|spec| node.load_application(spec));
+    for name in loaded.collect::<Result<Vec<_>, _>>()? {
+        match node.start_application(name.as_str()).await {
+            // Another one needed it.
+            Ok(()) | Err(ApplicationError::Running { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// A node that stops if nobody waits for its start any more.

@@ -137,6 +137,8 @@ struct Rare {
     aliases: Vec<Alias>,
     compression: Option<Compression>,
     watches: Watches,
+    /// The application it belongs to.
+    application: Option<Atom>,
     /// Who waits for its end.
     awaited: Vec<mpsc::UnboundedSender<Ended>>,
 }
@@ -226,6 +228,15 @@ impl Process {
             .rare
             .as_mut()
             .map_or_else(Default::default, |rare| (rare.name.take(), mem::take(&mut rare.aliases)))
+    }
+
+    /// The application it belongs to.
+    pub(crate) fn application(&self) -> Option<Atom> {
+        self.extras.lock().rare.as_ref().and_then(|rare| rare.application)
+    }
+
+    fn join_application(&self, application: Atom) {
+        self.extras.lock().rare.get_or_insert_default().application = Some(application);
     }
 
     /// Whether the process may have a name and aliases: it is not about to end.

@@ -4,11 +4,12 @@ use std::any::Any;
 use std::sync::Arc;
 
 use postroad_edf::Payload;
+use tokio::sync::mpsc;
 use tokio::task::coop::consume_budget;
 
 use super::contained::{Cut, until_killed};
 use super::mailbox::Batch;
-use super::{Envelope, Process, Relation, Watchers, discard, own_name, type_label, withdraw};
+use super::{Ended, Envelope, Process, Relation, Watchers, discard, own_name, type_label, withdraw};
 use crate::actor::{Actor, Context, Exit, ExitReason, Messages, Reply, ReplyTo, Requests, Watched};
 use crate::error::{NameError, SpawnError};
 use crate::node::NodeInner;
@@ -29,6 +30,10 @@ pub struct SpawnOptions {
     pub link_parent: bool,
     /// The parent is linked to the new process, from the moment it has begun.
     pub link_child: bool,
+    /// The application that the new process belongs to.
+    pub(crate) application: Option<Atom>,
+    /// Who is told when the new process has ended.
+    pub(crate) awaited: Option<mpsc::UnboundedSender<Ended>>,
 }
 
 impl SpawnOptions {
@@ -82,6 +87,12 @@ pub(crate) async fn spawn<A: Actor>(
         if !node.processes.register_name(name, &process) {
             return Err(SpawnError::NameTaken { name });
         }
+    }
+    if let Some(application) = options.application {
+        process.join_application(application);
+    }
+    if let Some(waiting) = &options.awaited {
+        process.await_end(waiting.clone());
     }
     node.processes.insert(process.clone());
     // A node that began to stop meanwhile may not have seen this process.
@@ -260,7 +271,9 @@ async fn handle_all<A: Actor>(
 ) -> Parked {
     let mut lingered = false;
     loop {
-        let Some(envelope) = process.mailbox.next(batch) else {
+        let pressing = process.mailbox.next_pressing();
+        ctx.set_urgent(pressing.is_some());
+        let Some(envelope) = pressing.or_else(|| process.mailbox.next(batch)) else {
             // More is often on its way: a new run costs more than one look.
             if lingered {
                 return Parked::Empty;

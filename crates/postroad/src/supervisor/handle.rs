@@ -113,7 +113,7 @@ impl SupervisorHandle {
     }
 
     async fn ask(&self, request: Request) -> Result<Response, SupervisorError> {
-        let to = self.supervisor.clone().map_err(|error| CallError::from(SendError::from(error)));
+        let to = self.supervisor.map_err(|error| CallError::from(SendError::from(error)));
         // How long it takes is limited by the specs of the children. Whatever
         // happens to the supervisor, the request ends with it.
         let asked = async { self.node.call_with_timeout(to?, Local(request), FAR).await };

@@ -58,7 +58,7 @@ async fn conformance_j04_j09_a_disabled_child_does_not_start_and_does_not_hold_u
     }
     let refused = stage.supervisor.start_child("a").await;
     assert!(matches!(refused, Err(SupervisorError::ChildDisabled { .. })));
-    assert_eq!(stage.children().await[0].disabled, true);
+    assert!(stage.children().await[0].disabled);
     assert_eq!(stage.supervisor.enable_child("a").await.unwrap(), None);
     stage.supervisor.start_child("a").await.unwrap();
     stage.started("a").await;
