@@ -26,11 +26,13 @@ pub(super) fn publish(node: &Node) -> mpsc::UnboundedSender<News> {
     let (sender, mut news) = mpsc::unbounded_channel();
     if let Some(registrar) = node.network().registrar() {
         let stopping = node.inner().stopping.clone();
-        node.inner().tasks.spawn(async move {
-            while let Some(Some(news)) = stopping.run_until_cancelled(news.recv()).await {
+        let telling = async move {
+            while let Some(news) = news.recv().await {
                 tell(&*registrar, news).await;
             }
-        });
+        };
+        let until_it_stops = async move { stopping.run_until_cancelled(telling).await };
+        node.inner().tasks.spawn_on(until_it_stops, &node.inner().runtime);
     }
     sender
 }

@@ -72,7 +72,7 @@ impl Application {
         news: mpsc::UnboundedSender<News>,
     ) -> Self {
         let application = Self { name, depends, spec, phase: watch::channel(Phase::Starting).0, news };
-        application.enter(node, |_| Ok(Phase::Loaded)).unwrap_or_default();
+        application.enter(node, Phase::Loaded);
         application
     }
 
@@ -80,27 +80,33 @@ impl Application {
         self.phase.borrow().clone()
     }
 
-    /// Enters the phase that `next` makes of the present one, or refuses to. The
-    /// registrar is told of what others can see.
-    fn enter(
+    /// Enters the phase that `next` makes of the present one, if it makes one.
+    /// The registrar is told of what others can see.
+    fn change(
         &self,
         node: Atom,
-        next: impl FnOnce(&Phase) -> Result<Phase, ApplicationError>,
+        next: impl FnOnce(&Phase) -> Result<Option<Phase>, ApplicationError>,
     ) -> Result<(), ApplicationError> {
-        let mut refused = None;
-        self.phase.send_if_modified(|phase| {
-            match next(phase) {
-                Ok(next) => {
-                    if !matches!(next, Phase::Starting) {
-                        let _ = self.news.send(self.as_news(node, &next));
-                    }
-                    *phase = next;
+        let mut entered = Ok(());
+        self.phase.send_if_modified(|phase| match next(phase) {
+            Ok(Some(next)) => {
+                if !matches!(next, Phase::Starting) {
+                    let _ = self.news.send(self.as_news(node, &next));
                 }
-                Err(error) => refused = Some(error),
+                *phase = next;
+                true
             }
-            refused.is_none()
+            Ok(None) => false,
+            Err(error) => {
+                entered = Err(error);
+                false
+            }
         });
-        refused.map_or(Ok(()), Err)
+        entered
+    }
+
+    fn enter(&self, node: Atom, phase: Phase) {
+        let _ = self.change(node, |_| Ok(Some(phase)));
     }
 
     fn as_news(&self, node: Atom, phase: &Phase) -> News {
@@ -124,8 +130,8 @@ impl Application {
         mode: ApplicationMode,
     ) -> Result<(), ApplicationError> {
         let name = self.name;
-        self.enter(node.name(), |phase| match phase {
-            Phase::Loaded => Ok(Phase::Starting),
+        self.change(node.name(), |phase| match phase {
+            Phase::Loaded => Ok(Some(Phase::Starting)),
             Phase::Running(_) => Err(ApplicationError::Running { name }),
             Phase::Starting | Phase::Stopping(..) => Err(ApplicationError::Busy { name }),
             Phase::Unloaded => Err(ApplicationError::Unknown { name }),
@@ -149,13 +155,13 @@ impl Application {
     pub(super) async fn stop(&self, node: &Node, patience: Duration) -> Result<(), ApplicationError> {
         let name = self.name;
         let mut asked = Vec::new();
-        self.enter(node.name(), |phase| match phase {
+        self.change(node.name(), |phase| match phase {
             Phase::Running(run) => {
                 asked = run.members.to_vec();
-                Ok(Phase::Stopping(run.clone(), ExitReason::Shutdown))
+                Ok(Some(Phase::Stopping(run.clone(), ExitReason::Shutdown)))
             }
             Phase::Starting => Err(ApplicationError::Busy { name }),
-            other => Ok(other.clone()),
+            Phase::Loaded | Phase::Stopping(..) | Phase::Unloaded => Ok(None),
         })?;
         ask_to_end(node, &asked);
         self.ended_within(patience).await
@@ -165,13 +171,13 @@ impl Application {
     pub(super) async fn kill(&self, node: &Node, patience: Duration) -> Result<(), ApplicationError> {
         let name = self.name;
         let mut members = Vec::new();
-        self.enter(node.name(), |phase| match phase {
+        self.change(node.name(), |phase| match phase {
             Phase::Running(run) | Phase::Stopping(run, _) => {
                 members = run.members.to_vec();
-                Ok(Phase::Stopping(run.clone(), ExitReason::Kill))
+                Ok(Some(Phase::Stopping(run.clone(), ExitReason::Kill)))
             }
             Phase::Starting => Err(ApplicationError::Busy { name }),
-            other => Ok(other.clone()),
+            Phase::Loaded | Phase::Unloaded => Ok(None),
         })?;
         for member in members {
             node.kill(member);
@@ -189,8 +195,8 @@ impl Application {
 
     pub(super) fn unload(&self, node: Atom) -> Result<(), ApplicationError> {
         let name = self.name;
-        self.enter(node, |phase| match phase {
-            Phase::Loaded => Ok(Phase::Unloaded),
+        self.change(node, |phase| match phase {
+            Phase::Loaded => Ok(Some(Phase::Unloaded)),
             Phase::Running(_) | Phase::Starting | Phase::Stopping(..) => {
                 Err(ApplicationError::Running { name })
             }
@@ -205,16 +211,16 @@ impl Application {
             && let Some((member, reason)) = ended.recv().await
         {
             left.retain(|pid| *pid != member);
-            if left.is_empty() && run.mode == ApplicationMode::Temporary || !ends_all(run.mode, &reason) {
+            if !ends_all(run.mode, &reason) {
                 continue;
             }
             let mut first = false;
-            let _ = self.enter(node.name(), |phase| match phase {
+            let _ = self.change(node.name(), |phase| match phase {
                 Phase::Running(run) => {
                     first = true;
-                    Ok(Phase::Stopping(run.clone(), reason.clone()))
+                    Ok(Some(Phase::Stopping(run.clone(), reason.clone())))
                 }
-                _ => Err(ApplicationError::Busy { name: self.name }),
+                _ => Ok(None),
             });
             if first {
                 tracing::info!(application = %self.name, %member, %reason, "ends because of a member");
@@ -231,7 +237,7 @@ impl Application {
         {
             tracing::error!(application = %self.name, panic, "panic in an application's on_end");
         }
-        let _ = self.enter(node.name(), |_| Ok(Phase::Loaded));
+        self.enter(node.name(), Phase::Loaded);
     }
 }
 
@@ -292,7 +298,7 @@ impl Start<'_> {
         {
             tracing::error!(application = %application.name, panic, "panic in an application's on_start");
         }
-        let _ = application.enter(node.name(), |_| Ok(Phase::Running(run.clone())));
+        application.enter(node.name(), Phase::Running(run.clone()));
         tracing::info!(application = %application.name, ?mode, "application started");
         let attending = application.clone().attend(node.clone(), run, ended);
         node.inner().runtime.spawn(attending);
@@ -306,7 +312,7 @@ impl Start<'_> {
         }
         self.members.clear();
         self.ended = None;
-        let _ = self.application.enter(self.node.name(), |_| Ok(Phase::Loaded));
+        self.application.enter(self.node.name(), Phase::Loaded);
     }
 }
 
@@ -322,6 +328,6 @@ impl Drop for Start<'_> {
         for member in &self.members {
             self.node.kill(*member);
         }
-        let _ = self.application.enter(self.node.name(), |_| Ok(Phase::Loaded));
+        self.application.enter(self.node.name(), Phase::Loaded);
     }
 }

@@ -226,14 +226,16 @@ impl Mailbox {
         waiting
     }
 
-    /// The next envelope that goes before everything normal: urgent, system.
-    #[inline]
-    pub(super) fn next_pressing(&self) -> Option<Envelope> {
-        self.pressing.load(Ordering::Acquire).then(|| self.take_pressing()).flatten()
-    }
-
-    /// The next of the others: what is left of the batch, main, log.
-    pub(super) fn next(&self, batch: &mut Batch) -> Option<Envelope> {
+    /// The next envelope: urgent, system, what is left of the batch, main, log.
+    /// Notes whether it was one of the first two.
+    pub(super) fn next(&self, batch: &mut Batch, urgent: &mut bool) -> Option<Envelope> {
+        *urgent = true;
+        if self.pressing.load(Ordering::Acquire)
+            && let Some(envelope) = self.next_pressing()
+        {
+            return Some(envelope);
+        }
+        *urgent = false;
         if let Some(envelope) = batch.pop_front() {
             if batch.len().is_multiple_of(AHEAD_EVERY) {
                 self.ahead.store(batch.len(), Ordering::Relaxed);
@@ -252,7 +254,7 @@ impl Mailbox {
         next.or_else(|| queues.aside.as_mut()?.log.pop_front())
     }
 
-    fn take_pressing(&self) -> Option<Envelope> {
+    fn next_pressing(&self) -> Option<Envelope> {
         let mut queues = self.queues.0.lock();
         let aside = queues.aside.as_mut()?;
         let next = aside.next_pressing();
@@ -326,7 +328,7 @@ mod tests {
     }
 
     fn next(mailbox: &Mailbox, batch: &mut Batch) -> Option<Envelope> {
-        mailbox.next_pressing().or_else(|| mailbox.next(batch))
+        mailbox.next(batch, &mut false)
     }
 
     fn starts_a_run(mailbox: &Mailbox, envelope: Envelope) -> bool {

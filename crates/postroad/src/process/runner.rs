@@ -271,9 +271,8 @@ async fn handle_all<A: Actor>(
 ) -> Parked {
     let mut lingered = false;
     loop {
-        let pressing = process.mailbox.next_pressing();
-        ctx.set_urgent(pressing.is_some());
-        let Some(envelope) = pressing.or_else(|| process.mailbox.next(batch)) else {
+        let mut urgent = false;
+        let Some(envelope) = process.mailbox.next(batch, &mut urgent) else {
             // More is often on its way: a new run costs more than one look.
             if lingered {
                 return Parked::Empty;
@@ -283,6 +282,7 @@ async fn handle_all<A: Actor>(
             continue;
         };
         lingered = false;
+        ctx.set_urgent(urgent);
         let handled = match envelope {
             Envelope::Message { from, payload } => {
                 ctx.begin(from, None);

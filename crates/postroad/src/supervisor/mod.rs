@@ -158,7 +158,7 @@ impl Supervisor {
             Some(args) => child.recipe.with_args(args.clone()).ok_or(SupervisorError::Arguments { name })?,
             None => child.recipe.clone(),
         };
-        let spawned = ctx.spawn_recipe(&recipe, child.options(!simple));
+        let spawned = ctx.spawn_recipe(&recipe, child.spawn_options(!simple));
         let pid = match timeout(child.init_timeout, spawned).await {
             Ok(spawned) => spawned.map_err(|source| SupervisorError::Start { name, source })?,
             Err(_) => return Err(SupervisorError::InitTimeout { name, limit: child.init_timeout }),

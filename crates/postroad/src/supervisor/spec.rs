@@ -164,7 +164,7 @@ pub struct ChildSpec {
     pub(super) name: String,
     pub(super) recipe: Recipe,
     pub(super) significant: bool,
-    pub(super) mailbox_capacity: Option<usize>,
+    options: SpawnOptions,
     pub(super) init_timeout: Duration,
     pub(super) shutdown_timeout: Duration,
 }
@@ -189,7 +189,7 @@ impl ChildSpec {
             name: name.into(),
             recipe: Recipe::new::<A>(Arguments::new(args)),
             significant: false,
-            mailbox_capacity: None,
+            options: SpawnOptions::new(),
             init_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(5),
         }
@@ -203,10 +203,10 @@ impl ChildSpec {
         self
     }
 
-    /// Bounds each lane of the mailbox; see
-    /// [`SpawnOptions::mailbox_capacity`](crate::SpawnOptions::mailbox_capacity).
-    pub fn mailbox_capacity(mut self, envelopes: usize) -> Self {
-        self.mailbox_capacity = Some(envelopes);
+    /// How its process is spawned. Its name and its links are the supervisor's
+    /// business.
+    pub fn options(mut self, options: SpawnOptions) -> Self {
+        self.options = options;
         self
     }
 
@@ -225,10 +225,9 @@ impl ChildSpec {
     }
 
     /// Linked both ways: what ends one of them reaches the other.
-    pub(super) fn options(&self, named: bool) -> SpawnOptions {
-        let mut options = SpawnOptions::new().link_child().link_parent();
+    pub(super) fn spawn_options(&self, named: bool) -> SpawnOptions {
+        let mut options = self.options.clone().link_child().link_parent();
         options.name = named.then(|| self.name.clone());
-        options.mailbox_capacity = self.mailbox_capacity;
         options
     }
 }

@@ -9,7 +9,7 @@ use postroad::registrar::{
     ApplicationRoute, ApplicationState, BoxFuture, Endpoint, RegisterError, Registered, Registrar,
     RegistrarError, Registration, ResolveError, Resolver,
 };
-use postroad::{Atom, CallError, Node};
+use postroad::{Atom, CallError, NetworkMode, Node};
 use tokio::sync::mpsc;
 
 use super::support::{Echo, builder, port};
@@ -20,6 +20,7 @@ use super::{names, three};
 struct Ledger {
     told: mpsc::UnboundedSender<Result<ApplicationRoute, Atom>>,
     routes: Mutex<Vec<ApplicationRoute>>,
+    hangs: bool,
 }
 
 impl Resolver for Ledger {
@@ -48,6 +49,9 @@ impl Registrar for Ledger {
     fn register_application(&self, route: ApplicationRoute) -> BoxFuture<'_, Result<(), RegistrarError>> {
         Box::pin(async {
             let _ = self.told.send(Ok(route));
+            if self.hangs {
+                std::future::pending::<()>().await;
+            }
             Ok(())
         })
     }
@@ -60,14 +64,14 @@ impl Registrar for Ledger {
     }
 }
 
-fn ledger() -> (Arc<Ledger>, mpsc::UnboundedReceiver<Result<ApplicationRoute, Atom>>) {
+fn ledger(hangs: bool) -> (Arc<Ledger>, mpsc::UnboundedReceiver<Result<ApplicationRoute, Atom>>) {
     let (told, receiver) = mpsc::unbounded_channel();
-    (Arc::new(Ledger { told, routes: Mutex::default() }), receiver)
+    (Arc::new(Ledger { told, routes: Mutex::default(), hangs }), receiver)
 }
 
 #[tokio::test]
 async fn the_registrar_is_told_what_an_application_does() {
-    let (ledger, mut told) = ledger();
+    let (ledger, mut told) = ledger(false);
     let node = builder("ledger").registrar(ledger).start().await.unwrap();
     node.load_application(three("shop").0.weight(7)).unwrap();
     node.start_application_with_mode("shop", ApplicationMode::Transient).await.unwrap();
@@ -87,6 +91,22 @@ async fn the_registrar_is_told_what_an_application_does() {
     node.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_registrar_that_hangs_holds_up_no_application() {
+    let (ledger, mut told) = ledger(true);
+    let node = builder("ledger").network(NetworkMode::Hidden).registrar(ledger).start().await.unwrap();
+    let began = tokio::time::Instant::now();
+    node.load_application(three("shop").0).unwrap();
+    node.start_application("shop").await.unwrap();
+    node.stop_application("shop").await.unwrap();
+    assert_eq!(began.elapsed(), std::time::Duration::ZERO);
+    for state in [ApplicationState::Loaded, ApplicationState::Running] {
+        assert_eq!(told.recv().await.unwrap().unwrap().state, state, "each is given five seconds");
+    }
+    assert!(began.elapsed() >= std::time::Duration::from_secs(5));
+    node.stop().await;
+}
+
 fn route(node: &Node, weight: i64, state: ApplicationState) -> ApplicationRoute {
     let name = Atom::new("shop").unwrap();
     ApplicationRoute { node: node.name(), name, weight, mode: None, state }
@@ -94,7 +114,7 @@ fn route(node: &Node, weight: i64, state: ApplicationState) -> ApplicationRoute 
 
 #[tokio::test]
 async fn a_weighted_router_finds_who_runs_it_and_goes_on_to_the_next() {
-    let (ledger, _told) = ledger();
+    let (ledger, _told) = ledger(false);
     let near = builder("near").registrar(ledger.clone()).start().await.unwrap();
     let shop = WeightedRouter::new(&near, "shop").unwrap();
     let nobody = shop.send("till", 1u32).await.unwrap_err();
