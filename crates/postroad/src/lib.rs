@@ -10,6 +10,8 @@
 mod actor;
 pub mod application;
 mod error;
+mod event;
+pub mod inspect;
 pub mod network;
 mod node;
 pub mod pool;
@@ -31,10 +33,14 @@ pub use actor::{
     Actor, Answer, Context, Down, Exit, ExitReason, Handle, Messages, Reply, ReplyTo, Requests, Timer,
     Unforwarded, Watched,
 };
-pub use error::{CallError, InvalidName, NameError, RelationError, SendError, SpawnError, StartError};
+pub use error::{
+    CallError, EventError, InvalidName, NameError, PublishError, RelationError, SendError, SpawnError,
+    StartError,
+};
+pub use event::{EventInfo, EventOptions, EventToken, Published, ToEvent};
 pub use network::{Network, NetworkMode};
 pub use node::{Node, NodeBuilder, Target, ToTarget};
-pub use process::{Compression, CompressionLevel, CompressionMethod, Priority, SpawnOptions};
+pub use process::{Compression, CompressionLevel, CompressionMethod, Environment, Priority, SpawnOptions};
 
 /// The example of the README compiles and runs.
 #[cfg(doctest)]

@@ -5,12 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroad_edf::{Message, Payload};
+use postroad_edf::{EncodeError, Message, Payload};
 
 use super::{Actor, ExitReason, Recipe, ReplyTo, Timer, Unforwarded};
 use crate::error::{CallError, NameError, SendError, SpawnError};
+use crate::network::{RemoteSpawnError, spawn_child};
 use crate::node::{DEFAULT_CALL_TIMEOUT, Familiar, Node, Target, ToTarget, router};
-use crate::process::{Compression, Priority, Process, SpawnOptions};
+use crate::process::{Compression, Environment, Origin, Priority, Process, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 /// A process as its own handlers see it: who sent what they are handling, and
@@ -60,6 +61,38 @@ impl Context {
     /// ([`Pid::CORE`](crate::Pid::CORE)).
     pub fn parent(&self) -> Pid {
         self.process.parent
+    }
+
+    /// The process that leads the group this one belongs to: that of the
+    /// parent, unless it was spawned with another one
+    /// ([`SpawnOptions::leader`]).
+    pub fn leader(&self) -> Pid {
+        self.process.leader()
+    }
+
+    /// The variables of this process.
+    pub fn environment(&self) -> Environment {
+        self.process.environment()
+    }
+
+    /// The value of a variable, if there is one and it is a `T`. The case of
+    /// the name does not matter.
+    pub fn env<T: Message>(&self, name: &str) -> Option<T> {
+        self.environment().get(name, &self.process.node.registry)
+    }
+
+    /// Sets a variable, for this process and those it spawns from now on.
+    ///
+    /// # Errors
+    /// If the value has no EDF form.
+    pub fn set_env<T: Message>(&self, name: &str, value: &T) -> Result<(), EncodeError> {
+        self.process.overlay(&Environment::with(name, value)?);
+        Ok(())
+    }
+
+    /// Removes a variable.
+    pub fn remove_env(&self, name: &str) {
+        self.process.overlay(&Environment::without(name));
     }
 
     /// The registered name, if there is one.
@@ -235,7 +268,8 @@ impl Context {
         args: A::Args,
         options: SpawnOptions,
     ) -> Result<Pid, SpawnError> {
-        crate::process::spawn::<A>(&self.process.node, self.pid(), args, self.handed_down(options)).await
+        let origin = Origin::of_process(&self.process);
+        crate::process::spawn::<A>(&self.process.node, origin, args, options).await
     }
 
     /// Spawns a child of the actor that the recipe is for.
@@ -244,11 +278,22 @@ impl Context {
         recipe: &Recipe,
         options: SpawnOptions,
     ) -> Result<Pid, SpawnError> {
-        recipe.spawn(&self.process.node, self.pid(), self.handed_down(options)).await
+        recipe.spawn(&self.process.node, Origin::of_process(&self.process), options).await
     }
 
-    fn handed_down(&self, options: SpawnOptions) -> SpawnOptions {
-        SpawnOptions { application: self.application(), ..options }
+    /// Has another node start a process, of what is enabled there under `actor`;
+    /// see [`RemoteNode::spawn`](crate::network::RemoteNode::spawn). This
+    /// process is its parent, and leader and exposed environment are this one's.
+    /// Links between the two are made if `options` say so.
+    pub async fn spawn_on(
+        &self,
+        node: &str,
+        actor: &str,
+        options: SpawnOptions,
+        arguments: impl Message,
+    ) -> Result<Pid, RemoteSpawnError> {
+        let peer = crate::node::node_name(node)?;
+        spawn_child(&self.process, peer, actor, options, arguments).await
     }
 
     /// Gives this process a name. A process has at most one.
@@ -294,7 +339,7 @@ impl Context {
         self.process.set_compression(compression);
     }
 
-    fn from(&self) -> router::From<'_> {
+    pub(super) fn from(&self) -> router::From<'_> {
         router::From::Process(&self.process, &self.familiar)
     }
 }

@@ -8,7 +8,7 @@ use super::{Actor, ExitReason};
 use crate::Pid;
 use crate::error::SpawnError;
 use crate::node::NodeInner;
-use crate::process::{SpawnOptions, caught, spawn, type_label};
+use crate::process::{Origin, SpawnOptions, caught, spawn, type_label};
 use crate::registrar::BoxFuture;
 
 /// An actor and how its arguments are made.
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 
 type Spawn = for<'a> fn(
     &'a Arc<NodeInner>,
-    Pid,
+    Origin,
     Box<dyn Any + Send>,
     SpawnOptions,
 ) -> BoxFuture<'a, Result<Pid, SpawnError>>;
@@ -38,23 +38,28 @@ impl Recipe {
         Self { actor: type_label::<A>(), spawn: spawn_boxed::<A>, args }
     }
 
+    /// The name of the actor's type.
+    pub(crate) fn actor(&self) -> &'static str {
+        self.actor
+    }
+
     /// The same with other arguments; nothing if the actor takes others than these.
     pub(crate) fn with_args(&self, args: Arguments) -> Option<Self> {
         (args.of == self.args.of).then(|| Self { args, ..*self })
     }
 
-    /// Spawns a process. `parent` is a process of this node, or the node itself.
+    /// Spawns a process.
     pub(crate) async fn spawn(
         &self,
         node: &Arc<NodeInner>,
-        parent: Pid,
+        origin: Origin,
         options: SpawnOptions,
     ) -> Result<Pid, SpawnError> {
         let args = caught(|| (self.args.make)()).map_err(|panic| {
             tracing::error!(actor = self.actor, panic, "panic while arguments were made");
             SpawnError::Init(ExitReason::Panic)
         })?;
-        (self.spawn)(node, parent, args, options).await
+        (self.spawn)(node, origin, args, options).await
     }
 }
 
@@ -66,14 +71,14 @@ impl Arguments {
 
 fn spawn_boxed<A: Actor>(
     node: &Arc<NodeInner>,
-    parent: Pid,
+    origin: Origin,
     args: Box<dyn Any + Send>,
     options: SpawnOptions,
 ) -> BoxFuture<'_, Result<Pid, SpawnError>> {
     let Ok(args) = args.downcast::<A::Args>() else {
         unreachable!("a recipe is made for the actor's own arguments, and takes others of their type only")
     };
-    Box::pin(spawn::<A>(node, parent, *args, options))
+    Box::pin(spawn::<A>(node, origin, *args, options))
 }
 
 impl fmt::Debug for Recipe {

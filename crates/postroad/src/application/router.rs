@@ -75,11 +75,7 @@ impl WeightedRouter {
 
     /// Sends a message to a process of the application by name. Returns the node
     /// it was sent to, which is no promise that it arrived there.
-    pub async fn send<M: Message + Clone + Sync>(
-        &self,
-        process: &str,
-        message: M,
-    ) -> Result<Atom, RouteError> {
+    pub async fn send<M: Message + Clone>(&self, process: &str, message: M) -> Result<Atom, RouteError> {
         let nodes = self.nodes().await?;
         let mut last = None;
         for node in &nodes {
@@ -97,7 +93,7 @@ impl WeightedRouter {
     pub async fn call<R: Message>(
         &self,
         process: &str,
-        request: impl Message + Clone + Sync,
+        request: impl Message + Clone,
     ) -> Result<R, RouteError> {
         let nodes = self.nodes().await?;
         let mut last = None;

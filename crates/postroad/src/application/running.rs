@@ -11,7 +11,7 @@ use super::publisher::News;
 use super::spec::ApplicationSpec;
 use crate::actor::ExitReason;
 use crate::node::Node;
-use crate::process::{Ended, caught};
+use crate::process::{Ended, Origin, caught};
 use crate::registrar::{ApplicationMode, ApplicationRoute, ApplicationState};
 use crate::{Atom, Pid};
 
@@ -274,9 +274,10 @@ impl Start<'_> {
         let name = self.application.name;
         for (member, spec) in self.application.spec.members.iter().enumerate() {
             let mut options = spec.options.clone();
-            options.application = Some(name);
             options.awaited = Some(ended.clone());
-            let spawned = spec.recipe.spawn(self.node.inner(), self.node.pid(), options);
+            let node = self.node.inner();
+            let origin = Origin { application: Some(name), ..Origin::of_node(node) };
+            let spawned = spec.recipe.spawn(node, origin, options);
             let pid = timeout(spec.init_timeout, spawned)
                 .await
                 .map_err(|_| ApplicationError::MemberTimeout { name, member, limit: spec.init_timeout })?

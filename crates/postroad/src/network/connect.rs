@@ -16,12 +16,13 @@ use tokio::time::Instant;
 
 use super::connection::{Connection, Redial, Terms};
 use super::event::{NetworkEvent, Road};
+use super::handshake::{self, Handshake};
 use super::log::{Log, log};
 use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Stage, Step};
 use super::route::{InvalidRoute, NetworkRoute};
 use super::transport::{Address, DialError, Stream};
 use super::unreachable::Unreachable;
-use super::{NetworkInner, NetworkMode, NetworkOptions, handshake};
+use super::{NetworkInner, NetworkMode, NetworkOptions};
 use crate::Atom;
 use crate::error::InvalidName;
 use crate::node::NodeInner;
@@ -143,6 +144,7 @@ impl Dialing {
 pub(super) struct Met {
     stream: Stream,
     pub(super) established: Established,
+    handshake: Arc<dyn Handshake>,
     address: Address,
     cookie: Cookie,
 }
@@ -199,7 +201,7 @@ impl NetworkInner {
         peer: Atom,
         route: NetworkRoute,
     ) -> Outcome {
-        route.check()?;
+        route.check_with(&self.options.handshakes)?;
         Watched::add(node, &route.pins.tls);
         self.reach(node, peer, Course::Given(Arc::new(route))).await
     }
@@ -354,9 +356,10 @@ impl NetworkInner {
             knocking = self.dialing.knock(peer);
             knocking.is_some() && self.live(peer).is_none()
         };
-        let Met { stream, established, address, cookie } =
+        let Met { stream, established, handshake, address, cookie } =
             self.meet(node, peer, attempt, left, |_| (), proceed).await?;
         let redial = Redial {
+            handshake,
             address,
             cookie,
             dial_timeout: attempt.dial_timeout,
@@ -375,13 +378,15 @@ impl NetworkInner {
         peer: Atom,
         attempt: &Attempt,
         left: Duration,
-        mut reached: impl FnMut(Stage),
-        mut proceed: impl FnMut() -> bool,
+        mut reached: impl FnMut(Stage) + Send,
+        mut proceed: impl FnMut() -> bool + Send,
     ) -> Result<Met, AttemptError> {
         let Attempt { endpoint, cookie, flags, dial_timeout, handshake_timeout, .. } = attempt;
         let log = Log::new(attempt.log_level);
         let cookie = cookie.clone().unwrap_or_else(|| self.cookie());
         let introduction = self.introduction(node, *flags);
+        let unknown = || AttemptError::UnknownVersion { version: endpoint.handshake_version.clone() };
+        let handshake = self.options.handshakes.get(&endpoint.handshake_version).ok_or_else(unknown)?;
         let started = Instant::now();
         let address = Address {
             host: endpoint.host.clone(),
@@ -397,9 +402,10 @@ impl NetworkInner {
             proceed()
         };
         let established =
-            handshake::dial(&mut stream, introduction, peer, cookie.clone(), left, proved).await?;
+            handshake::dial(&*handshake, &mut stream, introduction, peer, cookie.clone(), left, proved)
+                .await?;
         reached(Stage::Introduce);
-        Ok(Met { stream, established, address, cookie })
+        Ok(Met { stream, established, handshake, address, cookie })
     }
 
     /// How to dial with TLS under these options.
@@ -450,6 +456,7 @@ impl From<&NetworkOptions> for PlanOptions {
             dial_timeout: options.dial_timeout,
             handshake_timeout: options.handshake_timeout,
             tls: options.tls.clone(),
+            handshakes: options.handshakes.versions(),
             connected: HashSet::new(),
         }
     }

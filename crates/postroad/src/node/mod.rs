@@ -13,18 +13,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use postroad_edf::{Message, Registry};
+use parking_lot::Mutex;
+use postroad_edf::{EncodeError, Message, Registry};
 use postroad_wire::Version;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{Actor, ExitReason, Timer};
 use crate::application::Applications;
-use crate::error::{CallError, InvalidName, NameError, SendError, SpawnError};
+use crate::error::{CallError, EventError, InvalidName, NameError, PublishError, SendError, SpawnError};
+use crate::event::{EventInfo, EventOptions, EventToken, Events};
+use crate::inspect::{self, InspectError, Item, ListProcesses, NodeInfo, ProcessInfo, ProcessPage};
 use crate::network::{Network, NetworkInner};
 use crate::pool::PoolHandle;
-use crate::process::{Process, ProcessTable, Relations, SpawnOptions};
+use crate::process::{Environment, Origin, Process, ProcessTable, Relations, SpawnOptions};
 use crate::supervisor::SupervisorHandle;
 use crate::{Alias, Atom, Pid};
 
@@ -54,12 +58,16 @@ pub struct Node(Arc<NodeInner>);
 pub(crate) struct NodeInner {
     pub(crate) name: Atom,
     pub(crate) creation: i64,
+    pub(crate) started: Instant,
     pub(crate) processes: ProcessTable,
     pub(crate) relations: Relations,
     pub(crate) applications: Applications,
+    pub(crate) events: Events,
     pub(crate) calls: Calls,
     pub(crate) registry: Registry,
     pub(crate) version: Version,
+    pub(crate) environment: Mutex<Environment>,
+    pub(crate) exposes: Exposes,
     pub(crate) network: NetworkInner,
     pub(crate) runtime: tokio::runtime::Handle,
     /// Cancelled when the node begins to stop: nothing new from here on.
@@ -74,6 +82,13 @@ pub(crate) struct NodeInner {
     next_reference: AtomicU64,
     live: AtomicUsize,
     drained: Notify,
+}
+
+/// Whether other nodes are told the environment of who has them start something.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Exposes {
+    pub(crate) remote_spawn: bool,
+    pub(crate) remote_application_start: bool,
 }
 
 impl Node {
@@ -117,6 +132,32 @@ impl Node {
         &self.0.registry
     }
 
+    /// The variables of the node, which processes spawned through this handle
+    /// inherit.
+    pub fn environment(&self) -> Environment {
+        self.0.environment.lock().clone()
+    }
+
+    /// The value of a variable, if there is one and it is a `T`. The case of
+    /// the name does not matter.
+    pub fn env<T: Message>(&self, name: &str) -> Option<T> {
+        self.environment().get(name, &self.0.registry)
+    }
+
+    /// Sets a variable, for processes spawned from now on.
+    ///
+    /// # Errors
+    /// If the value has no EDF form.
+    pub fn set_env<T: Message>(&self, name: &str, value: &T) -> Result<(), EncodeError> {
+        self.0.overlay(&Environment::with(name, value)?);
+        Ok(())
+    }
+
+    /// Removes a variable.
+    pub fn remove_env(&self, name: &str) {
+        self.0.overlay(&Environment::without(name));
+    }
+
     /// How many processes live here, those included that are about to begin or end.
     pub fn process_count(&self) -> usize {
         self.0.processes.len()
@@ -134,6 +175,50 @@ impl Node {
         self.0.processes.with(pid.id, |process| process.mailbox.len())
     }
 
+    /// The node at a glance. Looks at every process: a matter of milliseconds
+    /// where there are 100,000.
+    ///
+    /// # Errors
+    /// [`InspectError::NodeStopped`] once it has begun to stop.
+    pub fn info(&self) -> Result<NodeInfo, InspectError> {
+        inspect::describe_node(self)
+    }
+
+    /// Processes, a page of them; more with [`ProcessPage::next`].
+    pub fn processes(&self, list: &ListProcesses) -> ProcessPage {
+        inspect::list_processes(&self.0, list)
+    }
+
+    /// Everything about a process that can be told without asking it.
+    ///
+    /// # Errors
+    /// [`InspectError::ProcessUnknown`] if it is not a process of this node, or
+    /// not any more.
+    pub fn process_info(&self, pid: Pid) -> Result<ProcessInfo, InspectError> {
+        self.process(pid).map(|process| inspect::describe_process(&process))
+    }
+
+    /// What a process says of its own state
+    /// ([`Actor::inspect`](crate::Actor::inspect)). It is asked before anything
+    /// that waits for it, but not in the middle of a handler: then this waits,
+    /// for `timeout` at most. A handler that asks for its own process waits in
+    /// vain.
+    ///
+    /// # Errors
+    /// [`InspectError::Timeout`] after that time, [`InspectError::Busy`] if too
+    /// many ask at once, [`InspectError::Panicked`] if the process panicked over
+    /// it, [`InspectError::ProcessUnknown`] and
+    /// [`InspectError::ProcessTerminated`] if there is nobody to ask.
+    ///
+    /// Cancel safe: who does not wait any more takes no room.
+    pub async fn inspect(&self, pid: Pid, timeout: Duration) -> Result<Vec<Item>, InspectError> {
+        inspect::ask(&self.process(pid)?, timeout).await
+    }
+
+    fn process(&self, pid: Pid) -> Result<Arc<Process>, InspectError> {
+        self.0.process(pid).ok_or(InspectError::ProcessUnknown)
+    }
+
     /// Spawns a process: returns when its `init` is done.
     ///
     /// Cancellation: if the future is dropped before that there is no process.
@@ -147,7 +232,7 @@ impl Node {
         args: A::Args,
         options: SpawnOptions,
     ) -> Result<Pid, SpawnError> {
-        crate::process::spawn::<A>(&self.0, self.pid(), args, options).await
+        crate::process::spawn::<A>(&self.0, Origin::of_node(&self.0), args, options).await
     }
 
     /// Sends a message; see [`Context::send`](crate::Context::send).
@@ -231,7 +316,7 @@ impl Node {
     /// Ends a local process without asking it, even in the middle of a handler
     /// (at its next await point). False if there is no such process.
     pub fn kill(&self, pid: Pid) -> bool {
-        self.0.process(pid).inspect(Process::kill).is_some()
+        self.process(pid).inspect(Process::kill).is_ok()
     }
 
     /// Waits until a local process has ended and nothing is left of it, and says
@@ -240,7 +325,7 @@ impl Node {
     /// Cancel safe.
     pub async fn ended(&self, pid: Pid) -> Option<ExitReason> {
         let (waiting, mut ended) = mpsc::unbounded_channel();
-        if !self.0.process(pid)?.await_end(waiting) {
+        if !self.process(pid).ok()?.await_end(waiting) {
             return None;
         }
         ended.recv().await.map(|(_, reason)| reason)
@@ -259,7 +344,8 @@ impl Node {
     /// Gives a local process a name.
     pub fn register_name(&self, name: &str, pid: Pid) -> Result<(), NameError> {
         let name = process_name(name)?;
-        crate::process::register_name(&self.0.process(pid).ok_or(NameError::ProcessTerminated)?, name)
+        let process = self.process(pid).map_err(|_| NameError::ProcessUnknown)?;
+        crate::process::register_name(&process, name)
     }
 
     /// Takes a name away from the local process that has it. Who watches the
@@ -269,6 +355,40 @@ impl Node {
         let process = self.0.processes.by_name(name, Arc::clone).ok_or(NameError::Unknown)?;
         crate::process::unregister_name(&process, name)?;
         Ok(process.pid)
+    }
+
+    /// Registers an event of the node itself; see
+    /// [`Context::register_event`](crate::Context::register_event). It ends when
+    /// it is unregistered, or with the node.
+    pub fn register_event(&self, name: &str, options: EventOptions) -> Result<EventToken, EventError> {
+        self.0.events.register(&self.0, None, process_name(name)?, options)
+    }
+
+    /// Takes an event of the node back; those of processes are theirs.
+    pub fn unregister_event(&self, name: &str) -> Result<(), EventError> {
+        let name = Atom::existing(name).ok_or(EventError::Unknown)?;
+        crate::process::unregister_event(&self.0, None, name)
+    }
+
+    /// Publishes a message to everybody who subscribes to an event of this node;
+    /// see [`Context::publish`](crate::Context::publish).
+    pub async fn publish<M: Message>(
+        &self,
+        name: &str,
+        token: &EventToken,
+        message: M,
+    ) -> Result<(), PublishError> {
+        router::publish(&self.0, router::From::Node, name, token, message).await
+    }
+
+    /// The events that are published here, in no order.
+    pub fn events(&self) -> Vec<Atom> {
+        self.0.events.names()
+    }
+
+    /// What is known of an event of this node.
+    pub fn event_info(&self, name: &str) -> Option<EventInfo> {
+        self.0.events.info(Atom::existing(name)?)
     }
 
     /// Whether [`stop`](Self::stop) has begun.
@@ -284,6 +404,12 @@ impl NodeInner {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.has_stopped.load(Ordering::Acquire)
+    }
+
+    /// Lays these variables over those of the node.
+    fn overlay(&self, over: &Environment) {
+        let mut environment = self.environment.lock();
+        *environment = environment.overlaid(over);
     }
 
     /// From here on nothing new begins.

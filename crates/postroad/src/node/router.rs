@@ -14,13 +14,14 @@ use tokio::task::yield_now;
 
 use super::{Awaited, FAR, Familiar, NodeInner, Target, ToTarget};
 use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Timer, Unforwarded, Watched};
-use crate::error::{CallError, RelationError, SendError};
+use crate::error::{CallError, PublishError, RelationError, SendError};
+use crate::event::{self, EventToken, Published};
 use crate::network::Outgoing;
 use crate::process::{
     Compression, Delivered, Envelope, Priority, Process, PushError, Refused, Relation, discard,
 };
 use crate::registrar::BoxFuture;
-use crate::{Atom, Pid};
+use crate::{Atom, Event, Pid};
 
 /// Who sends.
 #[derive(Clone, Copy)]
@@ -360,7 +361,37 @@ pub(crate) async fn watch(
         return Err(SendError::NodeStopped.into());
     }
     let connection = node.network.connection(node, peer).await.map_err(SendError::from)?;
-    Box::pin(connection.watch(process, target, relation)).await
+    Box::pin(connection.watch(process, target, relation)).await.map(drop)
+}
+
+/// Has a process told of the end of an event, and of what is published until
+/// then; what was published last.
+pub(crate) async fn subscribe(
+    process: &Arc<Process>,
+    event: Event,
+    relation: Relation,
+) -> Result<Vec<Published>, RelationError> {
+    let node = &process.node;
+    if node.is_local(event.node) {
+        return process.subscribe_here(Event { node: node.name, ..event }, relation);
+    }
+    if node.is_stopping() {
+        return Err(SendError::NodeStopped.into());
+    }
+    let connection = node.network.connection(node, event.node).await.map_err(SendError::from)?;
+    Box::pin(connection.subscribe(process, event, relation)).await
+}
+
+/// Publishes a message as an event of this node.
+pub(crate) async fn publish<M: Message>(
+    node: &Arc<NodeInner>,
+    from: From<'_>,
+    name: &str,
+    token: &EventToken,
+    message: M,
+) -> Result<(), PublishError> {
+    let name = Atom::existing(name).ok_or(PublishError::EventUnknown)?;
+    event::publish(node, from.pid(node), from.outgoing(node), name, token, message).await
 }
 
 /// Has a process told no more.
@@ -495,7 +526,7 @@ pub(crate) fn forward(
             *reply = Some(back);
             payload
         }
-        Envelope::Exit(_) | Envelope::Down(_) => unreachable!("what comes back is what was put in"),
+        _ => unreachable!("what comes back is what was put in"),
     };
     Err(Box::new(Unforwarded { payload, error }))
 }

@@ -10,12 +10,14 @@ use std::collections::VecDeque;
 
 use postroad_edf::{ErrorValue, Payload};
 
-use crate::Pid;
 use crate::actor::{
     Actor, Arguments, Context, Down, Exit, ExitReason, Local, Messages, Recipe, Reply, Requests,
 };
 use crate::error::{SendError, SpawnError};
+use crate::event::Published;
+use crate::inspect::Items;
 use crate::process::{SpawnOptions, discard};
+use crate::{Atom, Pid};
 
 pub use error::PoolError;
 pub use handle::PoolHandle;
@@ -193,6 +195,28 @@ impl<M: Actor> Actor for Pool<M> {
 
     async fn handle_down(&mut self, down: Down, ctx: &mut Context) -> Result<(), ExitReason> {
         self.manager.handle_down(down, ctx).await
+    }
+
+    async fn handle_event(&mut self, published: Published, ctx: &mut Context) -> Result<(), ExitReason> {
+        self.manager.handle_event(published, ctx).await
+    }
+
+    async fn handle_event_start(&mut self, event: Atom, ctx: &mut Context) -> Result<(), ExitReason> {
+        self.manager.handle_event_start(event, ctx).await
+    }
+
+    async fn handle_event_stop(&mut self, event: Atom, ctx: &mut Context) -> Result<(), ExitReason> {
+        self.manager.handle_event_stop(event, ctx).await
+    }
+
+    fn inspect(&self, items: &mut Items) {
+        items.add("pool_size", self.workers.len());
+        items.add("worker_behavior", self.spec.recipe.actor());
+        items.add("worker_mailbox_size", self.spec.mailbox_capacity.unwrap_or(0));
+        items.add("worker_restarts", self.info.restarts);
+        items.add("messages_forwarded", self.info.forwarded);
+        items.add("messages_unhandled", self.info.unhandled);
+        self.manager.inspect(items);
     }
 
     async fn terminated(&mut self, reason: &ExitReason, ctx: &mut Context) {

@@ -8,9 +8,10 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use postroad_wire::enp::Code;
 
-use super::{Envelope, Priority};
+use super::{Asker, Envelope, Priority};
 use crate::Atom;
 use crate::actor::Exit;
+use crate::inspect::{Depths, ProcessState};
 
 /// Four lanes under one short lock, and whether somebody is emptying them.
 ///
@@ -44,6 +45,8 @@ struct Queues {
 
 #[derive(Default)]
 struct Aside {
+    /// Who waits for what the process says of itself.
+    askers: Vec<Asker>,
     urgent: VecDeque<Envelope>,
     /// The requests to end that are among the urgent ones.
     exits: HashSet<Exit, RandomState>,
@@ -71,7 +74,21 @@ impl Aside {
         Ok(())
     }
 
+    /// Takes in somebody who asks. No bound of messages keeps them out, but not
+    /// many wait: a process that hangs may be asked again and again.
+    fn push_asker(&mut self, asker: Asker) -> Result<(), Refused> {
+        self.askers.retain(|asker| !asker.is_closed());
+        if self.askers.len() >= MOST_ASKERS {
+            return Err(Refused { envelope: Envelope::Inspect(asker), error: Some(PushError::Full) });
+        }
+        self.askers.push(asker);
+        Ok(())
+    }
+
     fn next_pressing(&mut self) -> Option<Envelope> {
+        if let Some(asker) = self.askers.pop() {
+            return Some(Envelope::Inspect(asker));
+        }
         let next = self.urgent.pop_front().or_else(|| self.system.pop_front());
         if let Some(Envelope::Exit(exit)) = &next
             && exit.requested
@@ -79,6 +96,11 @@ impl Aside {
             self.exits.remove(&**exit);
         }
         next
+    }
+
+    /// Whether something has to be handled before the main lane.
+    fn is_pressing(&self) -> bool {
+        !(self.askers.is_empty() && self.urgent.is_empty() && self.system.is_empty())
     }
 
     fn len(&self) -> usize {
@@ -89,6 +111,10 @@ impl Aside {
 impl Queues {
     fn len(&self) -> usize {
         self.main.len() + self.aside.as_ref().map_or(0, |aside| aside.len())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0 && self.aside.as_ref().is_none_or(|aside| aside.askers.is_empty())
     }
 
     /// True if nobody runs: the caller has to start one, and counts as running.
@@ -142,6 +168,9 @@ pub(crate) struct Refused {
 /// lane, or what nobody will handle.
 pub(super) type Batch = VecDeque<Envelope>;
 
+/// How many may ask a process about itself at a time.
+pub(crate) const MOST_ASKERS: usize = 16;
+
 /// How often `ahead` is brought up to date, in envelopes.
 const AHEAD_EVERY: usize = 64;
 
@@ -168,14 +197,18 @@ impl Mailbox {
         if queues.state == State::Closed {
             return refused(envelope, PushError::Closed);
         }
-        if let Envelope::Exit(_) | Envelope::Down(_) = envelope {
+        if let Envelope::Exit(_) | Envelope::Down(_) | Envelope::Demand(_) | Envelope::Inspect(_) = envelope {
             let aside = queues.aside.get_or_insert_default();
-            let depth = match &envelope {
-                Envelope::Exit(exit) => {
+            let depth = match envelope {
+                Envelope::Exit(ref exit) => {
                     // A peer has as many processes as it says; this node has as many as there are.
                     let limit = self.capacity.filter(|_| exit.subject.node() != self.home);
                     aside.push_exit(envelope, limit)?;
                     aside.urgent.len()
+                }
+                Envelope::Inspect(asker) => {
+                    aside.push_asker(asker)?;
+                    aside.askers.len()
                 }
                 // As many come as the process has asked for: no bound keeps them out.
                 _ => {
@@ -219,7 +252,7 @@ impl Mailbox {
     /// the caller has to start a run.
     pub(super) fn open(&self) -> bool {
         let mut queues = self.queues.0.lock();
-        let waiting = queues.len() > 0 || queues.killed;
+        let waiting = !queues.is_empty() || queues.killed;
         if queues.state == State::Starting {
             queues.state = if waiting { State::Running } else { State::Idle };
         }
@@ -258,7 +291,7 @@ impl Mailbox {
         let mut queues = self.queues.0.lock();
         let aside = queues.aside.as_mut()?;
         let next = aside.next_pressing();
-        if aside.urgent.is_empty() && aside.system.is_empty() {
+        if !aside.is_pressing() {
             self.pressing.store(false, Ordering::Release);
         }
         next
@@ -268,7 +301,7 @@ impl Mailbox {
     /// can start. False if something arrived meanwhile.
     pub(super) fn park(&self, batch: &mut Batch, put_back: impl FnOnce()) -> bool {
         let mut queues = self.queues.0.lock();
-        if queues.len() > 0 || queues.killed {
+        if !queues.is_empty() || queues.killed {
             return false;
         }
         put_back();
@@ -286,10 +319,36 @@ impl Mailbox {
         let mut queues = self.queues.0.lock();
         queues.state = State::Closed;
         let mut left = mem::take(&mut queues.main);
-        if let Some(Aside { urgent, system, log, .. }) = queues.aside.take().map(|aside| *aside) {
-            left.extend(urgent.into_iter().chain(system).chain(log));
+        if let Some(Aside { askers, urgent, system, log, .. }) = queues.aside.take().map(|aside| *aside) {
+            let askers = askers.into_iter().map(Envelope::Inspect);
+            left.extend(askers.chain(urgent).chain(system).chain(log));
         }
         left
+    }
+
+    /// The most envelopes a lane holds, if it is bounded.
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        self.capacity
+    }
+
+    /// How far the process is, and how much waits in each lane.
+    pub(crate) fn look(&self) -> (ProcessState, Depths) {
+        let queues = self.queues.0.lock();
+        let state = match queues.state {
+            State::Closed => ProcessState::Terminated,
+            _ if queues.killed => ProcessState::Killed,
+            State::Starting => ProcessState::Init,
+            State::Idle => ProcessState::Idle,
+            State::Running => ProcessState::Running,
+        };
+        let main = (queues.main.len() + self.ahead.load(Ordering::Relaxed)) as u64;
+        let depths = queues.aside.as_ref().map_or_else(Depths::default, |aside| Depths {
+            urgent: aside.urgent.len() as u64,
+            system: aside.system.len() as u64,
+            log: aside.log.len() as u64,
+            main: 0,
+        });
+        (state, Depths { main, ..depths })
     }
 
     /// How many envelopes wait.
@@ -338,7 +397,11 @@ mod tests {
     fn number(envelope: Option<Envelope>) -> Option<u32> {
         match envelope? {
             Envelope::Message { payload, .. } => payload.downcast().ok(),
-            Envelope::Request { .. } | Envelope::Down(_) => None,
+            Envelope::Request { .. }
+            | Envelope::Down(_)
+            | Envelope::Event(_)
+            | Envelope::Demand(_)
+            | Envelope::Inspect(_) => None,
             Envelope::Exit(_) => Some(0),
         }
     }

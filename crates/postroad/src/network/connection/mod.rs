@@ -1,8 +1,10 @@
 //! One peer: its links, and what goes out and comes in over them.
 
+mod aside;
 mod asking;
 mod assembly;
 mod dispatch;
+mod events;
 mod important;
 mod keepalive;
 mod link;
@@ -13,12 +15,13 @@ mod requests;
 mod reservation;
 mod send;
 mod slot;
+mod spawning;
 mod watching;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -85,6 +88,8 @@ pub(crate) struct Connection {
     pub(super) door: Option<SocketAddr>,
     pub(super) lock: Lock,
     counters: Counters,
+    /// How many processes are beginning here for the peer.
+    beginning: AtomicUsize,
     /// How to get further links, if we are the side that dialed.
     redial: Option<Redial>,
     /// How long the dialing side may take to bring a link, if we are the other one.
@@ -252,6 +257,7 @@ impl Connection {
             door,
             lock,
             counters: Counters::default(),
+            beginning: AtomicUsize::new(0),
             redial,
             patience,
             ended: CancellationToken::new(),
@@ -382,14 +388,17 @@ impl Connection {
     }
 
     pub(super) fn end(self: &Arc<Self>) {
-        let Unsent { frames, bytes } = self.close();
+        self.log_lost(self.close());
+        self.node.network.forget(self);
+        self.node.calls.connection_lost(self.number);
+        self.end_relations();
+    }
+
+    fn log_lost(&self, Unsent { frames, bytes }: Unsent) {
         if frames > 0 {
             let reason = self.end_reason();
             log!(self.log, WARN, peer = %self.peer.name, %reason, frames, bytes, "frames lost that were not sent");
         }
-        self.node.network.forget(self);
-        self.node.calls.connection_lost(self.number);
-        self.end_relations();
     }
 
     /// Why the connection has ended.

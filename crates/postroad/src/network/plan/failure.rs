@@ -157,6 +157,9 @@ impl AttemptError {
         if let Self::Tls(error) = self {
             return error.is_distrust();
         }
+        if let Self::Handshake(HandshakeError::Unproven(_) | HandshakeError::AnotherNode(_)) = self {
+            return true;
+        }
         matches!(
             self,
             Self::Handshake(HandshakeError::Protocol(
