@@ -276,7 +276,9 @@ impl Start<'_> {
             let mut options = spec.options.clone();
             options.awaited = Some(ended.clone());
             let node = self.node.inner();
-            let origin = Origin { application: Some(name), ..Origin::of_node(node) };
+            let mut origin = Origin::of_node(node);
+            origin.application = Some(name);
+            origin.environment = origin.environment.overlaid(&self.application.spec.environment);
             let spawned = spec.recipe.spawn(node, origin, options);
             let pid = timeout(spec.init_timeout, spawned)
                 .await

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor::{Actor, Arguments, ExitReason, Recipe};
-use crate::process::SpawnOptions;
+use crate::process::{Environment, SpawnOptions};
 use crate::registrar::ApplicationMode;
 
 /// An application: processes that start and end together, and what they need.
@@ -17,6 +17,7 @@ pub struct ApplicationSpec {
     pub(super) depends: Vec<String>,
     pub(super) mode: ApplicationMode,
     pub(super) weight: i64,
+    pub(super) environment: Environment,
     pub(super) members: Vec<MemberSpec>,
     pub(super) on_start: Option<OnStart>,
     pub(super) on_end: Option<OnEnd>,
@@ -35,6 +36,7 @@ impl ApplicationSpec {
             depends: Vec::new(),
             mode: ApplicationMode::Temporary,
             weight: 0,
+            environment: Environment::new(),
             members: Vec::new(),
             on_start: None,
             on_end: None,
@@ -65,6 +67,13 @@ impl ApplicationSpec {
     /// application. Default 0.
     pub fn weight(mut self, weight: i64) -> Self {
         self.weight = weight;
+        self
+    }
+
+    /// Variables of its processes, laid over those of the node; each member's own
+    /// are laid over these.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
         self
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postroad::application::{ApplicationError, ApplicationMode, ApplicationSpec, MemberSpec};
 use postroad::registrar::ApplicationState;
-use postroad::{Actor, Context, ExitReason, Pid, SpawnError, StartError};
+use postroad::{Actor, Context, Environment, ExitReason, Pid, SpawnError, StartError};
 
 use super::support::{builder, node};
 use super::{Member, Settings, member, names, settled, three};
@@ -14,8 +14,15 @@ use super::{Member, Settings, member, names, settled, three};
 #[tokio::test]
 async fn conformance_m01_m02_m03_an_application_starts_with_the_node_and_its_processes_know_it() {
     let spec = three("shop").0.version("1.2").description("sells").weight(3).depends_on("store");
+    let currency = |currency: &str| {
+        let mut environment = Environment::new();
+        environment.set("currency", &currency.to_owned()).unwrap();
+        environment
+    };
+    let spec = spec.environment(currency("guilder"));
     let store = ApplicationSpec::new("store").member(member("db"));
-    let node = builder("apps").application(spec).application(store).start().await.unwrap();
+    let node = builder("apps").environment(currency("florin"));
+    let node = node.application(spec).application(store).start().await.unwrap();
     assert_eq!(names(node.applications()), ["shop", "store"]);
     assert_eq!(names(node.running_applications()), ["store", "shop"], "in the order they were started");
     let info = node.application_info("shop").unwrap();
@@ -24,9 +31,10 @@ async fn conformance_m01_m02_m03_an_application_starts_with_the_node_and_its_pro
     assert_eq!(names(info.depends), ["store"]);
     assert!(info.uptime.is_some());
     assert_eq!(info.members, ["a", "b", "c"].map(|name| node.whereis(name).unwrap()));
-    assert_eq!(node.call::<String>("b", 0u8).await.unwrap(), "shop");
+    assert_eq!(node.call::<String>("b", 0u8).await.unwrap(), "shop guilder");
+    assert_eq!(node.call::<String>("db", 0u8).await.unwrap(), "store florin");
     let child: Pid = node.call("b", true).await.unwrap();
-    assert_eq!(node.call::<String>(child, 0u8).await.unwrap(), "shop");
+    assert_eq!(node.call::<String>(child, 0u8).await.unwrap(), "shop guilder");
     node.stop().await;
 }
 

@@ -60,9 +60,10 @@ impl Answer<bool> for Member {
 impl Answer<u8> for Member {
     type Reply = String;
 
-    /// Its application.
+    /// Its application, and the currency.
     async fn answer(&mut self, _: u8, ctx: &mut Context) -> Result<Reply<String>, ExitReason> {
-        Ok(Reply::Now(ctx.application().as_ref().map(Atom::to_string).unwrap_or_default()))
+        let application = ctx.application().as_ref().map(Atom::to_string).unwrap_or_default();
+        Ok(Reply::Now(format!("{application} {}", ctx.env::<String>("currency").unwrap_or_default())))
     }
 }
 
