@@ -348,6 +348,9 @@ pub enum StartError {
     /// The registrar refused the node.
     #[error("unable to register the node: {0}")]
     Register(#[from] crate::registrar::RegisterError),
+    /// An application of the node did not start.
+    #[error("application: {0}")]
+    Application(#[from] crate::application::ApplicationError),
     /// The process that tells other nodes about this one.
     #[error("the inspector did not start: {0}")]
     Inspector(#[from] SpawnError),

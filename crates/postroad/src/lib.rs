@@ -8,13 +8,16 @@
 //! Start at [`Node::builder`] and [`Actor`]; roads are at [`Network`].
 
 mod actor;
+pub mod application;
 mod error;
 mod event;
 pub mod inspect;
 pub mod network;
 mod node;
+pub mod pool;
 mod process;
 pub mod registrar;
+pub mod supervisor;
 pub mod tls;
 
 /// The Ergo Data Format: terms, codec, caches and the type registry.
@@ -28,7 +31,7 @@ pub use postroad_wire::{Cookie, NetworkFlags};
 
 pub use actor::{
     Actor, Answer, Context, Down, Exit, ExitReason, Handle, Messages, Reply, ReplyTo, Requests, Timer,
-    Watched,
+    Unforwarded, Watched,
 };
 pub use error::{
     CallError, EventError, InvalidName, NameError, PublishError, RelationError, SendError, SpawnError,
@@ -43,6 +46,11 @@ pub use process::{Compression, CompressionLevel, CompressionMethod, Environment,
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct ReadMe;
+
+/// The example of the guide to supervision runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/supervision.md")]
+struct Supervision;
 
 /// The example for operators compiles.
 #[cfg(doctest)]

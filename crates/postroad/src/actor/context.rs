@@ -5,9 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroad_edf::{EncodeError, Message};
+use postroad_edf::{EncodeError, Message, Payload};
 
-use super::{Actor, ExitReason, ReplyTo, Timer};
+use super::{Actor, ExitReason, Recipe, ReplyTo, Timer, Unforwarded};
 use crate::error::{CallError, NameError, SendError, SpawnError};
 use crate::network::{RemoteSpawnError, spawn_child};
 use crate::node::{DEFAULT_CALL_TIMEOUT, Familiar, Node, Target, ToTarget, router};
@@ -21,12 +21,13 @@ pub struct Context {
     sender: Pid,
     reply: Option<ReplyTo>,
     familiar: Familiar,
+    urgent: bool,
 }
 
 impl Context {
     pub(crate) fn new(process: Arc<Process>) -> Self {
         let sender = process.parent;
-        Self { process, sender, reply: None, familiar: Familiar::default() }
+        Self { process, sender, reply: None, familiar: Familiar::default(), urgent: false }
     }
 
     pub(crate) fn process(&self) -> &Arc<Process> {
@@ -38,6 +39,12 @@ impl Context {
         self.sender = sender;
         self.reply = reply;
         self.familiar.review();
+    }
+
+    /// Notes which lane what is handled next lay in.
+    #[inline]
+    pub(crate) fn set_urgent(&mut self, urgent: bool) {
+        self.urgent = urgent;
     }
 
     /// This process.
@@ -93,6 +100,17 @@ impl Context {
         self.process.name()
     }
 
+    /// The application that this process belongs to, as its children will.
+    pub fn application(&self) -> Option<Atom> {
+        self.process.application()
+    }
+
+    /// Whether the message or request at hand was sent with
+    /// [`Priority::High`] or [`Priority::Max`].
+    pub fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
     /// The node this process lives on.
     pub fn node(&self) -> Node {
         Node::from_inner(self.process.node.clone())
@@ -103,6 +121,16 @@ impl Context {
     /// Nothing while a message is handled, or if it was taken already.
     pub fn reply_to(&mut self) -> Option<ReplyTo> {
         self.reply.take()
+    }
+
+    /// Hands the message or request at hand on to a process of this node, which
+    /// gets it as if its sender had sent it there, and answers in this one's
+    /// place: the handler then returns [`Reply::Later`](crate::Reply::Later).
+    ///
+    /// # Errors
+    /// [`Unforwarded`] gives the message back; a request can still be answered.
+    pub fn forward(&mut self, to: Pid, message: Payload) -> Result<(), Box<Unforwarded>> {
+        router::forward(&self.process.node, self.sender, to, message, &mut self.reply)
     }
 
     /// Sends a message. Returns when it lies in a local mailbox, or has been
@@ -240,7 +268,17 @@ impl Context {
         args: A::Args,
         options: SpawnOptions,
     ) -> Result<Pid, SpawnError> {
-        crate::process::spawn::<A>(&self.process.node, Origin::of_process(&self.process), args, options).await
+        let origin = Origin::of_process(&self.process);
+        crate::process::spawn::<A>(&self.process.node, origin, args, options).await
+    }
+
+    /// Spawns a child of the actor that the recipe is for.
+    pub(crate) async fn spawn_recipe(
+        &self,
+        recipe: &Recipe,
+        options: SpawnOptions,
+    ) -> Result<Pid, SpawnError> {
+        recipe.spawn(&self.process.node, Origin::of_process(&self.process), options).await
     }
 
     /// Has another node start a process, of what is enabled there under `actor`;

@@ -3,7 +3,10 @@
 mod context;
 mod events;
 mod exit;
+mod forward;
+mod local;
 mod notice;
+mod recipe;
 mod reply;
 mod sets;
 mod timer;
@@ -15,7 +18,10 @@ use postroad_edf::{Message, Payload};
 
 pub use context::Context;
 pub use exit::ExitReason;
+pub use forward::Unforwarded;
+pub(crate) use local::Local;
 pub use notice::{Down, Exit, Watched};
+pub(crate) use recipe::{Arguments, Recipe};
 pub(crate) use reply::Answered;
 pub use reply::{Reply, ReplyTo};
 pub use sets::{Messages, Requests};

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Calls, Exposes, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
+use crate::application::{ApplicationError, ApplicationSpec, Applications};
 use crate::error::StartError;
 use crate::inspect::Inspector;
 use crate::network::{
@@ -37,6 +38,8 @@ pub struct NodeBuilder {
     version: Version,
     inspector: bool,
     registry: Registry,
+    applications: Vec<ApplicationSpec>,
+    shutdown_timeout: Duration,
     environment: Environment,
     exposes: Exposes,
 }
@@ -60,6 +63,8 @@ impl NodeBuilder {
             version: Version::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             inspector: false,
             registry: Registry::new(),
+            applications: Vec::new(),
+            shutdown_timeout: Duration::from_secs(10),
             environment: Environment::new(),
             exposes: Exposes::default(),
         }
@@ -205,6 +210,20 @@ impl NodeBuilder {
         self
     }
 
+    /// Adds an application, which starts with the node, behind those that are
+    /// there; see [`application`](crate::application).
+    pub fn application(mut self, application: ApplicationSpec) -> Self {
+        self.applications.push(application);
+        self
+    }
+
+    /// How long applications and processes may take to end when the node is
+    /// [stopped](Node::stop), before they are killed. Default 10 s.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout.min(FAR);
+        self
+    }
+
     /// Variables of the node. Default: none.
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
@@ -226,7 +245,7 @@ impl NodeBuilder {
         self
     }
 
-    /// Starts the node: listens, then registers. What fails leaves nothing behind.
+    /// Starts the node: listens, registers, then starts its applications. What fails leaves nothing behind.
     ///
     /// # Errors
     /// See [`StartError`]. Must be called within a tokio runtime with I/O and
@@ -277,6 +296,8 @@ impl NodeBuilder {
             exposes: self.exposes,
             processes: ProcessTable::new(),
             relations: Relations::default(),
+            applications: Applications::default(),
+            shutdown_timeout: self.shutdown_timeout,
             events: Default::default(),
             calls: Calls::default(),
             registry: self.registry,
@@ -306,10 +327,28 @@ impl NodeBuilder {
             starting.done = true;
             return Err(error);
         }
+        if let Err(error) = start_applications(node, self.applications).await {
+            node.stop().await;
+            starting.done = true;
+            return Err(error.into());
+        }
         tracing::info!(node = %name, creation = node.creation(), "node started");
         starting.done = true;
         Ok(starting.node.clone())
     }
+}
+
+/// Loads all before the first one starts: any may depend on any.
+async fn start_applications(node: &Node, specs: Vec<ApplicationSpec>) -> Result<(), ApplicationError> {
+    let loaded = specs.into_iter().map(|spec| node.load_application(spec));
+    for name in loaded.collect::<Result<Vec<_>, _>>()? {
+        match node.start_application(name.as_str()).await {
+            // Another one needed it.
+            Ok(()) | Err(ApplicationError::Running { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// A node that stops if nobody waits for its start any more.

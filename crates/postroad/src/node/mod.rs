@@ -4,6 +4,7 @@ mod builder;
 mod calls;
 mod familiar;
 pub(crate) mod router;
+mod stop;
 mod target;
 
 use std::fmt;
@@ -15,17 +16,20 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use postroad_edf::{EncodeError, Message, Registry};
 use postroad_wire::Version;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{Actor, ExitReason, Timer};
+use crate::application::Applications;
 use crate::error::{CallError, EventError, InvalidName, NameError, PublishError, SendError, SpawnError};
 use crate::event::{EventInfo, EventOptions, EventToken, Events};
 use crate::inspect::{self, InspectError, Item, ListProcesses, NodeInfo, ProcessInfo, ProcessPage};
 use crate::network::{Network, NetworkInner};
+use crate::pool::PoolHandle;
 use crate::process::{Environment, Origin, Process, ProcessTable, Relations, SpawnOptions};
+use crate::supervisor::SupervisorHandle;
 use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
@@ -35,13 +39,6 @@ pub use target::{Target, ToTarget};
 
 /// How long a call waits unless it says otherwise.
 pub(crate) const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long [`Node::stop`] lets processes end by themselves.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long it waits for each of the things that take no time unless something
-/// hangs: the registrar, processes after a kill, tasks of the network.
-const STOP_STEP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is further away than this never comes: thirty years. Instants that lie
 /// so far ahead can still be added to.
@@ -64,6 +61,7 @@ pub(crate) struct NodeInner {
     pub(crate) started: Instant,
     pub(crate) processes: ProcessTable,
     pub(crate) relations: Relations,
+    pub(crate) applications: Applications,
     pub(crate) events: Events,
     pub(crate) calls: Calls,
     pub(crate) registry: Registry,
@@ -78,6 +76,8 @@ pub(crate) struct NodeInner {
     has_stopped: AtomicBool,
     /// Everything that serves the network.
     pub(crate) tasks: TaskTracker,
+    /// How long processes may take to end when the node stops.
+    shutdown_timeout: Duration,
     next_pid: AtomicU64,
     next_reference: AtomicU64,
     live: AtomicUsize,
@@ -97,12 +97,12 @@ impl Node {
         NodeBuilder::new(name.into())
     }
 
-    pub(crate) fn from_inner(inner: Arc<NodeInner>) -> Self {
-        Self(inner)
+    pub(crate) fn inner(&self) -> &Arc<NodeInner> {
+        &self.0
     }
 
-    pub(crate) fn inner(&self) -> &NodeInner {
-        &self.0
+    pub(crate) fn from_inner(inner: Arc<NodeInner>) -> Self {
+        Self(inner)
     }
 
     /// The name, `name@host`.
@@ -216,8 +216,7 @@ impl Node {
     }
 
     fn process(&self, pid: Pid) -> Result<Arc<Process>, InspectError> {
-        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
-        process.ok_or(InspectError::ProcessUnknown)
+        self.0.process(pid).ok_or(InspectError::ProcessUnknown)
     }
 
     /// Spawns a process: returns when its `init` is done.
@@ -320,6 +319,28 @@ impl Node {
         self.process(pid).inspect(Process::kill).is_ok()
     }
 
+    /// Waits until a local process has ended and nothing is left of it, and says
+    /// why it ended; nothing at once if there is no such process.
+    ///
+    /// Cancel safe.
+    pub async fn ended(&self, pid: Pid) -> Option<ExitReason> {
+        let (waiting, mut ended) = mpsc::unbounded_channel();
+        if !self.process(pid).ok()?.await_end(waiting) {
+            return None;
+        }
+        ended.recv().await.map(|(_, reason)| reason)
+    }
+
+    /// Speaks to a supervisor of this node.
+    pub fn supervisor(&self, supervisor: impl ToTarget) -> SupervisorHandle {
+        SupervisorHandle::new(self.clone(), supervisor)
+    }
+
+    /// Speaks to a pool of this node.
+    pub fn pool(&self, pool: impl ToTarget) -> PoolHandle {
+        PoolHandle::new(self.clone(), pool)
+    }
+
     /// Gives a local process a name.
     pub fn register_name(&self, name: &str, pid: Pid) -> Result<(), NameError> {
         let name = process_name(name)?;
@@ -370,40 +391,6 @@ impl Node {
         self.0.events.info(Atom::existing(name)?)
     }
 
-    /// Stops the node in order: it leaves the registrar and takes no new
-    /// connections, asks every process to end (reason `shutdown`), waits ten
-    /// seconds at most and kills those that are left, then hands over what lies
-    /// in outgoing buffers and closes all connections.
-    ///
-    /// Takes 17 seconds at the very most: a registrar that does not answer, a
-    /// handler that never awaits and so cannot be killed, or a task of the
-    /// network that does not end is left behind after 2 seconds each, and logged.
-    ///
-    /// Returns when all that is done, also if somebody else stops it at the
-    /// same time. Not to be awaited by one of the node's own processes, which
-    /// would wait for itself: spawn a task for it there.
-    ///
-    /// Cancellation: a dropped future leaves the node stopping, but may leave
-    /// processes alive and connections open; call it again.
-    pub async fn stop(&self) {
-        self.0.begin_to_stop();
-        self.0.at_most(STOP_STEP_TIMEOUT, "the registrar", self.0.network.close_doors()).await;
-        for process in self.0.processes.all() {
-            process.shut_down();
-        }
-        if tokio::time::timeout(STOP_TIMEOUT, self.0.no_process_left()).await.is_err() {
-            for process in self.0.processes.all() {
-                tracing::warn!(pid = %process.pid, "did not end in time: killed");
-                process.kill();
-            }
-            self.0.at_most(STOP_STEP_TIMEOUT, "a process that was killed", self.0.no_process_left()).await;
-        }
-        self.0.network.shut_down().await;
-        self.0.tasks.close();
-        self.0.at_most(STOP_STEP_TIMEOUT, "a task of the network", self.0.tasks.wait()).await;
-        tracing::info!(node = %self.0.name, "node stopped");
-    }
-
     /// Whether [`stop`](Self::stop) has begun.
     pub fn is_stopping(&self) -> bool {
         self.0.is_stopping()
@@ -431,10 +418,9 @@ impl NodeInner {
         self.stopping.cancel();
     }
 
-    async fn at_most(&self, limit: Duration, what: &str, step: impl Future<Output = ()>) {
-        if tokio::time::timeout(limit, step).await.is_err() {
-            tracing::error!(node = %self.name, after = ?limit, "{what} does not end: left behind");
-        }
+    /// The process of this incarnation that has this pid.
+    pub(crate) fn process(&self, pid: Pid) -> Option<Arc<Process>> {
+        self.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid)
     }
 
     /// Whether a target on `node` is here.

@@ -13,7 +13,7 @@ use tokio::task::coop::poll_proceed;
 use tokio::task::yield_now;
 
 use super::{Awaited, FAR, Familiar, NodeInner, Target, ToTarget};
-use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Timer, Watched};
+use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Timer, Unforwarded, Watched};
 use crate::error::{CallError, PublishError, RelationError, SendError};
 use crate::event::{self, EventToken, Published};
 use crate::network::Outgoing;
@@ -491,6 +491,44 @@ pub(crate) fn deliver(
             Err(SendError::ProcessUnknown)
         }
     }
+}
+
+/// Puts what `from` has sent to somebody else into the mailbox of a local
+/// process, with the right to answer it, or gives both back.
+pub(crate) fn forward(
+    node: &NodeInner,
+    from: Pid,
+    to: Pid,
+    payload: Payload,
+    reply: &mut Option<ReplyTo>,
+) -> Result<(), Box<Unforwarded>> {
+    let Some(process) = node.process(to) else {
+        return Err(Box::new(Unforwarded { payload, error: SendError::ProcessUnknown }));
+    };
+    let envelope = match reply.take() {
+        Some(reply) => Envelope::Request { from, payload, reply },
+        None => Envelope::Message { from, payload },
+    };
+    let Refused { envelope, error } = match process.push(envelope, Priority::Normal) {
+        Ok(delivered) => {
+            delivered.start();
+            return Ok(());
+        }
+        Err(refused) => refused,
+    };
+    let error = match error {
+        Some(PushError::Full) => SendError::MailboxFull,
+        Some(PushError::Closed) | None => SendError::ProcessTerminated,
+    };
+    let payload = match envelope {
+        Envelope::Message { payload, .. } => payload,
+        Envelope::Request { payload, reply: back, .. } => {
+            *reply = Some(back);
+            payload
+        }
+        _ => unreachable!("what comes back is what was put in"),
+    };
+    Err(Box::new(Unforwarded { payload, error }))
 }
 
 /// What became of an envelope, outside of all locks: starts the run that is

@@ -260,12 +260,15 @@ impl Mailbox {
     }
 
     /// The next envelope: urgent, system, what is left of the batch, main, log.
-    pub(super) fn next(&self, batch: &mut Batch) -> Option<Envelope> {
+    /// Notes whether it was one of the first two.
+    pub(super) fn next(&self, batch: &mut Batch, urgent: &mut bool) -> Option<Envelope> {
+        *urgent = true;
         if self.pressing.load(Ordering::Acquire)
             && let Some(envelope) = self.next_pressing()
         {
             return Some(envelope);
         }
+        *urgent = false;
         if let Some(envelope) = batch.pop_front() {
             if batch.len().is_multiple_of(AHEAD_EVERY) {
                 self.ahead.store(batch.len(), Ordering::Relaxed);
@@ -383,6 +386,10 @@ mod tests {
         }
     }
 
+    fn next(mailbox: &Mailbox, batch: &mut Batch) -> Option<Envelope> {
+        mailbox.next(batch, &mut false)
+    }
+
     fn starts_a_run(mailbox: &Mailbox, envelope: Envelope) -> bool {
         push(mailbox, envelope, Priority::Normal).unwrap().unwrap().start
     }
@@ -406,20 +413,20 @@ mod tests {
         mailbox.open();
         assert!(starts_a_run(&mailbox, message(1)), "the first push starts a run");
         assert!(!starts_a_run(&mailbox, message(2)));
-        assert_eq!(number(mailbox.next(&mut batch)), Some(1));
+        assert_eq!(number(next(&mailbox, &mut batch)), Some(1));
         push(&mailbox, message(9), Priority::Low).unwrap();
         push(&mailbox, message(3), Priority::High).unwrap();
         push(&mailbox, message(4), Priority::Max).unwrap();
-        assert_eq!(number(mailbox.next(&mut batch)), Some(4));
-        assert_eq!(number(mailbox.next(&mut batch)), Some(3));
+        assert_eq!(number(next(&mailbox, &mut batch)), Some(4));
+        assert_eq!(number(next(&mailbox, &mut batch)), Some(3));
         assert_eq!(
-            number(mailbox.next(&mut batch)),
+            number(next(&mailbox, &mut batch)),
             Some(2),
             "what a run has taken ahead comes after urgent ones"
         );
         assert!(!mailbox.park(&mut batch, || {}), "the log lane is not empty");
-        assert_eq!(number(mailbox.next(&mut batch)), Some(9));
-        assert!(mailbox.next(&mut batch).is_none());
+        assert_eq!(number(next(&mailbox, &mut batch)), Some(9));
+        assert!(next(&mailbox, &mut batch).is_none());
         assert!(mailbox.park(&mut batch, || {}));
         assert!(starts_a_run(&mailbox, message(5)), "a parked mailbox needs a new run");
     }
@@ -430,7 +437,7 @@ mod tests {
         assert!(!starts_a_run(&mailbox, message(1)));
         assert!(mailbox.open(), "what came during init starts a run");
         let mut batch = Batch::new();
-        assert_eq!(number(mailbox.next(&mut batch)), Some(1));
+        assert_eq!(number(next(&mailbox, &mut batch)), Some(1));
     }
 
     #[test]
@@ -465,7 +472,7 @@ mod tests {
         push(&mailbox, own, Priority::Max).unwrap();
         assert_eq!(mailbox.len(), 3, "this node's own processes are not kept out");
         let mut batch = Batch::new();
-        while mailbox.next(&mut batch).is_some() {}
+        while next(&mailbox, &mut batch).is_some() {}
         push(&mailbox, exit(1, "go"), Priority::Max).unwrap();
         assert_eq!(mailbox.len(), 1, "what was handled can be asked again");
     }
@@ -480,7 +487,7 @@ mod tests {
         mailbox.open();
         let mut batch = Batch::new();
         push(&mailbox, message(1), Priority::Normal).unwrap();
-        while mailbox.next(&mut batch).is_some() {}
+        while next(&mailbox, &mut batch).is_some() {}
         assert!(!mailbox.start_last_run(), "a run is under way, although it found nothing more");
         assert!(!mailbox.park(&mut batch, || panic!("the actor is not put to rest")));
     }
@@ -504,7 +511,7 @@ mod tests {
             for n in 0..1000 {
                 push(&mailbox, message(round * 1000 + n), Priority::Normal).unwrap();
             }
-            while mailbox.next(&mut batch).is_some() {}
+            while next(&mailbox, &mut batch).is_some() {}
             assert!(mailbox.park(&mut batch, || {}));
             assert!(mailbox.queues.0.lock().main.capacity() <= IDLE_CAPACITY);
         }

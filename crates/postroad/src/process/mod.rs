@@ -1,6 +1,7 @@
 //! A running actor: its mailbox, its run loop and where it is found.
 
 mod contained;
+mod ending;
 mod environment;
 mod mailbox;
 mod origin;
@@ -21,7 +22,7 @@ use postroad_edf::Payload;
 use postroad_wire::enp::Method;
 pub use postroad_wire::enp::Method as CompressionMethod;
 pub use postroad_wire::enp::compress::Level as CompressionLevel;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::{Actor, Down, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::RelationError;
@@ -31,6 +32,7 @@ use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
 pub(crate) use contained::{caught, discard};
+pub(crate) use ending::{Ended, end};
 pub use environment::Environment;
 pub(crate) use mailbox::{MOST_ASKERS, Mailbox, PushError, Refused};
 pub(crate) use origin::Origin;
@@ -158,6 +160,8 @@ impl Kind {
 struct Extras {
     /// The process is about to end and gets no name or alias any more.
     unlisted: bool,
+    /// It has ended, and who waited for that has been told.
+    gone: bool,
     environment: Environment,
     rare: Option<Box<Rare>>,
 }
@@ -173,6 +177,10 @@ struct Rare {
     watches: Watches,
     /// The leader, if that is not the node.
     leader: Option<Pid>,
+    /// The application it belongs to.
+    application: Option<Atom>,
+    /// Who waits for its end.
+    awaited: Vec<mpsc::UnboundedSender<Ended>>,
 }
 
 /// What a process is found by.
@@ -242,8 +250,8 @@ impl Process {
     }
 
     /// Asks the process to end, on behalf of its parent: it must.
-    pub(crate) fn shut_down(self: &Arc<Self>) {
-        let exit = Exit { subject: Watched::Pid(self.parent), reason: ExitReason::Shutdown, requested: true };
+    pub(crate) fn shut_down(self: &Arc<Self>, reason: ExitReason) {
+        let exit = Exit { subject: Watched::Pid(self.parent), reason, requested: true };
         if let Ok(delivered) = self.push(Envelope::Exit(Box::new(exit)), Priority::Max) {
             delivered.start();
         }
@@ -319,6 +327,15 @@ impl Process {
             aliases: mem::take(&mut rare.aliases),
             events: mem::take(&mut rare.events),
         })
+    }
+
+    /// The application it belongs to.
+    pub(crate) fn application(&self) -> Option<Atom> {
+        self.extras.lock().rare.as_ref().and_then(|rare| rare.application)
+    }
+
+    fn join_application(&self, application: Atom) {
+        self.extras.lock().rare.get_or_insert_default().application = Some(application);
     }
 
     /// Whether the process may have a name and aliases: it is not about to end.

@@ -1,8 +1,8 @@
 //! Where a new process comes from.
 
 use super::{Environment, Process};
-use crate::Pid;
 use crate::node::NodeInner;
+use crate::{Atom, Pid};
 
 /// Who spawns a process, and what it inherits.
 #[derive(Debug, Clone)]
@@ -12,15 +12,22 @@ pub(crate) struct Origin {
     pub(crate) leader: Pid,
     /// What its own environment is laid over.
     pub(crate) environment: Environment,
+    /// The application that it belongs to.
+    pub(crate) application: Option<Atom>,
 }
 
 impl Origin {
     pub(crate) fn of_node(node: &NodeInner) -> Self {
         let core = node.core();
-        Self { parent: core, leader: core, environment: node.environment.lock().clone() }
+        Self { parent: core, leader: core, environment: node.environment.lock().clone(), application: None }
     }
 
     pub(crate) fn of_process(process: &Process) -> Self {
-        Self { parent: process.pid, leader: process.leader(), environment: process.environment() }
+        Self {
+            parent: process.pid,
+            leader: process.leader(),
+            environment: process.environment(),
+            application: process.application(),
+        }
     }
 }

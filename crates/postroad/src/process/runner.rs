@@ -4,13 +4,14 @@ use std::any::Any;
 use std::sync::Arc;
 
 use postroad_edf::Payload;
+use tokio::sync::mpsc;
 use tokio::task::coop::consume_budget;
 
 use super::contained::{Cut, until_killed};
 use super::mailbox::Batch;
 use super::{
-    Asker, Compression, Envelope, Environment, Listed, Origin, Priority, Process, Relation, Watchers, caught,
-    discard, own_event, own_name, type_label, withdraw,
+    Asker, Compression, Ended, Envelope, Environment, Listed, Origin, Priority, Process, Relation, Watchers,
+    caught, discard, own_event, own_name, type_label, withdraw,
 };
 use crate::actor::{Actor, Context, Exit, ExitReason, Messages, Reply, ReplyTo, Requests, Watched};
 use crate::error::{EventError, NameError, SpawnError};
@@ -45,6 +46,8 @@ pub struct SpawnOptions {
     /// Whether what it sends is important, until it says otherwise
     /// ([`Context::set_important_delivery`](crate::Context::set_important_delivery)).
     pub important_delivery: bool,
+    /// Who is told when the new process has ended.
+    pub(crate) awaited: Option<mpsc::UnboundedSender<Ended>>,
 }
 
 impl SpawnOptions {
@@ -129,6 +132,12 @@ pub(crate) async fn spawn<A: Actor>(
             return Err(SpawnError::NameTaken { name });
         }
     }
+    if let Some(application) = origin.application {
+        process.join_application(application);
+    }
+    if let Some(waiting) = &options.awaited {
+        process.await_end(waiting.clone());
+    }
     node.processes.insert(process.clone());
     // A node that began to stop meanwhile may not have seen this process.
     if node.is_stopping() {
@@ -193,6 +202,7 @@ impl Drop for Life {
         for (subject, watchers) in self.watchers.drain(..) {
             watchers.tell(node, &subject, pid.id, &self.reason);
         }
+        self.process.has_ended(&self.reason);
         node.process_gone();
     }
 }
@@ -305,7 +315,8 @@ async fn handle_all<A: Actor>(
 ) -> Parked {
     let mut lingered = false;
     loop {
-        let Some(envelope) = process.mailbox.next(batch) else {
+        let mut urgent = false;
+        let Some(envelope) = process.mailbox.next(batch, &mut urgent) else {
             // More is often on its way: a new run costs more than one look.
             if lingered {
                 return Parked::Empty;
@@ -315,6 +326,7 @@ async fn handle_all<A: Actor>(
             continue;
         };
         lingered = false;
+        ctx.set_urgent(urgent);
         let handled = match envelope {
             Envelope::Message { from, payload } => {
                 ctx.begin(from, None);

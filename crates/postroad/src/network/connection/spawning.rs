@@ -131,7 +131,8 @@ impl Drop for Beginning {
 fn understood(spawn: Spawn) -> Result<(Origin, SpawnOptions, Vec<Payload>), Refusal> {
     let Spawn { parent, parent_leader, parent_environment, register, options, arguments, .. } = spawn;
     let environment = |wire: any::Environment| Environment::from_wire(wire).map_err(|_| Refusal::Incorrect);
-    let origin = Origin { parent, leader: parent_leader, environment: environment(parent_environment)? };
+    let parent_environment = environment(parent_environment)?;
+    let origin = Origin { parent, leader: parent_leader, environment: parent_environment, application: None };
     let ProcessOptions { mailbox_size, leader, compression, send_priority, .. } = options;
     let options = SpawnOptions {
         name: (!register.is_empty()).then(|| register.as_str().to_owned()),
@@ -148,6 +149,7 @@ fn understood(spawn: Spawn) -> Result<(Origin, SpawnOptions, Vec<Payload>), Refu
         // Over there, the peer links; here it is done once the process has begun.
         link_child: false,
         link_parent: false,
+        awaited: None,
     };
     Ok((origin, options, arguments))
 }
