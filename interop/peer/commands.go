@@ -66,14 +66,13 @@ func (p *peer) run(c command) {
 		p.answer(c, open, err)
 	case "remote_spawn":
 		go func() {
-			remote, err := network.GetNode(c.Node)
-			if err != nil {
-				p.out.fail(c.ID, err)
-				return
-			}
-			pid, err := remote.Spawn(c.Name, gen.ProcessOptions{})
-			p.answer(c, body(pid), err)
+			pid, err := spawnOn(p, nil, c)
+			p.answer(c, pid, err)
 		}()
+	case "enable_spawn":
+		p.answer(c, true, network.EnableSpawn(c.Name, hatch, c.Nodes...))
+	case "disable_spawn":
+		p.answer(c, true, network.DisableSpawn(c.Name, c.Nodes...))
 	case "resolve":
 		go func() {
 			routes, err := p.resolve(c.Name)

@@ -17,19 +17,23 @@ var jobs = map[string]struct {
 	by func(command) gen.Atom
 	do func(*worker, command) (any, error)
 }{
-	"send":            {as, (*worker).send},
-	"call":            {as, (*worker).call},
-	"send_exit":       {as, (*worker).sendExit},
-	"monitor":         {as, (*worker).monitor},
-	"demonitor":       {as, (*worker).demonitor},
-	"link":            {as, (*worker).link},
-	"unlink":          {as, (*worker).unlink},
-	"compress":        {process("driver"), (*worker).compress},
-	"network_order":   {process("driver"), (*worker).networkOrder},
-	"exit":            {process(""), (*worker).exit},
-	"recorder_wait":   {process("recorder"), (*worker).recorderWait},
-	"recorder_report": {process("recorder"), (*worker).recorderReport},
-	"recorder_reset":  {process("recorder"), (*worker).recorderReset},
+	"send":             {as, (*worker).send},
+	"call":             {as, (*worker).call},
+	"spawn_on":         {as, (*worker).spawnOn},
+	"send_exit":        {as, (*worker).sendExit},
+	"monitor":          {as, (*worker).monitor},
+	"demonitor":        {as, (*worker).demonitor},
+	"link":             {as, (*worker).link},
+	"unlink":           {as, (*worker).unlink},
+	"register_event":   {as, (*worker).registerEvent},
+	"unregister_event": {as, (*worker).unregisterEvent},
+	"publish":          {as, (*worker).publish},
+	"compress":         {process("driver"), (*worker).compress},
+	"network_order":    {process("driver"), (*worker).networkOrder},
+	"exit":             {process(""), (*worker).exit},
+	"recorder_wait":    {process("recorder"), (*worker).recorderWait},
+	"recorder_report":  {process("recorder"), (*worker).recorderReport},
+	"recorder_reset":   {process("recorder"), (*worker).recorderReset},
 }
 
 func as(c command) gen.Atom {
@@ -165,8 +169,7 @@ func (w *worker) monitor(c command) (any, error) {
 	case gen.Atom:
 		return true, w.MonitorNode(t)
 	case gen.Event:
-		_, err := w.MonitorEvent(t)
-		return true, err
+		return last(w.MonitorEvent(t))
 	}
 	return true, w.Monitor(target)
 }
@@ -194,8 +197,7 @@ func (w *worker) link(c command) (any, error) {
 	case gen.Atom:
 		return true, w.LinkNode(t)
 	case gen.Event:
-		_, err := w.LinkEvent(t)
-		return true, err
+		return last(w.LinkEvent(t))
 	}
 	return true, w.Link(target)
 }
@@ -212,6 +214,35 @@ func (w *worker) unlink(c command) (any, error) {
 		return true, w.UnlinkEvent(t)
 	}
 	return true, w.Unlink(target)
+}
+
+// last shows what was published before.
+func last(events []gen.MessageEvent, err error) (any, error) {
+	values := make([]any, len(events))
+	for i, event := range events {
+		values[i] = style.Encode(event.Message)
+	}
+	return values, err
+}
+
+func (w *worker) registerEvent(c command) (any, error) {
+	token, err := w.RegisterEvent(c.Name, gen.EventOptions{Notify: c.Notify, Buffer: c.Count})
+	if err == nil {
+		w.tokens[c.Name] = token
+	}
+	return true, err
+}
+
+func (w *worker) unregisterEvent(c command) (any, error) {
+	return true, w.UnregisterEvent(c.Name)
+}
+
+func (w *worker) publish(c command) (any, error) {
+	message, err := value(c.Value)
+	if err != nil {
+		return nil, err
+	}
+	return true, w.SendEvent(c.Name, w.tokens[c.Name], message)
 }
 
 func (w *worker) compress(c command) (any, error) {

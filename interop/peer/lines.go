@@ -37,9 +37,15 @@ type command struct {
 	As      gen.Atom `json:"as"`
 	Reason  string   `json:"reason"`
 
+	// Processes of other nodes.
+	Register gen.Atom          `json:"register"`
+	Args     []json.RawMessage `json:"args"`
+	Nodes    []gen.Atom        `json:"nodes"`
+
 	// Messages.
 	To        json.RawMessage `json:"to"`
 	Event     json.RawMessage `json:"event"`
+	Notify    bool            `json:"notify"`
 	Value     json.RawMessage `json:"value"`
 	Priority  string          `json:"priority"`
 	Important bool            `json:"important"`

@@ -96,7 +96,7 @@ func start(out *output) (*peer, error) {
 		return nil, err
 	}
 	peer := &peer{node: node, host: options.Host, out: out, workers: make(map[gen.Atom]*worker)}
-	for _, kind := range []string{"driver", "echo", "fail", "mute", "recorder"} {
+	for _, kind := range []string{"careful", "driver", "echo", "fail", "mute", "recorder"} {
 		if _, err := peer.spawn(kind, gen.Atom(kind)); err != nil {
 			return nil, fmt.Errorf("spawn %s: %w", kind, err)
 		}

@@ -18,6 +18,8 @@ type worker struct {
 	alias gen.Alias
 	role  role
 	end   error
+	// tokens are those of the events it has registered.
+	tokens map[gen.Atom]gen.Ref
 }
 
 // A job is a command's work, done inside the process.
@@ -32,6 +34,8 @@ type role interface {
 
 func newRole(kind string) (role, bool) {
 	switch kind {
+	case "careful":
+		return careful{}, true
 	case "driver":
 		return driver{}, true
 	case "echo":
@@ -68,6 +72,21 @@ func (echo) message(w *worker, _ string, from gen.PID, value any) {
 }
 
 func (echo) request(_ *worker, _ string, _ gen.PID, _ gen.Ref, value any) any { return value }
+
+// careful gives back what it is asked, waits until that is confirmed, and tells
+// the test.
+type careful struct{}
+
+func (careful) message(*worker, string, gen.PID, any) {}
+
+func (careful) request(w *worker, _ string, from gen.PID, ref gen.Ref, value any) any {
+	outcome := ""
+	if err := w.SendResponseImportant(from, ref, value); err != nil {
+		outcome = err.Error()
+	}
+	w.peer.out.event("confirmed", fields{"to": w.name, "error": outcome})
+	return nil
+}
 
 // failing answers with the error it is asked for.
 type failing struct{}
@@ -108,6 +127,7 @@ func (w *worker) show(event, via string, from gen.PID, value any) {
 func (w *worker) Init(...any) error {
 	w.SetSplitHandle(true)
 	w.SetTrapExit(true)
+	w.tokens = make(map[gen.Atom]gen.Ref)
 	return nil
 }
 
@@ -129,6 +149,10 @@ func (w *worker) HandleMessage(from gen.PID, message any) error {
 		w.gone("down", m.Event, m.Reason)
 	case gen.MessageDownNode:
 		w.gone("down", m.Name, gen.ErrNoConnection)
+	case gen.MessageEventStart:
+		w.peer.out.event("event_start", fields{"to": w.name, "name": m.Name})
+	case gen.MessageEventStop:
+		w.peer.out.event("event_stop", fields{"to": w.name, "name": m.Name})
 	case gen.MessageExitPID:
 		w.gone("exit", m.PID, m.Reason)
 	case gen.MessageExitProcessID:

@@ -1,5 +1,7 @@
 //! Values whose type is learnt while reading: messages, and `any` inside them.
 
+use std::sync::Arc;
+
 use crate::decoder::Name;
 use crate::encoder::Marker;
 use crate::scalar::slice_of_bytes;
@@ -148,6 +150,35 @@ impl Edf for Payload {
 impl Nilable for Payload {
     const NIL: &'static [u8] = &[tag::NIL];
     const UNTYPED_NIL: bool = true;
+}
+
+/// A payload that several hold is written as the payload.
+impl Edf for Arc<Payload> {
+    const MIN_SIZE: usize = Payload::MIN_SIZE;
+
+    fn type_of() -> Type {
+        Payload::type_of()
+    }
+
+    fn is_nil(&self) -> bool {
+        Payload::is_nil(self)
+    }
+
+    fn encode(&self, out: &mut Encoder<'_>) -> Result<(), EncodeError> {
+        Edf::encode(&**self, out)
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Payload::decode(input).map(Self::new)
+    }
+
+    fn encode_top(&self, out: &mut Encoder<'_>) -> Result<(), EncodeError> {
+        Payload::encode_top(self, out)
+    }
+
+    fn decode_top(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        input.payload().map(Self::new)
+    }
 }
 
 /// Nil: what `any` holds when it holds nothing. It cannot be a message by

@@ -166,14 +166,15 @@ pub trait Edf: Sized {
 }
 
 /// A type that can be sent to a process: anything with an EDF form that may
-/// change threads. Implemented for every such type.
+/// change threads and be looked at by several, as what is published is.
+/// Implemented for every such type.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a message",
-    note = "a message has an EDF form (see `Edf`), is `Send` and borrows nothing (`'static`)"
+    note = "a message has an EDF form (see `Edf`), is `Send` and `Sync` and borrows nothing (`'static`)"
 )]
-pub trait Message: Edf + Send + 'static {}
+pub trait Message: Edf + Send + Sync + 'static {}
 
-impl<T: Edf + Send + 'static> Message for T {}
+impl<T: Edf + Send + Sync + 'static> Message for T {}
 
 /// A type with a name of its own on the wire (`docs/wire/EDF.md` section 8).
 /// Implemented by `#[derive(Message)]`.

@@ -70,6 +70,9 @@ pub enum EncodeError {
     /// The marshaler of a type refused its value.
     #[error("{} could not be marshaled", .0.name)]
     Marshal(#[source] Box<MarshalFailure>),
+    /// What has no EDF form, for it is meant for processes of its own node.
+    #[error("a {0} is for processes of its own node and cannot be sent to another one")]
+    Local(&'static str),
 }
 
 /// Two types that should be one.

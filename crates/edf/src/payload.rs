@@ -157,6 +157,9 @@ impl Drop for Payload {
 // SAFETY: every `Message` is `Send`, and so is a box of it.
 unsafe impl Send for Payload {}
 
+// SAFETY: every `Message` is `Sync`, and so is a box of it.
+unsafe impl Sync for Payload {}
+
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Payload({})", self.type_name())

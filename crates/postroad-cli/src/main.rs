@@ -8,6 +8,7 @@ mod decode;
 mod demo;
 mod explain;
 mod guest;
+mod inspect;
 mod logging;
 mod node;
 mod ping;
@@ -41,6 +42,10 @@ enum Command {
     Demo(demo::Demo),
     Node(node::RunNode),
     Ping(ping::Ping),
+    Info(inspect::Info),
+    Ps(inspect::Ps),
+    Tree(inspect::Tree),
+    Connections(inspect::Connections),
     Explain(explain::Explain),
     Check(check::Check),
     Decode(decode::Decode),
@@ -66,6 +71,10 @@ impl Program {
             Command::Demo(demo) => runtime.block_on(demo.run()),
             Command::Node(node) => runtime.block_on(node.run(logging)),
             Command::Ping(ping) => runtime.block_on(ping.run()),
+            Command::Info(info) => runtime.block_on(info.run()),
+            Command::Ps(ps) => runtime.block_on(ps.run()),
+            Command::Tree(tree) => runtime.block_on(tree.run()),
+            Command::Connections(connections) => runtime.block_on(connections.run()),
             Command::Explain(explain) => runtime.block_on(explain.run()),
             Command::Check(check) => check.run(),
             Command::Decode(decode) => decode.run(),

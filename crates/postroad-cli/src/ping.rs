@@ -51,7 +51,7 @@ impl Ping {
     async fn ping(&self, node: &Node) -> anyhow::Result<ExitCode> {
         let began = Instant::now();
         let peer = match node.network().connect(&self.name).await {
-            Ok(peer) => peer,
+            Ok(peer) => peer.info().clone(),
             Err(error) => {
                 let why = explain_failure(&error);
                 if self.json {

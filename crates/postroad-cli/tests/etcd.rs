@@ -101,3 +101,18 @@ fn an_etcd_that_cannot_be_reached_is_named_with_what_to_do() {
         assert!(stderr(&output).contains(part), "{part}: {}", stderr(&output));
     }
 }
+
+/// Leaving an etcd that does not answer takes a while; who insists does not wait.
+#[test]
+fn a_second_signal_ends_a_node_at_once() {
+    let etcd = Etcd::start();
+    let folder = Folder::new("insist");
+    folder.put("a.toml", &member("a", &kind(&etcd)));
+    let mut a = Node::run(&["--config", &folder.path("a.toml"), "--no-watch"]);
+    etcd.freeze(0);
+    a.signal("-INT");
+    assert_eq!(a.line(), format!("{} stops", a.name));
+    a.signal("-INT");
+    assert_eq!(a.line(), format!("{} ends at once", a.name));
+    etcd.thaw(0);
+}

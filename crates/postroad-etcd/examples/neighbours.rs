@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let connected = node.network().connect(other.as_str()).await;
                 println!(
                     "{other} came; {}",
-                    connected.map_or_else(|error| error.to_string(), |peer| peer.version)
+                    connected.map_or_else(|error| error.to_string(), |peer| peer.info().version.clone())
                 );
             }
             event => println!("{event:?}"),

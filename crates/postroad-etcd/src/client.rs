@@ -101,6 +101,13 @@ fn tls_config(tls: &EtcdTls) -> ClientTlsConfig {
 impl Client {
     /// Must be called within a tokio runtime; connections are made when needed.
     pub(crate) fn new(endpoints: &[(String, Endpoint)], options: &EtcdOptions) -> Self {
+        if let (Some(user), None) = (&options.user, &options.tls) {
+            tracing::warn!(
+                user = user.name,
+                endpoints = options.endpoints.join(", "),
+                "the password for etcd travels as plain text: anybody in between can read it; use TLS"
+            );
+        }
         let connect = |(name, endpoint): &(String, Endpoint)| (name.clone(), endpoint.connect_lazy());
         Self {
             members: endpoints.iter().map(connect).collect(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_edf::{AtomError, DecodeError, EncodeError, ErrorValue};
+use postroad_wire::Version;
 
 use crate::Atom;
 use crate::actor::ExitReason;
@@ -243,9 +244,49 @@ pub enum NameError {
     /// The name is empty or too long.
     #[error("not a name: {0}")]
     Invalid(#[from] InvalidName),
-    /// The process has ended.
+    /// There is no such process on this node.
+    #[error("unknown process")]
+    ProcessUnknown,
+    /// The process is about to end.
     #[error("process terminated")]
     ProcessTerminated,
+}
+
+/// Why an event was not (un)registered.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// There is an event of this name on the node.
+    #[error("resource is taken: the event {name}")]
+    Taken {
+        /// The name in the way.
+        name: Atom,
+    },
+    /// There is no such event.
+    #[error("unknown event")]
+    Unknown,
+    /// Another process has registered it, or the node: only that one may
+    /// unregister it.
+    #[error("not an owner")]
+    NotOwner,
+    /// The name is empty or too long.
+    #[error("not a name: {0}")]
+    Invalid(#[from] InvalidName),
+    /// The process is about to end.
+    #[error("process terminated")]
+    ProcessTerminated,
+}
+
+/// Why something was not published.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// There is no such event on this node.
+    #[error("unknown event")]
+    EventUnknown,
+    /// The token is not that of the event.
+    #[error("not an owner")]
+    NotOwner,
 }
 
 /// Why a text is no name.
@@ -294,9 +335,25 @@ pub enum StartError {
         /// What is missing.
         source: crate::tls::TlsError,
     },
+    /// An acceptor names a handshake that the node does not speak.
+    #[error(
+        "no handshake handler for {version}; the node speaks {known:?}: register it when the node is built"
+    )]
+    UnknownHandshake {
+        /// What the acceptor names.
+        version: Version,
+        /// What the node speaks.
+        known: Vec<Version>,
+    },
     /// The registrar refused the node.
     #[error("unable to register the node: {0}")]
     Register(#[from] crate::registrar::RegisterError),
+    /// An application of the node did not start.
+    #[error("application: {0}")]
+    Application(#[from] crate::application::ApplicationError),
+    /// The process that tells other nodes about this one.
+    #[error("the inspector did not start: {0}")]
+    Inspector(#[from] SpawnError),
     /// `start` was called outside of a tokio runtime.
     #[error("no tokio runtime: call start() within one")]
     NoRuntime,

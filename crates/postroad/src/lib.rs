@@ -8,11 +8,16 @@
 //! Start at [`Node::builder`] and [`Actor`]; roads are at [`Network`].
 
 mod actor;
+pub mod application;
 mod error;
+mod event;
+pub mod inspect;
 pub mod network;
 mod node;
+pub mod pool;
 mod process;
 pub mod registrar;
+pub mod supervisor;
 pub mod tls;
 
 /// The Ergo Data Format: terms, codec, caches and the type registry.
@@ -26,17 +31,26 @@ pub use postroad_wire::{Cookie, NetworkFlags};
 
 pub use actor::{
     Actor, Answer, Context, Down, Exit, ExitReason, Handle, Messages, Reply, ReplyTo, Requests, Timer,
-    Watched,
+    Unforwarded, Watched,
 };
-pub use error::{CallError, InvalidName, NameError, RelationError, SendError, SpawnError, StartError};
+pub use error::{
+    CallError, EventError, InvalidName, NameError, PublishError, RelationError, SendError, SpawnError,
+    StartError,
+};
+pub use event::{EventInfo, EventOptions, EventToken, Published, ToEvent};
 pub use network::{Network, NetworkMode};
 pub use node::{Node, NodeBuilder, Target, ToTarget};
-pub use process::{Compression, CompressionLevel, CompressionMethod, Priority, SpawnOptions};
+pub use process::{Compression, CompressionLevel, CompressionMethod, Environment, Priority, SpawnOptions};
 
 /// The example of the README compiles and runs.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct ReadMe;
+
+/// The example of the guide to supervision runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/supervision.md")]
+struct Supervision;
 
 /// The example for operators compiles.
 #[cfg(doctest)]

@@ -163,9 +163,9 @@ async fn seed_flags_are_announced_as_the_route_and_the_acceptor_allow() {
     add_route(&caller, &open, |route| route.network_flags(NetworkFlags::NONE));
 
     let mut arrivals = [open.network().subscribe(), closed.network().subscribe()];
-    let closed_says = caller.network().connect(closed.name().as_str()).await.unwrap().flags;
+    let closed_says = caller.network().connect(closed.name().as_str()).await.unwrap().info().flags;
     assert_eq!(closed_says, NetworkFlags::NONE);
-    let open_says = caller.network().connect(open.name().as_str()).await.unwrap().flags;
+    let open_says = caller.network().connect(open.name().as_str()).await.unwrap().info().flags;
     assert!(open_says.allows(NetworkFlags::ENABLE));
     for arrival in &mut arrivals {
         arrival.recv().await.unwrap();

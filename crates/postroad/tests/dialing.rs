@@ -10,6 +10,7 @@ use postroad::network::{AcceptorOptions, DownReason, NetworkEvent, NetworkRoute,
 use postroad::{Atom, Node};
 use postroad_wire::ehs::Introduction;
 use support::forwarder::Forwarder;
+use support::log::Log;
 use support::scripted::{Caller, Desk, Link, introduction};
 use support::{Adder, COOKIE, Echo, builder, node, port, unique};
 use tokio::sync::broadcast::Receiver;
@@ -138,7 +139,7 @@ async fn a_dial_that_reaches_nobody_does_not_lock_out_the_peer() {
     let mut link = call(&node, local).await;
     is_in(&node, &mut link).await;
     let peer = connecting.await.unwrap().unwrap();
-    assert!(!peer.dialed, "who waits for a connection gets the one that came");
+    assert!(!peer.info().dialed, "who waits for a connection gets the one that came");
     silent.wire.expect_close().await;
     node.stop().await;
 }
@@ -158,7 +159,7 @@ async fn of_two_dials_at_once_that_of_the_smaller_name_wins() {
     is_turned_away(&node, local.clone()).await;
     callee.wire.send(&due).await;
     let mut link = callee.agreed().await;
-    assert!(connecting.await.unwrap().unwrap().dialed);
+    assert!(connecting.await.unwrap().unwrap().info().dialed);
     is_in(&node, &mut link).await;
     node.stop().await;
 }
@@ -179,7 +180,7 @@ async fn of_two_dials_at_once_that_of_the_larger_name_yields() {
     callee.hear_introduction().await;
     drop(callee);
     let mut link = call(&node, local.clone()).await;
-    assert!(!connecting.await.unwrap().unwrap().dialed);
+    assert!(!connecting.await.unwrap().unwrap().info().dialed);
     is_in(&node, &mut link).await;
     assert_eq!(announced(&mut events, local.node), [None]);
     node.stop().await;
@@ -250,4 +251,53 @@ async fn a_dial_right_behind_a_finished_one_finds_its_connection() {
         a.stop().await;
     }
     b.stop().await;
+}
+
+/// Lets a peer of this introduction in; it is called at its end.
+async fn comes_in(node: &Node, local: Introduction, cookie: &str) {
+    let mut caller = Caller::with_cookie(node, local, cookie).await;
+    caller.hello().await;
+    let mut link = caller.introduce().await;
+    is_in(node, &mut link).await;
+}
+
+/// Messages to a name take the connection there is: also one that somebody made
+/// who took that name.
+#[tokio::test]
+async fn who_comes_in_shows_as_much_as_a_route_to_it_demands() {
+    let log = Log::start();
+    let with_cookie = AcceptorOptions::bind("127.0.0.1", 0).cookie("the door's own");
+    for (acceptor, cookie, by_cookie) in [
+        (AcceptorOptions::bind("127.0.0.1", 0), COOKIE, false),
+        (with_cookie, "the door's own", true),
+        (AcceptorOptions::bind("127.0.0.1", 0).weaker_than_routes(), COOKIE, true),
+    ] {
+        let by_anything = acceptor.weaker_than_routes;
+        let node = Node::builder(unique("node")).cookie(COOKIE).acceptor(acceptor).without_registrar();
+        let node = node.start().await.unwrap();
+        let to = |port: u16| NetworkRoute::to("127.0.0.1", port);
+        for (route, let_in, demand) in [
+            (to(1), true, ""),
+            (to(1).tls(true), by_anything, "demands TLS"),
+            (to(1).cookie("the partner's"), by_cookie, "demands a cookie of its own"),
+            (to(1).cookie(cookie), true, ""),
+        ] {
+            let local = introduction("peer");
+            let pattern = exact(local.node.as_str());
+            node.network().add_route(&pattern, route.clone(), 2).unwrap();
+            if let_in {
+                comes_in(&node, local, cookie).await;
+                continue;
+            }
+            let mut caller = Caller::with_cookie(&node, local.clone(), cookie).await;
+            caller.hello().await;
+            caller.say().await;
+            assert!(!caller.wire.hear().await, "{route} does not count");
+            log.says(&["handshake failed", local.node.as_str(), demand]).await;
+            // One of several routes is enough: the node would go any of them.
+            node.network().add_route(&format!("{pattern}|^$"), to(1), 1).unwrap();
+            comes_in(&node, local, cookie).await;
+        }
+        node.stop().await;
+    }
 }

@@ -267,6 +267,25 @@ async fn every_code_means_what_it_says() {
     node.stop().await;
 }
 
+/// That a request has arrived is no answer; that it has not is one.
+#[tokio::test]
+async fn an_acknowledgement_ends_a_call_only_if_it_failed() {
+    let (node, mut link) = with_peer(ACKNOWLEDGES).await;
+    let (to, caller) = (link.sender(), node.clone());
+    let calling = tokio::spawn(async move { caller.call_important::<u8>(to, 1u8).await });
+    let frame = link.frame().await;
+    let Head::Request { reference, delivery, .. } = Frame::parse(&frame).unwrap().head else {
+        panic!("a request")
+    };
+    assert!(delivery.important);
+    for code in [Code::Ok, Code::UnknownProcess] {
+        link.send_frame(&Head::Ack { from: to.id, to: Pid::CORE, reference, code }, &[]).await;
+    }
+    let error = calling.await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Send(SendError::ProcessUnknown)), "{error}");
+    node.stop().await;
+}
+
 /// Neither another peer nor the end of the connection makes a message delivered.
 #[tokio::test]
 async fn only_the_peer_acknowledges() {

@@ -199,3 +199,24 @@ async fn links_come_in_where_the_first_one_did() {
     second.expect_answer().await;
     node.stop().await;
 }
+
+/// The cookie was changed since: who made the connection knows the former one,
+/// and who knows the new one only did not make it.
+#[tokio::test]
+async fn by_the_cookie_that_the_connection_was_made_with() {
+    let node = builder("node").pool_size(1).start().await.unwrap();
+    let echo = node.spawn::<Echo>(()).await.unwrap();
+    let first = link(&node).await;
+    links(&node, first.local.node, 1).await;
+    node.network().set_cookie("another");
+    let mut other = Wire::to(&node).await;
+    let join = Join::new(first.local.node, &first.connection_id, "another".into(), rand::random(), None)
+        .poll_transmit()
+        .unwrap();
+    other.send(&join).await;
+    other.expect_close().await;
+    let mut second = first.rejoin(&node).await;
+    second.send_message(echo, &1u8).await;
+    assert_eq!(second.hears::<u8>().await, 1);
+    node.stop().await;
+}

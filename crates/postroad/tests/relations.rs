@@ -5,7 +5,7 @@ mod support;
 
 use postroad::{Down, Exit, ExitReason, Node, ProcessId, RelationError, SpawnOptions, Watched};
 use support::node;
-use support::puppet::{Notice, Strings, child, puppet, puppet_with};
+use support::puppet::{Notice, Strings, Wish, child, puppet, puppet_with, wish};
 
 fn reasons() -> [ExitReason; 4] {
     [ExitReason::Kill, ExitReason::error("of its own"), ExitReason::Shutdown, ExitReason::Panic]
@@ -33,33 +33,11 @@ fn name(node: &Node, name: &str) -> Watched {
 }
 
 async fn monitor(watcher: &Strings, target: Watched) -> Result<(), RelationError> {
-    watcher
-        .act(move |ctx| {
-            Box::pin(async move {
-                match target {
-                    Watched::Pid(pid) => ctx.monitor(pid).await,
-                    Watched::Name(process) => ctx.monitor(process).await,
-                    Watched::Alias(alias) => ctx.monitor(alias).await,
-                    _ => unreachable!(),
-                }
-            })
-        })
-        .await
+    wish(watcher, Wish::Monitor, target).await
 }
 
 async fn link(watcher: &Strings, target: Watched) -> Result<(), RelationError> {
-    watcher
-        .act(move |ctx| {
-            Box::pin(async move {
-                match target {
-                    Watched::Pid(pid) => ctx.link(pid).await,
-                    Watched::Name(process) => ctx.link(process).await,
-                    Watched::Alias(alias) => ctx.link(alias).await,
-                    _ => unreachable!(),
-                }
-            })
-        })
-        .await
+    wish(watcher, Wish::Link, target).await
 }
 
 async fn new_alias(puppet: &Strings) -> postroad::Alias {

@@ -9,7 +9,7 @@ use postroad::network::NetworkRoute;
 use postroad::{
     Alias, Atom, Context, Down, Exit, ExitReason, Node, Pid, ProcessId, RelationError, SpawnOptions, Watched,
 };
-use support::puppet::{Act, Notice, Strings, puppet, puppet_with};
+use support::puppet::{Notice, Strings, Wish, puppet, puppet_with, wish};
 use support::{builder, node, port};
 
 /// Two nodes; the first one knows the way to the second.
@@ -46,45 +46,6 @@ impl Target {
     fn ways(&self) -> [Watched; 3] {
         [Watched::Pid(self.pid), Watched::Name(self.name), Watched::Alias(self.alias)]
     }
-}
-
-#[derive(Clone, Copy)]
-enum Wish {
-    Link,
-    Monitor,
-    Unlink,
-    Demonitor,
-}
-
-async fn wish(watcher: &Strings, wish: Wish, target: Watched) -> Result<(), RelationError> {
-    watcher
-        .act(move |ctx| -> Act<'_, _> {
-            Box::pin(async move {
-                macro_rules! of {
-                    ($target:expr) => {
-                        match wish {
-                            Wish::Link => ctx.link($target).await,
-                            Wish::Monitor => ctx.monitor($target).await,
-                            Wish::Unlink => ctx.unlink($target).await,
-                            Wish::Demonitor => ctx.demonitor($target).await,
-                        }
-                    };
-                }
-                match target {
-                    Watched::Pid(pid) => of!(pid),
-                    Watched::Name(name) => of!(name),
-                    Watched::Alias(alias) => of!(alias),
-                    Watched::Node(node) => match wish {
-                        Wish::Link => ctx.link_node(node.as_str()).await,
-                        Wish::Monitor => ctx.monitor_node(node.as_str()).await,
-                        Wish::Unlink => ctx.unlink_node(node.as_str()).await,
-                        Wish::Demonitor => ctx.demonitor_node(node.as_str()).await,
-                    },
-                    Watched::Event(_) => unreachable!(),
-                }
-            })
-        })
-        .await
 }
 
 async fn watched(puppet: &Strings) -> (Vec<Watched>, Vec<Watched>) {

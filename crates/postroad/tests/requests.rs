@@ -117,13 +117,13 @@ async fn spawn_and_applications_of_every_release_are_answered() {
 
         let spawn = Spawn::new(name, link.sender(), reference(&link, 1));
         let (error, result, byte) = refused(&mut link, &Request::Spawn(Box::new(spawn))).await;
-        assert_eq!((&*error, byte), ("not allowed", order(link.sender().id)));
+        assert_eq!((&*error, byte), ("unknown name", order(link.sender().id)));
         let nobody = Pid { node: Atom::empty(), id: 0, creation: 0 };
         assert_eq!(result.downcast_ref::<Pid>(), Some(&nobody), "a process id that is none");
 
         let start = ApplicationStart::new(name, core, reference(&link, 2));
         let (error, result, byte) = refused(&mut link, &Request::ApplicationStart(Box::new(start))).await;
-        assert_eq!((&*error, result.is::<()>(), byte), ("not allowed", true, 0));
+        assert_eq!((&*error, result.is::<()>(), byte), ("unknown name", true, 0));
 
         let info = ApplicationInfo { name, reference: reference(&link, 3) };
         let (error, result, byte) = refused(&mut link, &Request::ApplicationInfo(info)).await;

@@ -109,7 +109,7 @@ async fn a_given_route_is_taken_whatever_the_table_says() {
     network.add_route("^b-", to(dead_port()), 1).unwrap();
     failures(network.connect(name).await);
     let peer = network.connect_with(name, to(port(&b)).cookie("shared-secret-with-partner")).await.unwrap();
-    let road = peer.road.unwrap();
+    let road = peer.info().road.clone().unwrap();
     assert_eq!(
         (&road.reason, road.endpoint.as_ref().map(|endpoint| endpoint.port)),
         (&Reason::Given, Some(port(&b)))
@@ -134,7 +134,7 @@ async fn a_given_route_tries_every_address_of_its_resolver_and_says_how_each_fai
     assert_eq!(no_route.discovery, Discovery::RouteGiven);
 
     let peer = network.connect_with(name, resolve(&[dead[0], port(&b), dead[1]])).await.unwrap();
-    assert_eq!(peer.road.unwrap().endpoint.as_ref().unwrap().port, port(&b));
+    assert_eq!(peer.info().road.clone().unwrap().endpoint.as_ref().unwrap().port, port(&b));
     let unusable = network.connect_with("c@host", to(0)).await.unwrap_err();
     assert!(matches!(unusable, ConnectError::Route(InvalidRoute::NoPort)), "{unusable}");
     a.stop().await;
@@ -149,7 +149,7 @@ async fn a_given_route_dials_nobody_who_is_connected() {
     network.connect(name).await.unwrap();
     let road = Forwarder::to(port(&b)).await;
     let peer = network.connect_with(name, to(road.port)).await.unwrap();
-    assert_eq!(peer.road.unwrap().endpoint.as_ref().unwrap().port, port(&b));
+    assert_eq!(peer.info().road.clone().unwrap().endpoint.as_ref().unwrap().port, port(&b));
     assert_eq!(road.accepted(), 0);
     a.stop().await;
     b.stop().await;
@@ -175,7 +175,7 @@ async fn a_given_route_waits_for_the_dial_under_way_and_comes_after_it() {
     assert_eq!(road.accepted(), 0);
     drop(silent);
     failures(by_table.await.unwrap());
-    assert!(given.await.unwrap().dialed);
+    assert!(given.await.unwrap().info().dialed);
     assert_eq!(road.accepted(), 1);
     a.stop().await;
     b.stop().await;
@@ -355,7 +355,10 @@ async fn a_replaced_route_holds_for_the_next_connection() {
     assert_eq!(unknown, ReplaceRouteError::Unknown { pattern: "b-".into() });
 
     assert!(network.disconnect(name).await);
-    assert_eq!(network.connect(name).await.unwrap().road.unwrap().endpoint.as_ref().unwrap().port, new.port);
+    assert_eq!(
+        network.connect(name).await.unwrap().info().road.clone().unwrap().endpoint.as_ref().unwrap().port,
+        new.port
+    );
     a.stop().await;
     b.stop().await;
 }

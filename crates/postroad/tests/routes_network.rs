@@ -91,7 +91,7 @@ async fn seed_automatic_failover() {
 
     network.add_route(&exact(name), to(port(&b)), 100).unwrap();
     let peer = network.connect(name).await.unwrap();
-    assert_eq!(peer.name, b.name());
+    assert_eq!(peer.name(), b.name());
     assert!(network.peer(other.name().as_str()).is_none());
 }
 

@@ -414,7 +414,10 @@ fn unusable_routes_are_refused() {
     let version = Version::new("EHS", "R9");
     let error = resolver().handshake_version(version.clone()).check().unwrap_err();
     assert_eq!(error, InvalidRoute::UnknownHandshake { version });
-    assert_eq!(error.to_string(), "no handshake handler for EHS:R9; this node speaks EHS:R1");
+    assert_eq!(
+        error.to_string(),
+        "no handshake handler for EHS:R9; this node speaks EHS:R1 and what it was built with"
+    );
     assert_eq!(resolver().proto_version(Version::enp()).check(), Ok(()));
     let version = Version::new("ENP", "R2");
     assert_eq!(

@@ -183,7 +183,7 @@ async fn seed_versions_default_to_the_nodes() {
     let said =
         to(port(&b)).handshake_version(info.handshake_version.clone()).proto_version(info.proto_version);
     for route in [to(port(&b)), said] {
-        let road = network.connect_with(name, route).await.unwrap().road.unwrap();
+        let road = network.connect_with(name, route).await.unwrap().info().road.clone().unwrap();
         assert_eq!(road.endpoint.as_ref().unwrap().handshake_version, Version::ehs());
         assert_eq!(road.endpoint.as_ref().unwrap().proto_version, Version::enp());
         assert!(network.disconnect(name).await);
@@ -248,7 +248,7 @@ async fn seed_addresses_of_a_resolver_in_its_order() {
     let resolver = Known::at([dead[0], dead[1], port(&b), spare.port].map(local));
     let mut events = a.network().subscribe();
     a.network().add_route("^b-", NetworkRoute::resolve_with(resolver), 1).unwrap();
-    let road = a.network().connect(b.name().as_str()).await.unwrap().road.unwrap();
+    let road = a.network().connect(b.name().as_str()).await.unwrap().info().road.clone().unwrap();
     assert_eq!(road.endpoint.as_ref().unwrap().port, port(&b));
     assert_eq!(spare.accepted(), 0);
     for port in dead {
@@ -270,10 +270,16 @@ async fn seed_a_node_may_move_behind_a_route_with_a_resolver() {
     let (old, new) = (Forwarder::to(port(&b)).await, Forwarder::to(port(&b)).await);
     let etcd = Known::at([local(old.port)]);
     network.add_route("prod-.*", NetworkRoute::resolve_with(etcd.clone()), 100).unwrap();
-    assert_eq!(network.connect(name).await.unwrap().road.unwrap().endpoint.as_ref().unwrap().port, old.port);
+    assert_eq!(
+        network.connect(name).await.unwrap().info().road.clone().unwrap().endpoint.as_ref().unwrap().port,
+        old.port
+    );
     assert!(network.disconnect(name).await);
     *etcd.addresses.lock() = vec![local(new.port)];
-    assert_eq!(network.connect(name).await.unwrap().road.unwrap().endpoint.as_ref().unwrap().port, new.port);
+    assert_eq!(
+        network.connect(name).await.unwrap().info().road.clone().unwrap().endpoint.as_ref().unwrap().port,
+        new.port
+    );
     failures(network.connect("other@127.0.0.1").await);
     assert_eq!(etcd.asked().len(), 2, "not for nodes that the pattern leaves out");
     stop([a, b]).await;
@@ -331,7 +337,9 @@ async fn seed_each_boundary_has_a_cookie_and_trust_of_its_own() {
     for (node, route) in routes {
         let name = node.name().as_str();
         network.add_route(&exact(name), route, 1).unwrap();
-        assert!(network.connect(name).await.unwrap().road.unwrap().endpoint.as_ref().unwrap().tls);
+        assert!(
+            network.connect(name).await.unwrap().info().road.clone().unwrap().endpoint.as_ref().unwrap().tls
+        );
         assert!(network.disconnect(name).await);
     }
     // Neither the other's trust nor the other's laxity is lent out.
@@ -437,7 +445,7 @@ async fn seed_every_kind_of_failure_leads_to_the_backup() {
         let mut events = network.subscribe();
         network.add_route("^b-.*", primary, 200).unwrap();
         network.add_route(&exact(name.as_str()), to(port(&b)), 100).unwrap();
-        let road = network.connect(name.as_str()).await.unwrap().road.unwrap();
+        let road = network.connect(name.as_str()).await.unwrap().info().road.clone().unwrap();
         assert_eq!(road.reason, Reason::Route { pattern: exact(name.as_str()).into(), weight: 100 });
         let event = events.recv().await.unwrap();
         let NetworkEvent::RouteFailed { attempt, .. } = event else { panic!("{event:?}") };

@@ -26,8 +26,9 @@ impl Cookie {
         self.0.is_empty()
     }
 
-    /// The secret itself, for those who compute with it.
-    pub(crate) fn expose(&self) -> &[u8] {
+    /// The secret itself, for those who compute with it, as handshakes do. It is
+    /// not to be shown, logged or kept.
+    pub fn expose(&self) -> &[u8] {
         &self.0
     }
 }

@@ -5,11 +5,11 @@ mod pair;
 
 use pair::{Pair, acceptor, cookie, dialer, introduction};
 use postroad_edf::Atom;
-use postroad_wire::NetworkFlags;
 use postroad_wire::ehs::{
     Accept, AcceptStep, BUSY, Dial, HandshakeError, Introduction, Join, Joined, MAX_CONTROL, MAX_POOL_SIZE,
-    Stage, shared_connection_id,
+    Proof, Stage, shared_connection_id,
 };
+use postroad_wire::{Cookie, NetworkFlags};
 
 #[test]
 fn both_sides_hear_what_the_other_said() {
@@ -67,6 +67,28 @@ fn a_link_joins() {
         assert_eq!(accept.accept_join(), Ok(Joined { tail: b"sent ahead".to_vec() }));
         assert_eq!(join.receive(&accept.poll_transmit().unwrap()), Ok(Some(Joined { tail: vec![] })));
         assert_eq!(join.receive(&[]), Err(HandshakeError::OutOfTurn(Stage::Over)));
+    }
+}
+
+#[test]
+fn a_link_joins_by_the_cookie_that_its_connection_was_made_with() {
+    let node = Atom::new("dialer@localhost").unwrap();
+    let former = || Cookie::new("former");
+    let made_with = |id: &str| (id == "old").then(former);
+    for (id, proves, expected) in
+        [("old", former(), true), ("old", cookie(), false), ("new", cookie(), true), ("new", former(), false)]
+    {
+        let mut join = Join::new(node, id, proves.clone(), [3; 32], Some([7; 20]));
+        let mut accept = Accept::new(acceptor(), cookie(), [4; 32], Some([7; 20]));
+        match accept.receive_joins(&join.poll_transmit().unwrap(), made_with) {
+            Ok(Some(AcceptStep::JoinRequested(request))) => {
+                assert!(expected && request.cookie == proves);
+                accept.accept_join().unwrap();
+                assert!(join.receive(&accept.poll_transmit().unwrap()).unwrap().is_some());
+            }
+            Err(HandshakeError::WrongDigest(Proof::Join)) => assert!(!expected),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

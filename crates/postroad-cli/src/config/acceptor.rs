@@ -20,6 +20,7 @@ pub(crate) struct Acceptor {
     pub(crate) advertise: Option<Address>,
     pub(crate) cookie: Option<Cookie>,
     pub(crate) tls: Option<RouteTls>,
+    pub(crate) weaker_than_routes: Option<bool>,
     pub(crate) flags: Option<NetworkFlags>,
     pub(crate) atoms: Vec<(String, String)>,
     pub(crate) log: Option<LevelFilter>,
@@ -36,6 +37,7 @@ impl Acceptor {
             advertise: section.parsed("advertise").map(At::into_inner),
             cookie: secret::cookie(&mut section, reading),
             tls: RouteTls::read(&mut section, Side::Both),
+            weaker_than_routes: section.bool("weaker_than_routes").map(At::into_inner),
             flags: flags::read(&mut section),
             atoms: atoms::read(&mut section),
             log: section.word("log", &LEVELS).map(At::into_inner),
@@ -55,6 +57,7 @@ impl Acceptor {
             .with("advertise", &self.advertise)
             .cookie(&self.cookie)
             .and(self.tls.as_ref().map(RouteTls::facts).unwrap_or_default())
+            .with("weaker_than_routes", &self.weaker_than_routes)
             .list("flags", self.flags.map(flags::names).as_deref())
             .and(atoms::facts(&self.atoms))
             .with("log", &self.log)

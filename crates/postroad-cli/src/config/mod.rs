@@ -27,7 +27,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use facts::Facts;
-use patterns::Patterns;
+use patterns::{Patterns, Understood};
 use section::{At, Reader};
 
 pub(crate) use acceptor::Acceptor;
@@ -54,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<NodeTls>,
     pub(crate) routes: Vec<Route>,
     pub(crate) proxy_routes: Vec<ProxyRoute>,
+    patterns: Understood,
+    proxy_patterns: Understood,
 }
 
 /// A file that was read.
@@ -135,12 +137,13 @@ impl Config {
         let mut patterns = Patterns::default();
         let routes = root.sections("route").into_iter();
         let routes = routes.filter_map(|section| Route::read(section, &reading, &mut patterns)).collect();
-        patterns.check(reader);
-        let mut patterns = Patterns::default();
+        let understood = patterns.check(reader);
+        let mut proxy_patterns = Patterns::default();
         let proxy_routes = root.sections("proxy_route").into_iter();
-        let proxy_routes =
-            proxy_routes.filter_map(|section| ProxyRoute::read(section, &reading, &mut patterns)).collect();
-        patterns.check(reader);
+        let proxy_routes = proxy_routes
+            .filter_map(|section| ProxyRoute::read(section, &reading, &mut proxy_patterns))
+            .collect();
+        let proxy_understood = proxy_patterns.check(reader);
         let acceptors = root.sections("acceptor").into_iter();
         let config = Self {
             node: node.map(|section| NodeSettings::read(section, &reading)).unwrap_or_default(),
@@ -153,6 +156,8 @@ impl Config {
             tls,
             routes,
             proxy_routes,
+            patterns: understood,
+            proxy_patterns: proxy_understood,
         };
         root.finish();
         (config, reading.files.into_inner())

@@ -29,6 +29,8 @@ pub(crate) struct NodeSettings {
     pub(crate) on_failure: Option<OnFailure>,
     pub(crate) proxy_order: Option<ProxyOrder>,
     pub(crate) flags: Option<NetworkFlags>,
+    /// Whether other nodes are told about this one; they are unless it is said.
+    pub(crate) inspector: Option<bool>,
     /// What to log, as `--log` takes it.
     pub(crate) log: Option<String>,
 }
@@ -78,6 +80,7 @@ impl NodeSettings {
             on_failure: section.word("on_failure", &ON_FAILURE).map(At::into_inner),
             proxy_order: section.word("proxy_order", &PROXY_ORDERS).map(At::into_inner),
             flags: flags::read(&mut section),
+            inspector: section.bool("inspector").map(At::into_inner),
             log: log.map(At::into_inner),
         };
         section.finish();
@@ -99,6 +102,7 @@ impl NodeSettings {
             .with("keepalive", &self.keepalive)
             .with("on_failure", &self.on_failure)
             .with("proxy_order", &order.map(|(name, _)| name))
+            .with("inspector", &self.inspector)
             .list("flags", self.flags.map(flags::names).as_deref())
     }
 

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use postroad::network::{AddRouteError, PatternWarning, exact, routes};
+use postroad::network::routes::Pattern;
+use postroad::network::{AddRouteError, exact};
 
 use super::route::check_node_name;
 use super::section::{At, Reader, Section};
@@ -18,7 +20,27 @@ pub(crate) struct Patterns {
     written: Vec<At<String>>,
 }
 
-type Verdict = Result<Vec<PatternWarning>, AddRouteError>;
+type Verdict = Result<Pattern, AddRouteError>;
+
+/// Patterns that were read while the file was checked. Each is there once: for
+/// who adds its route, or for nobody.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Understood(Arc<Mutex<HashMap<String, Pattern>>>);
+
+impl Understood {
+    /// That pattern, read.
+    pub(super) fn take(&self, text: &str) -> Result<Pattern, AddRouteError> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(text);
+        known.map_or_else(|| Pattern::read(text), Ok)
+    }
+}
+
+/// What a file says does not depend on what was read beforehand.
+impl PartialEq for Understood {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
 
 impl Patterns {
     /// The pattern of a route, given as `pattern` or, for one node, as `name`.
@@ -56,9 +78,9 @@ impl Patterns {
         Some(pattern)
     }
 
-    /// Whether all of them are patterns. Of a large file this is most of the
-    /// work, so all processors have a part in it.
-    pub(crate) fn check(self, reader: &Reader) {
+    /// Whether all of them are patterns; those that are. Of a large file this is
+    /// most of the work, so all processors have a part in it.
+    pub(crate) fn check(self, reader: &Reader) -> Understood {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let share = self.written.len().div_ceil(processors).max(1000);
         let verdicts: Vec<Verdict> = thread::scope(|scope| {
@@ -69,21 +91,24 @@ impl Patterns {
                 .flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)))
                 .collect()
         });
-        for (text, verdict) in self.written.iter().zip(verdicts) {
+        let mut understood = HashMap::new();
+        for (text, verdict) in self.written.into_iter().zip(verdicts) {
             match verdict {
-                Ok(warnings) => {
-                    for warning in warnings {
+                Ok(pattern) => {
+                    for warning in pattern.warnings() {
                         reader.warning(text.span(), warning.to_string());
                     }
+                    understood.insert(text.into_inner(), pattern);
                 }
-                Err(error) => reader.error(place(reader, text, &error), error.to_string()),
+                Err(error) => reader.error(place(reader, &text, &error), error.to_string()),
             }
         }
+        Understood(Arc::new(Mutex::new(understood)))
     }
 }
 
 fn verdicts(patterns: &[At<String>]) -> Vec<Verdict> {
-    patterns.iter().map(|text| routes::check_pattern(text.get_ref())).collect()
+    patterns.iter().map(|text| Pattern::read(text.get_ref())).collect()
 }
 
 /// The character that an error is about, if the pattern stands in the file as it is.

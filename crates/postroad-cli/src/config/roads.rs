@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use postroad::edf::AtomMapping;
-use postroad::network::routes::RoutingTable;
+use postroad::network::routes::{Pattern, RoutingTable};
 use postroad::network::{
     AcceptorOptions, NetworkOptions, NetworkProxyRoute, NetworkRoute, Plan, PlanOptions,
 };
@@ -47,6 +47,7 @@ impl Roads {
     pub(crate) fn node(&self, config: &Config) -> anyhow::Result<NodeBuilder> {
         let name = config.node.name.as_deref().context("no name: give --name, or `name` in [node]")?;
         let mut builder = self.builder(config, name)?.network(config.node.mode);
+        builder = builder.inspector(config.node.inspector.unwrap_or(true));
         for acceptor in &config.acceptors {
             builder = builder.acceptor(self.acceptor(acceptor)?);
         }
@@ -96,6 +97,7 @@ impl Roads {
             handshake_timeout: config.node.handshake_timeout.unwrap_or(defaults.handshake_timeout),
             tls: self.node_tls(config)?,
             proxy_order: config.node.proxy_order.unwrap_or_default(),
+            handshakes: Vec::new(),
             connected: HashSet::new(),
         };
         let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
@@ -148,22 +150,24 @@ impl Roads {
             self.builder(config, name)?;
         }
         self.proxy_routes(config)?;
+        let node = self.node_tls(config)?;
         for acceptor in &config.acceptors {
-            self.acceptor(acceptor)?;
+            self.acceptor(acceptor)?.check_tls(&node).context("acceptor")?;
         }
         Ok(())
     }
 
     /// All routes, as a table takes them.
-    fn routes<'c>(&self, config: &'c Config) -> anyhow::Result<Vec<(&'c String, NetworkRoute, i64)>> {
-        config.routes.iter().map(|route| Ok((&route.pattern, self.route(route)?, route.weight))).collect()
+    fn routes(&self, config: &Config) -> anyhow::Result<Vec<(Pattern, NetworkRoute, i64)>> {
+        let made =
+            |route: &Route| Ok((config.patterns.take(&route.pattern)?, self.route(route)?, route.weight));
+        config.routes.iter().map(made).collect()
     }
 
-    fn proxy_routes<'c>(
-        &self,
-        config: &'c Config,
-    ) -> anyhow::Result<Vec<(&'c String, NetworkProxyRoute, i64)>> {
-        let made = |route: &'c ProxyRoute| Ok((&route.pattern, self.proxy_route(route)?, route.weight));
+    fn proxy_routes(&self, config: &Config) -> anyhow::Result<Vec<(Pattern, NetworkProxyRoute, i64)>> {
+        let made = |route: &ProxyRoute| {
+            Ok((config.proxy_patterns.take(&route.pattern)?, self.proxy_route(route)?, route.weight))
+        };
         config.proxy_routes.iter().map(made).collect()
     }
 
@@ -259,6 +263,9 @@ impl Roads {
         }
         if let Some(flags) = acceptor.flags {
             options = options.network_flags(flags);
+        }
+        if acceptor.weaker_than_routes == Some(true) {
+            options = options.weaker_than_routes();
         }
         if let Some(level) = acceptor.log {
             options = options.log_level(level);

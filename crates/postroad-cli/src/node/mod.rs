@@ -20,7 +20,8 @@ use signals::{Signals, Told, Watched};
 /// Runs a node with a process that echoes.
 ///
 /// The process `echo` answers any request with the request and returns any
-/// message to its sender. SIGINT and SIGTERM stop the node in order.
+/// message to its sender. The process `postroad.inspector` tells whoever may
+/// connect about the node: `postroad info`, `ps`, `tree`, `connections`. SIGINT and SIGTERM stop the node in order.
 ///
 /// With --config the node is as the file says (docs/configuration.md);
 /// options and environment go before it. When the file changes, or on SIGHUP,
@@ -63,6 +64,9 @@ struct NodeOptions {
     /// Registers nowhere and discovers nothing: only static routes lead out.
     #[arg(long, conflicts_with = "registrar_port")]
     no_registrar: bool,
+    /// Tells other nodes nothing about this one: `postroad ps` and its kin cannot ask it.
+    #[arg(long)]
+    no_inspector: bool,
     /// A static route to nodes whose name matches the pattern (a regular
     /// expression); may be repeated. A cookie in it is as visible to others as
     /// one in --cookie.
@@ -105,8 +109,14 @@ impl RunNode {
             }
         }
         println!("{} stops", running.node.name());
-        running.node.stop().await;
-        Ok(ExitCode::SUCCESS)
+        tokio::select! {
+            () = running.node.stop() => Ok(ExitCode::SUCCESS),
+            () = signals.told_to_stop() => {
+                println!("{} ends at once", running.node.name());
+                // Without waiting for anything: whoever insists does not want that.
+                std::process::exit(1)
+            }
+        }
     }
 
     /// Reads the file again, and becomes what it says if it can be used; the
@@ -147,6 +157,9 @@ impl NodeOptions {
             let first = config.acceptors.first_mut();
             first.context("--advertise needs a place to listen: --listen")?.advertise =
                 Some(advertise.clone());
+        }
+        if self.no_inspector {
+            config.node.inspector = Some(false);
         }
         config.overlay(&self.routes, self.registrar_port, self.no_registrar)?;
         anyhow::ensure!(config.node.cookie.is_some() || config.node.mode == NetworkMode::Disabled, NO_COOKIE);

@@ -56,6 +56,13 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Waits until the node is to stop.
+    pub(super) async fn told_to_stop(&mut self) {
+        while self.next().await != Told::Stop {}
+    }
+}
+
 /// Files that are looked at for changes.
 pub(super) struct Watched {
     files: Files,

@@ -26,7 +26,7 @@ async fn two_nodes_find_each_other() {
     assert_eq!((a.nodes().await, b.nodes().await), (BTreeSet::from([b.name()]), BTreeSet::from([a.name()])));
 
     let peer = a.node.network().connect(b.name().as_str()).await.unwrap();
-    assert_eq!(peer.name, b.name());
+    assert_eq!(peer.name(), b.name());
     let plan = a.node.network().explain(b.name().as_str()).await.unwrap().to_string();
     assert!(plan.contains(&format!("127.0.0.1:{}", b.port())), "{plan}");
     assert!(a.node.network().connect("nobody@127.0.0.1").await.is_err());

@@ -5,12 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroad_edf::Message;
+use postroad_edf::{EncodeError, Message, Payload};
 
-use super::{Actor, ExitReason, ReplyTo, Timer};
+use super::{Actor, ExitReason, Recipe, ReplyTo, Timer, Unforwarded};
 use crate::error::{CallError, NameError, SendError, SpawnError};
+use crate::network::{RemoteSpawnError, spawn_child};
 use crate::node::{DEFAULT_CALL_TIMEOUT, Familiar, Node, Target, ToTarget, router};
-use crate::process::{Compression, Priority, Process, SpawnOptions};
+use crate::process::{Compression, Environment, Origin, Priority, Process, SpawnOptions};
 use crate::{Alias, Atom, Pid};
 
 /// A process as its own handlers see it: who sent what they are handling, and
@@ -20,12 +21,13 @@ pub struct Context {
     sender: Pid,
     reply: Option<ReplyTo>,
     familiar: Familiar,
+    urgent: bool,
 }
 
 impl Context {
     pub(crate) fn new(process: Arc<Process>) -> Self {
         let sender = process.parent;
-        Self { process, sender, reply: None, familiar: Familiar::default() }
+        Self { process, sender, reply: None, familiar: Familiar::default(), urgent: false }
     }
 
     pub(crate) fn process(&self) -> &Arc<Process> {
@@ -37,6 +39,12 @@ impl Context {
         self.sender = sender;
         self.reply = reply;
         self.familiar.review();
+    }
+
+    /// Notes which lane what is handled next lay in.
+    #[inline]
+    pub(crate) fn set_urgent(&mut self, urgent: bool) {
+        self.urgent = urgent;
     }
 
     /// This process.
@@ -55,9 +63,52 @@ impl Context {
         self.process.parent
     }
 
+    /// The process that leads the group this one belongs to: that of the
+    /// parent, unless it was spawned with another one
+    /// ([`SpawnOptions::leader`]).
+    pub fn leader(&self) -> Pid {
+        self.process.leader()
+    }
+
+    /// The variables of this process.
+    pub fn environment(&self) -> Environment {
+        self.process.environment()
+    }
+
+    /// The value of a variable, if there is one and it is a `T`. The case of
+    /// the name does not matter.
+    pub fn env<T: Message>(&self, name: &str) -> Option<T> {
+        self.environment().get(name, &self.process.node.registry)
+    }
+
+    /// Sets a variable, for this process and those it spawns from now on.
+    ///
+    /// # Errors
+    /// If the value has no EDF form.
+    pub fn set_env<T: Message>(&self, name: &str, value: &T) -> Result<(), EncodeError> {
+        self.process.overlay(&Environment::with(name, value)?);
+        Ok(())
+    }
+
+    /// Removes a variable.
+    pub fn remove_env(&self, name: &str) {
+        self.process.overlay(&Environment::without(name));
+    }
+
     /// The registered name, if there is one.
     pub fn name(&self) -> Option<Atom> {
         self.process.name()
+    }
+
+    /// The application that this process belongs to, as its children will.
+    pub fn application(&self) -> Option<Atom> {
+        self.process.application()
+    }
+
+    /// Whether the message or request at hand was sent with
+    /// [`Priority::High`] or [`Priority::Max`].
+    pub fn is_urgent(&self) -> bool {
+        self.urgent
     }
 
     /// The node this process lives on.
@@ -70,6 +121,16 @@ impl Context {
     /// Nothing while a message is handled, or if it was taken already.
     pub fn reply_to(&mut self) -> Option<ReplyTo> {
         self.reply.take()
+    }
+
+    /// Hands the message or request at hand on to a process of this node, which
+    /// gets it as if its sender had sent it there, and answers in this one's
+    /// place: the handler then returns [`Reply::Later`](crate::Reply::Later).
+    ///
+    /// # Errors
+    /// [`Unforwarded`] gives the message back; a request can still be answered.
+    pub fn forward(&mut self, to: Pid, message: Payload) -> Result<(), Box<Unforwarded>> {
+        router::forward(&self.process.node, self.sender, to, message, &mut self.reply)
     }
 
     /// Sends a message. Returns when it lies in a local mailbox, or has been
@@ -207,7 +268,32 @@ impl Context {
         args: A::Args,
         options: SpawnOptions,
     ) -> Result<Pid, SpawnError> {
-        crate::process::spawn::<A>(&self.process.node, self.pid(), args, options).await
+        let origin = Origin::of_process(&self.process);
+        crate::process::spawn::<A>(&self.process.node, origin, args, options).await
+    }
+
+    /// Spawns a child of the actor that the recipe is for.
+    pub(crate) async fn spawn_recipe(
+        &self,
+        recipe: &Recipe,
+        options: SpawnOptions,
+    ) -> Result<Pid, SpawnError> {
+        recipe.spawn(&self.process.node, Origin::of_process(&self.process), options).await
+    }
+
+    /// Has another node start a process, of what is enabled there under `actor`;
+    /// see [`RemoteNode::spawn`](crate::network::RemoteNode::spawn). This
+    /// process is its parent, and leader and exposed environment are this one's.
+    /// Links between the two are made if `options` say so.
+    pub async fn spawn_on(
+        &self,
+        node: &str,
+        actor: &str,
+        options: SpawnOptions,
+        arguments: impl Message,
+    ) -> Result<Pid, RemoteSpawnError> {
+        let peer = crate::node::node_name(node)?;
+        spawn_child(&self.process, peer, actor, options, arguments).await
     }
 
     /// Gives this process a name. A process has at most one.
@@ -253,7 +339,7 @@ impl Context {
         self.process.set_compression(compression);
     }
 
-    fn from(&self) -> router::From<'_> {
+    pub(super) fn from(&self) -> router::From<'_> {
         router::From::Process(&self.process, &self.familiar)
     }
 }

@@ -1,8 +1,12 @@
 //! What a user of postroad writes: actors and their handlers.
 
 mod context;
+mod events;
 mod exit;
+mod forward;
+mod local;
 mod notice;
+mod recipe;
 mod reply;
 mod sets;
 mod timer;
@@ -14,13 +18,19 @@ use postroad_edf::{Message, Payload};
 
 pub use context::Context;
 pub use exit::ExitReason;
+pub use forward::Unforwarded;
+pub(crate) use local::Local;
 pub use notice::{Down, Exit, Watched};
+pub(crate) use recipe::{Arguments, Recipe};
 pub(crate) use reply::Answered;
 pub use reply::{Reply, ReplyTo};
 pub use sets::{Messages, Requests};
 pub use timer::Timer;
 pub(crate) use timer::{after, every};
 
+use crate::Atom;
+use crate::event::Published;
+use crate::inspect::Items;
 use crate::process::type_label;
 
 /// A process: a state, and what it does with the messages it gets.
@@ -133,6 +143,69 @@ pub trait Actor: Sized + Send + 'static {
     ) -> impl Future<Output = Result<(), ExitReason>> + Send {
         tracing::warn!(pid = %ctx.pid(), subject = %down.subject, reason = %down.reason, actor = type_label::<Self>(), "unhandled down");
         async { Ok(()) }
+    }
+
+    /// Gets what is published as an event that the process is
+    /// [linked](Context::link_event) to or [monitors](Context::monitor_event);
+    /// [`Context::sender`] tells who published it. Logs a warning unless
+    /// overridden.
+    fn handle_event(
+        &mut self,
+        published: Published,
+        ctx: &mut Context,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        tracing::warn!(pid = %ctx.pid(), event = %published.event(), message = published.message().type_name(), actor = type_label::<Self>(), "unhandled event");
+        async { Ok(()) }
+    }
+
+    /// Is told that somebody subscribes to an event of this process now, if it
+    /// was registered with [`notify`](crate::EventOptions::notify). What came and went
+    /// before it could be told is not told.
+    fn handle_event_start(
+        &mut self,
+        event: Atom,
+        ctx: &mut Context,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        let _ = (event, ctx);
+        async { Ok(()) }
+    }
+
+    /// Is told that nobody subscribes to the event any more, for whatever
+    /// reason; see [`handle_event_start`](Self::handle_event_start).
+    fn handle_event_stop(
+        &mut self,
+        event: Atom,
+        ctx: &mut Context,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        let _ = (event, ctx);
+        async { Ok(()) }
+    }
+
+    /// Says what the actor wants to be seen of its state, by
+    /// [`Node::inspect`](crate::Node::inspect) and, where the node has an
+    /// [`Inspector`](crate::inspect::Inspector), by whoever may connect with the
+    /// node: no secrets. Nothing unless overridden.
+    ///
+    /// Runs between two handlers, before anything that waits.
+    ///
+    /// ```
+    /// # use postroad::{Actor, Context, ExitReason};
+    /// # struct Cache { hits: u64, entries: Vec<u8> }
+    /// # impl Actor for Cache {
+    /// #     type Args = ();
+    /// #     type Messages = ();
+    /// #     type Requests = ();
+    /// #     async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
+    /// #         Ok(Cache { hits: 0, entries: Vec::new() })
+    /// #     }
+    /// fn inspect(&self, items: &mut postroad::inspect::Items) {
+    ///     items.add("hits", self.hits);
+    ///     items.add("entries", self.entries.len());
+    /// }
+    /// # }
+    /// ```
+    fn inspect(&self, items: &mut Items) {
+        let _ = items;
     }
 
     /// The last thing that runs, with the reason of the end. Not called after a

@@ -1,7 +1,7 @@
 //! Listens, and hands accepted streams to the handshake.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,26 +9,31 @@ use parking_lot::Mutex;
 use postroad_edf::AtomMapping;
 use postroad_wire::ehs::{Introduction, JoinRequest};
 use postroad_wire::tunnel::Visitor;
-use postroad_wire::{Cookie, NetworkFlags};
+use postroad_wire::{Cookie, NetworkFlags, Version};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
+use super::complaints::Complaints;
 use super::connection::{Connection, Lock, Reservation, Terms};
-use super::handshake::{self, Accepted, Doorkeeper, HandshakeError};
+use super::demands::Shown;
+use super::handshake::{self, Arrived, Doorkeeper, Ehs, Handshake, HandshakeError, Handshakes};
 use super::log::{Log, log};
 use super::transport::Stream;
 use super::tunnel::{self, Through};
 use crate::Atom;
 use crate::error::StartError;
 use crate::node::NodeInner;
-use crate::registrar::Registrar;
+use crate::registrar::{BoxFuture, Registrar};
 use crate::tls::{Answering, ClientAuth, TlsError, TlsOptions};
 
 /// The port acceptors try first: Ergo's default.
 pub const DEFAULT_PORT: u16 = 11144;
+
+/// Whom complaints about clients in tunnels are counted for: all of them together.
+const IN_A_TUNNEL: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// How many handshakes an acceptor carries on at once, and how many of them
 /// with one address. More are closed at once: the connection costs nothing yet.
@@ -64,6 +69,12 @@ pub struct AcceptorOptions {
     pub tls: TlsOptions,
     /// Whether it is without TLS although there is an identity.
     pub plain: bool,
+    /// Whether nodes are let in also if a static route to them demands more than
+    /// they show here. Default false.
+    pub weaker_than_routes: bool,
+    /// The handshake that is spoken here, one that the node knows; [`Ehs`](super::Ehs)
+    /// if absent.
+    pub handshake: Option<Version>,
     /// What whoever comes in here may do at most; what the node allows if absent.
     pub flags: Option<NetworkFlags>,
     /// Which atoms are said otherwise to whoever comes in here.
@@ -87,6 +98,8 @@ impl Default for AcceptorOptions {
             cookie: None,
             tls: TlsOptions::default(),
             plain: false,
+            weaker_than_routes: false,
+            handshake: None,
             flags: None,
             mapping: None,
             log_level: None,
@@ -127,18 +140,52 @@ impl AcceptorOptions {
         self
     }
 
-    /// Accepts without TLS, also if the node has an identity.
+    /// Accepts without TLS, also if the node has an identity or asks clients
+    /// for theirs. What this acceptor itself says about TLS contradicts it.
     pub fn plain(mut self) -> Self {
         self.plain = true;
         self
     }
 
+    /// Lets nodes in also if this node's static routes to them demand more than
+    /// they show here: TLS, a cookie of the route's own, a certificate that is
+    /// checked as the route says. Without this they are refused, because messages
+    /// to them would take the connection that they made. It is needed where a
+    /// peer cannot show as much when it dials: Ergo nodes show no certificates.
+    pub fn weaker_than_routes(mut self) -> Self {
+        self.weaker_than_routes = true;
+        self
+    }
+
+    /// Whether a node that says `node` about TLS can start with this acceptor,
+    /// as far as TLS is concerned.
+    ///
+    /// # Errors
+    /// What is missing, or would have no effect although somebody relies on it.
+    pub fn check_tls(&self, node: &TlsOptions) -> Result<(), TlsError> {
+        self.answering(node).map(drop)
+    }
+
     /// How to answer with TLS, if this acceptor does.
     fn answering(&self, node: &TlsOptions) -> Result<Option<Answering>, TlsError> {
+        let TlsOptions { trust, verify, client_auth, .. } = &self.tls;
+        let asks = |client_auth: Option<ClientAuth>| client_auth.unwrap_or_default() != ClientAuth::None;
         let tls = self.tls.over(node);
-        let asks = tls.client_auth.unwrap_or_default() != ClientAuth::None;
-        let wanted = tls.identity.is_some() || tls.required == Some(true) || asks;
+        if self.plain && (self.tls.demand_tls() || asks(*client_auth)) {
+            return Err(TlsError::PlainWithTls);
+        }
+        if (trust.is_some() || verify.is_some()) && !asks(tls.client_auth) {
+            return Err(TlsError::ClientsNotAsked);
+        }
+        let wanted = tls.identity.is_some() || tls.required == Some(true) || asks(tls.client_auth);
         if self.plain || !wanted { Ok(None) } else { Answering::new(&tls).map(Some) }
+    }
+
+    /// Speaks this handshake, which the node must know
+    /// ([`NodeBuilder::handshake`](crate::NodeBuilder::handshake)).
+    pub fn handshake(mut self, version: Version) -> Self {
+        self.handshake = Some(version);
+        self
     }
 
     /// Allows whoever comes in here at most this. What is asked for in spite
@@ -184,6 +231,8 @@ pub struct AcceptorInfo {
     pub own_cookie: bool,
     /// Whether it speaks TLS.
     pub tls: bool,
+    /// The handshake that it speaks.
+    pub handshake: Version,
 }
 
 /// A bound listener that does not accept yet.
@@ -191,6 +240,8 @@ pub(crate) struct Bound {
     listener: TcpListener,
     cookie: Option<Cookie>,
     tls: Option<Answering>,
+    weaker_than_routes: bool,
+    handshake: Arc<dyn Handshake>,
     flags: Option<NetworkFlags>,
     terms: Terms,
     pub(super) registrar: Option<Arc<dyn Registrar>>,
@@ -201,8 +252,13 @@ pub(crate) struct Bound {
 pub(crate) async fn bind(
     node_host: &str,
     node_tls: &TlsOptions,
+    handshakes: &Handshakes,
     options: &AcceptorOptions,
 ) -> Result<Bound, StartError> {
+    let version = options.handshake.clone().unwrap_or_default();
+    let Some(handshake) = handshakes.get(&version) else {
+        return Err(StartError::UnknownHandshake { version, known: handshakes.versions() });
+    };
     let host = options.bind_host.as_deref().unwrap_or(node_host);
     let tls = options.answering(node_tls).map_err(|source| StartError::Tls {
         host: host.to_owned(),
@@ -226,12 +282,15 @@ pub(crate) async fn bind(
                         advertise_port: options.advertise_port.unwrap_or(address.port()),
                         own_cookie: cookie.is_some(),
                         tls: tls.is_some(),
+                        handshake: handshake.version(),
                     };
                     let log = Log::new(options.log_level);
                     return Ok(Bound {
                         listener,
                         cookie,
                         registrar: options.registrar.clone(),
+                        weaker_than_routes: options.weaker_than_routes,
+                        handshake,
                         flags: options.flags,
                         terms: Terms {
                             mapping: options.mapping.clone(),
@@ -267,11 +326,14 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
         node: node.clone(),
         cookie: bound.cookie,
         tls: bound.tls,
+        weaker_than_routes: bound.weaker_than_routes,
+        handshake: bound.handshake,
         flags: bound.flags,
         terms: bound.terms,
         info: Some(bound.info),
         places: Arc::new(Semaphore::new(HANDSHAKES)),
         per_address: Mutex::default(),
+        complaints: Complaints::default(),
     });
     let doors = node.network.doors.clone();
     node.tasks.spawn_on(
@@ -290,12 +352,15 @@ pub(super) struct Acceptor {
     node: Arc<NodeInner>,
     cookie: Option<Cookie>,
     tls: Option<Answering>,
+    weaker_than_routes: bool,
+    handshake: Arc<dyn Handshake>,
     flags: Option<NetworkFlags>,
     terms: Terms,
     /// Absent if nobody listens: for streams that this node dialed.
     info: Option<AcceptorInfo>,
     places: Arc<Semaphore>,
     per_address: Mutex<HashMap<IpAddr, usize>>,
+    complaints: Complaints,
 }
 
 impl Acceptor {
@@ -308,7 +373,11 @@ impl Acceptor {
                         let serve = async move { acceptor.serve(socket, from, place).await };
                         self.node.tasks.spawn_on(serve, &self.node.runtime);
                     }
-                    None => tracing::warn!(%from, "too many handshakes under way: connection closed"),
+                    None => {
+                        if let Some(unsaid) = self.complaints.about(from.ip()) {
+                            tracing::warn!(%from, unsaid, "too many handshakes under way: connection closed");
+                        }
+                    }
                 },
                 Err(error) => {
                     tracing::warn!(address = ?self.terms.door, %error, "cannot accept");
@@ -321,7 +390,7 @@ impl Acceptor {
 
     async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
         match Stream::accepted(socket) {
-            Ok(stream) => self.shake_hands(stream, &from, None, place).await,
+            Ok(stream) => self.shake_hands(stream, &from, from.ip(), None, place).await,
             Err(error) => log!(self.terms.log, WARN, %from, %error, "handshake failed"),
         }
     }
@@ -331,6 +400,7 @@ impl Acceptor {
         self: Arc<Self>,
         stream: Stream,
         from: &(dyn std::fmt::Display + Sync),
+        source: IpAddr,
         through: Option<Arc<Through>>,
         place: impl Send,
     ) {
@@ -344,7 +414,8 @@ impl Acceptor {
         let handshake = async {
             let local = node.network.introduction(&node, most);
             let timeout = node.network.options.handshake_timeout;
-            handshake::accept(stream, self.tls.as_ref(), local, cookie, timeout, &visit).await
+            handshake::accept(&*self.handshake, stream, self.tls.as_ref(), local, cookie, timeout, &visit)
+                .await
         };
         let outcome = tokio::select! {
             () = node.network.doors.cancelled() => return,
@@ -352,16 +423,20 @@ impl Acceptor {
         };
         drop(place);
         match outcome {
-            Ok((stream, Accepted::Connection(established))) => {
+            Ok((stream, Arrived::Connection(established))) => {
                 let took = begun.elapsed();
                 node.network.accepted(&node, stream, established, terms.clone(), lock, took).await;
             }
-            Ok((stream, Accepted::Link(place, joined))) => place.fill(stream, joined.tail),
-            Ok((stream, Accepted::Side(guest))) => tunnel::received(stream, guest, &self).await,
+            Ok((stream, Arrived::Link(place, tail))) => place.0.fill(stream, tail),
+            Ok((stream, Arrived::Side(guest))) => tunnel::received(stream, guest, &self).await,
             Err(HandshakeError::Duplicate(peer)) => {
                 log!(self.terms.log, DEBUG, %from, %peer, "second connection refused")
             }
-            Err(error) => log!(self.terms.log, WARN, %from, %error, "handshake failed"),
+            Err(error) => {
+                if let Some(unsaid) = self.complaints.about(source) {
+                    log!(self.terms.log, WARN, %from, %error, unsaid, "handshake failed");
+                }
+            }
         }
     }
 
@@ -373,7 +448,7 @@ impl Acceptor {
         place: OwnedSemaphorePermit,
     ) {
         let from = format!("{:?}", through.path);
-        self.shake_hands(stream, &from, Some(through), place).await;
+        self.shake_hands(stream, &from, IN_A_TUNNEL, Some(through), place).await;
     }
 
     /// A place for a handshake in a tunnel, if there is one.
@@ -394,11 +469,14 @@ impl Acceptor {
             node: node.clone(),
             cookie: None,
             tls,
+            weaker_than_routes: false,
+            handshake: Arc::new(Ehs),
             flags: None,
             terms: Terms { mapping: None, log: Log::default(), door: None, through: None },
             info: None,
             places: node.network.tunnels.places.clone(),
             per_address: Mutex::default(),
+            complaints: Complaints::default(),
         })
     }
 
@@ -434,7 +512,8 @@ impl Drop for Visit<'_> {
 }
 
 impl Visit<'_> {
-    /// Whether the connection came in here, and has this id.
+    /// Whether it is that connection, and came in here: what one acceptor
+    /// demands is not to be got around by way of another.
     fn is_meant(&self, connection: &Connection, id: &str) -> bool {
         connection.id == id && connection.door == self.terms.door
     }
@@ -451,35 +530,51 @@ impl Visit<'_> {
 }
 
 impl Doorkeeper for Visit<'_> {
-    async fn admit_link(&self, request: &JoinRequest) -> Option<Reservation> {
+    fn made_with(&self, connection_id: &str) -> Option<Cookie> {
+        let connections = self.acceptor.node.network.connections.load();
+        let made = connections.values().find(|connection| self.is_meant(connection, connection_id));
+        made.map(|connection| connection.lock.cookie.clone())
+    }
+
+    fn admit_link<'a>(&'a self, request: &'a JoinRequest) -> BoxFuture<'a, Option<Reservation>> {
         let network = &self.acceptor.node.network;
-        let admitted = async {
+        let admitted = async move {
             let wanted = |connection: &Connection| {
-                self.is_meant(connection, &request.connection_id) && self.leads_as_far(connection)
+                self.is_meant(connection, &request.connection_id)
+                    && self.leads_as_far(connection)
+                    && connection.lock.cookie == request.cookie
             };
             let connection = network.arrival(request.node, wanted).await;
             if connection.join_salt_is_new(&request.salt) { connection.reserve().await } else { None }
         };
-        tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(None)
+        Box::pin(async { tokio::time::timeout(JOIN_PATIENCE, admitted).await.unwrap_or(None) })
     }
 
-    async fn admit_side(&self, visitor: &Visitor) -> Option<Arc<Connection>> {
+    fn admit_side<'a>(&'a self, visitor: &'a Visitor) -> BoxFuture<'a, Option<Arc<Connection>>> {
         let network = &self.acceptor.node.network;
-        let wanted = |connection: &Connection| {
-            self.is_meant(connection, &visitor.connection_id) && self.leads_as_far(connection)
-        };
-        let arrival = network.arrival(visitor.node, wanted);
-        tokio::time::timeout(JOIN_PATIENCE, arrival).await.ok()
+        Box::pin(async move {
+            let wanted = |connection: &Connection| {
+                self.is_meant(connection, &visitor.connection_id) && self.leads_as_far(connection)
+            };
+            let arrival = network.arrival(visitor.node, wanted);
+            tokio::time::timeout(JOIN_PATIENCE, arrival).await.ok()
+        })
     }
 
     fn expects(&self, node: Atom) -> bool {
         self.terms.through.as_ref().is_none_or(|through| through.client() == Some(node))
     }
 
-    async fn admit_peer(&self, peer: &Introduction) -> bool {
-        let node = &self.acceptor.node;
-        let admitted = node.network.admits(node, peer.node, peer.creation, &self.lock).await;
-        admitted && self.admitted.set(peer.node).is_ok()
+    fn admit_peer<'a>(
+        &'a self,
+        peer: &'a Introduction,
+        stream: &'a Stream,
+    ) -> BoxFuture<'a, Result<(), HandshakeError>> {
+        Box::pin(self.admit_peer(peer, stream))
+    }
+
+    fn admitted(&self) -> Option<Atom> {
+        self.admitted.get().copied()
     }
 
     fn pool(&self, stream: &Stream) -> (u16, Vec<String>) {
@@ -491,6 +586,29 @@ impl Doorkeeper for Visit<'_> {
             (None, Err(_)) => info.address.to_string(),
         };
         (links, vec![address])
+    }
+}
+
+impl Visit<'_> {
+    async fn admit_peer(&self, peer: &Introduction, stream: &Stream) -> Result<(), HandshakeError> {
+        let (node, peer, creation) = (&self.acceptor.node, peer.node, peer.creation);
+        let shown = Shown {
+            tls: stream.has_tls(),
+            cookie: &self.lock.cookie,
+            own_cookie: self.acceptor.info.as_ref().is_some_and(|info| info.own_cookie),
+            checked_by: self.acceptor.tls.as_ref().filter(|_| stream.client_has_shown_certificate()),
+        };
+        if !self.acceptor.weaker_than_routes
+            && let Some((pattern, demand)) = node.network.demanded(peer, &shown)
+        {
+            return Err(HandshakeError::WeakerThanRoute { peer, pattern, demand });
+        }
+        let admitted = node.network.admits(node, peer, creation, &self.lock).await;
+        if admitted && self.admitted.set(peer).is_ok() {
+            Ok(())
+        } else {
+            Err(HandshakeError::Duplicate(peer))
+        }
     }
 }
 

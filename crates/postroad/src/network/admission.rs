@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_wire::NetworkFlags;
-use postroad_wire::ehs::Established;
+use postroad_wire::ehs::{Established, MAX_POOL_SIZE};
 use postroad_wire::enp::any::Generation;
 
 use super::connection::{
@@ -106,7 +106,7 @@ impl NetworkInner {
                 version: peer.version.to_string(),
             },
             limits: Limits { max_frame: self.options.max_message_size, peer_max_frame },
-            pool_size: usize::from(established.pool_size.max(1)),
+            pool_size: usize::from(established.pool_size.clamp(1, MAX_POOL_SIZE)),
             encode,
             decode,
             keepalive,

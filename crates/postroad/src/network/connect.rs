@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::connection::{Connection, Redial, Terms};
 use super::event::{NetworkEvent, Road};
+use super::handshake::{self, Handshake};
 use super::log::{Log, log};
 use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Stage, Step, Tunnel};
 use super::route::{InvalidRoute, NetworkRoute};
@@ -23,7 +24,7 @@ use super::transport::{Address, DialError, Stream};
 use super::tunnel::{Passage, Through};
 use super::unreachable::Unreachable;
 use super::way::Way;
-use super::{NetworkInner, NetworkMode, NetworkOptions, handshake};
+use super::{NetworkInner, NetworkMode, NetworkOptions};
 use crate::Atom;
 use crate::error::InvalidName;
 use crate::node::NodeInner;
@@ -178,6 +179,7 @@ impl Dialing {
 pub(super) struct Met {
     stream: Stream,
     pub(super) established: Established,
+    handshake: Arc<dyn Handshake>,
     way: Way,
     through: Option<Arc<Through>>,
     cookie: Cookie,
@@ -253,7 +255,7 @@ impl NetworkInner {
         peer: Atom,
         route: NetworkRoute,
     ) -> Outcome {
-        route.check()?;
+        route.check_with(&self.options.handshakes)?;
         Watched::add(node, &route.pins.tls);
         self.reach(node, peer, Course::Given(Arc::new(route))).await
     }
@@ -454,7 +456,7 @@ impl NetworkInner {
             knocking = self.dialing.knock(peer);
             knocking.is_some() && self.live(peer).is_none()
         };
-        let Met { stream, established, way, through, cookie } =
+        let Met { stream, established, handshake, way, through, cookie } =
             self.meet(node, peer, attempt, tunnel, left, |_| (), proceed).await?;
         let way = match (way, &through) {
             (Way::Tunnel(passage), Some(through)) => Way::Tunnel(Arc::new(passage.after(through))),
@@ -466,6 +468,7 @@ impl NetworkInner {
             path: through.as_ref().map_or_else(Vec::new, |through| through.path.clone()),
         };
         let redial = Redial {
+            handshake,
             way,
             cookie,
             dial_timeout: attempt.dial_timeout,
@@ -489,11 +492,13 @@ impl NetworkInner {
         tunnel: Option<&Tunnel>,
         left: Duration,
         mut reached: impl FnMut(Stage) + Send,
-        mut proceed: impl FnMut() -> bool,
+        mut proceed: impl FnMut() -> bool + Send,
     ) -> Result<Met, AttemptError> {
         let Attempt { endpoint, cookie, flags, dial_timeout, handshake_timeout, .. } = attempt;
         let log = Log::new(attempt.log_level);
         let cookie = cookie.clone().unwrap_or_else(|| self.cookie());
+        let unknown = || AttemptError::UnknownVersion { version: endpoint.handshake_version.clone() };
+        let handshake = self.options.handshakes.get(&endpoint.handshake_version).ok_or_else(unknown)?;
         let started = Instant::now();
         let way = match tunnel {
             None => {
@@ -516,9 +521,10 @@ impl NetworkInner {
             proceed()
         };
         let established =
-            handshake::dial(&mut stream, introduction, peer, cookie.clone(), left, proved).await?;
+            handshake::dial(&*handshake, &mut stream, introduction, peer, cookie.clone(), left, proved)
+                .await?;
         reached(Stage::Introduce);
-        Ok(Met { stream, established, way, through, cookie })
+        Ok(Met { stream, established, handshake, way, through, cookie })
     }
 
     /// Where an attempt dials, and how.
@@ -579,6 +585,7 @@ impl From<&NetworkOptions> for PlanOptions {
             dial_timeout: options.dial_timeout,
             handshake_timeout: options.handshake_timeout,
             tls: options.tls.clone(),
+            handshakes: options.handshakes.versions(),
             connected: HashSet::new(),
         }
     }

@@ -11,6 +11,7 @@ use super::NetworkMode;
 use super::acceptor::AcceptorInfo;
 use super::connection::{Connection, uptime};
 use super::event::Road;
+use super::offers::OfferInfo;
 use super::plan::{NoRoute, ProxyOrder};
 use super::proxy_route::{NetworkProxyRoute, ProxyFlags};
 use super::route::{NetworkRoute, OnFailure};
@@ -104,7 +105,7 @@ pub struct NetworkInfo {
     pub acceptors: Vec<AcceptorInfo>,
     /// The longest frame that is accepted, in bytes.
     pub max_message_size: usize,
-    /// The handshake that is spoken.
+    /// The handshake that is spoken where no acceptor or route names another.
     pub handshake_version: Version,
     /// The protocol that is spoken.
     pub proto_version: Version,
@@ -120,6 +121,10 @@ pub struct NetworkInfo {
     pub routes: Vec<RouteInfo>,
     /// The static proxy routes, in the order they were added.
     pub proxy_routes: Vec<ProxyRouteInfo>,
+    /// The processes that other nodes may start here, by name.
+    pub spawns: Vec<OfferInfo>,
+    /// The applications that other nodes may start here, by name.
+    pub applications: Vec<OfferInfo>,
     /// The nodes that could not be reached a moment ago, by name.
     pub unreachable: Vec<RecentFailure>,
     /// The rules by which others may pass through this node; none if nobody may.
@@ -222,6 +227,8 @@ impl NetworkInfo {
             peers,
             routes: network.routes.list().iter().map(|entry| RouteInfo::of(entry)).collect(),
             proxy_routes: network.proxy_routes.list().iter().map(|entry| ProxyRouteInfo::of(entry)).collect(),
+            spawns: network.spawns.list(),
+            applications: network.applications.list(),
             unreachable,
             transit_rules: rules.iter().map(ToString::to_string).collect(),
             tunnels: network.tunnels.list(),

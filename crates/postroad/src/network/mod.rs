@@ -2,16 +2,21 @@
 
 mod acceptor;
 mod admission;
+mod complaints;
 mod connect;
 mod connection;
+mod demands;
 mod event;
+mod factory;
 mod handshake;
 mod info;
 mod log;
+mod offers;
 mod plan;
 mod probe;
 mod proxy_route;
 mod refusal;
+mod remote;
 mod route;
 pub mod routes;
 mod routing;
@@ -43,19 +48,25 @@ use crate::registrar::{
 };
 use crate::tls::{TlsOptions, Trust, Watched};
 
+use self::factory::Factory;
+use self::offers::Offers;
 use self::routes::RoutingTable;
 
 pub use self::acceptor::{AcceptorInfo, AcceptorOptions, DEFAULT_PORT};
 pub(crate) use self::acceptor::{Bound, bind};
 pub use self::connect::ConnectError;
-#[expect(unused_imports, reason = "remote spawn and remote links come next")]
 pub(crate) use self::connection::AskError;
 pub use self::connection::DownReason;
 pub(crate) use self::connection::{Connection, Outgoing, WayBack};
+pub use self::demands::Demand;
 pub use self::event::{NetworkEvent, Road};
-pub use self::handshake::HandshakeError;
+pub(crate) use self::handshake::Handshakes;
+pub use self::handshake::{
+    Accepted, Admission, Dialer, Door, Ehs, Handshake, HandshakeError, HandshakeStream, Joiner, Place,
+};
 pub use self::info::{NetworkInfo, PeerInfo, ProxyRouteInfo, RecentFailure, RouteInfo};
 pub use self::log::CONNECTION_LOG;
+pub use self::offers::{DisableError, EnableError, Nodes, OfferInfo, OfferedTo};
 pub use self::plan::{
     Answer, Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, ProxyOrder,
     Reason, Resolve, Stage, Step, Tunnel,
@@ -63,6 +74,8 @@ pub use self::plan::{
 pub use self::probe::{Probe, ProbeOutcome};
 pub use self::proxy_route::{DEFAULT_MAX_HOP, InvalidProxyRoute, NetworkProxyRoute, ProxyFlags};
 pub(crate) use self::refusal::Refusal;
+pub(crate) use self::remote::spawn_child;
+pub use self::remote::{RemoteNode, RemoteSpawnError, RemoteStartError};
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
 pub use self::routes::{
     AddRouteError, AddRoutesError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact,
@@ -113,6 +126,8 @@ pub struct NetworkOptions {
     /// What peers may do at most. What this version does not do stays off.
     /// Default: all of it.
     pub flags: NetworkFlags,
+    /// The handshakes that routes and acceptors may name.
+    pub(crate) handshakes: Handshakes,
     /// Whether static proxy routes come before or after discovery. Default
     /// [`ProxyOrder::BeforeDiscovery`].
     pub proxy_order: ProxyOrder,
@@ -132,6 +147,8 @@ pub struct NetworkOptions {
 /// What this version does for peers.
 const OFFERED: NetworkFlags = NetworkFlags::ENABLE
     .with(NetworkFlags::FRAGMENTATION)
+    .with(NetworkFlags::REMOTE_SPAWN)
+    .with(NetworkFlags::REMOTE_APPLICATION_START)
     .with(NetworkFlags::IMPORTANT_DELIVERY)
     .with(NetworkFlags::ACK)
     .with(NetworkFlags::TUNNELS);
@@ -148,6 +165,7 @@ impl Default for NetworkOptions {
             on_failure: OnFailure::Fail,
             tls: TlsOptions::default(),
             flags: OFFERED.with(NetworkFlags::PROXY_TRANSIT).with(NetworkFlags::PROXY_ACCEPT),
+            handshakes: Handshakes::default(),
             proxy_order: ProxyOrder::BeforeDiscovery,
             retry_pause: Duration::from_millis(500),
             transit: None,
@@ -177,10 +195,10 @@ impl Network {
     /// by itself; unlike that, this tries again also right after it failed.
     ///
     /// Cancel safe: the attempt goes on for others.
-    pub async fn connect(&self, name: &str) -> Result<PeerInfo, ConnectError> {
+    pub async fn connect(&self, name: &str) -> Result<RemoteNode, ConnectError> {
         let name = crate::node::node_name(name)?;
         let connection = self.inner().connect(&self.0, name).await?;
-        Ok(PeerInfo::of(&connection))
+        Ok(RemoteNode::new(self.0.clone(), &connection))
     }
 
     /// Connects with a node by this route, whatever the node's routes and
@@ -196,10 +214,10 @@ impl Network {
     /// [`ConnectError::NoRoute`] says how each attempt ended.
     ///
     /// Cancel safe: the attempt goes on for others.
-    pub async fn connect_with(&self, name: &str, route: NetworkRoute) -> Result<PeerInfo, ConnectError> {
+    pub async fn connect_with(&self, name: &str, route: NetworkRoute) -> Result<RemoteNode, ConnectError> {
         let name = crate::node::node_name(name)?;
         let connection = self.inner().connect_with(&self.0, name, route).await?;
-        Ok(PeerInfo::of(&connection))
+        Ok(RemoteNode::new(self.0.clone(), &connection))
     }
 
     /// Ends the connection with a node, after handing over what was sent.
@@ -227,6 +245,11 @@ impl Network {
     /// Everything about the network at this moment, without secrets.
     pub fn info(&self) -> NetworkInfo {
         NetworkInfo::of(&self.0)
+    }
+
+    /// Whether the node uses the network, and how openly.
+    pub fn mode(&self) -> NetworkMode {
+        self.inner().mode
     }
 
     /// Where this node listens.
@@ -313,6 +336,9 @@ pub(crate) struct NetworkInner {
     connections: ArcSwap<Connections>,
     changing: Mutex<()>,
     dialing: connect::Dialing,
+    /// What other nodes may start here.
+    spawns: Offers<Factory>,
+    applications: Offers<()>,
     acceptors: RwLock<Vec<AcceptorInfo>>,
     events: broadcast::Sender<NetworkEvent>,
     /// The system's trust store, once somebody was dialed who needs it.
@@ -341,6 +367,8 @@ impl NetworkInner {
             connections: ArcSwap::default(),
             changing: Mutex::default(),
             dialing: connect::Dialing::default(),
+            spawns: Offers::default(),
+            applications: Offers::default(),
             acceptors: RwLock::default(),
             events: broadcast::channel(1024).0,
             system_trust: Mutex::default(),
@@ -363,7 +391,7 @@ impl NetworkInner {
                 host: bound.info.advertise_host.clone().unwrap_or_default(),
                 port: bound.info.advertise_port,
                 tls: bound.info.tls,
-                handshake_version: Version::ehs(),
+                handshake_version: bound.info.handshake.clone(),
                 proto_version: Version::enp(),
             };
             let Some(own) = &bound.registrar else {
@@ -411,7 +439,7 @@ impl NetworkInner {
     fn add_handed_out(&self, node: &Arc<NodeInner>, registered: Registered) {
         for StaticRoute { pattern, route, weight } in registered.routes {
             Watched::add(node, &route.pins.tls);
-            let added = route.check().map_err(AddRouteError::from);
+            let added = route.check_with(&self.options.handshakes).map_err(AddRouteError::from);
             match added.and_then(|()| self.routes.add(&pattern, route, weight)) {
                 Ok(warnings) => {
                     tracing::info!(node = %node.name, pattern, weight, "route from the registrar");

@@ -56,6 +56,8 @@ refusals! {
     ApplicationRunning = "application is still running";
     ApplicationState = "application is in running/stopping state";
     NodeTerminated = "node terminated";
+    TimedOut = "timed out";
+    Internal = "internal error";
 }
 
 impl fmt::Display for Refusal {

@@ -8,6 +8,7 @@ use postroad_edf::AtomMapping;
 use postroad_wire::{Cookie, NetworkFlags, Version};
 use tracing::level_filters::LevelFilter;
 
+use super::handshake::Handshakes;
 use crate::registrar::Resolver;
 use crate::tls::{Identity, TlsOptions, Trust, Verify};
 
@@ -78,7 +79,10 @@ pub enum InvalidRoute {
     #[error("the route has a timeout of 0; leave it out for the node's own")]
     NoTime,
     /// The handshake is not one this node speaks.
-    #[error("no handshake handler for {version}; this node speaks {}", Version::ehs())]
+    #[error(
+        "no handshake handler for {version}; this node speaks {} and what it was built with",
+        Version::ehs()
+    )]
     UnknownHandshake {
         /// What the route asks for.
         version: Version,
@@ -216,8 +220,14 @@ impl NetworkRoute {
         self
     }
 
-    /// Whether the route can be used at all.
+    /// Whether the route can be used at all, by a node that speaks no other
+    /// handshake than [`Ehs`](super::Ehs).
     pub fn check(&self) -> Result<(), InvalidRoute> {
+        self.check_with(&Handshakes::default())
+    }
+
+    /// Whether a node can use the route that speaks these.
+    pub(super) fn check_with(&self, handshakes: &Handshakes) -> Result<(), InvalidRoute> {
         if self.port == 0 && self.resolver.is_none() {
             return Err(InvalidRoute::NoPort);
         }
@@ -231,7 +241,7 @@ impl NetworkRoute {
             return Err(InvalidRoute::NoTime);
         }
         match (handshake_version, proto_version) {
-            (Some(version), _) if !version.same_release(&Version::ehs()) => {
+            (Some(version), _) if handshakes.get(version).is_none() => {
                 Err(InvalidRoute::UnknownHandshake { version: version.clone() })
             }
             (_, Some(version)) if !version.same_release(&Version::enp()) => {

@@ -7,7 +7,8 @@ use super::plan::{NoRoute, Plan};
 use super::proxy_route::NetworkProxyRoute;
 use super::route::NetworkRoute;
 use super::routes::{
-    AddRouteError, AddRoutesError, Entry, Matches, PatternWarning, RemoveRouteError, ReplaceRouteError,
+    AddRouteError, AddRoutesError, Entry, Matches, Pattern, PatternWarning, RemoveRouteError,
+    ReplaceRouteError,
 };
 use super::{Network, RoutingTable};
 use crate::Atom;
@@ -42,11 +43,16 @@ impl Network {
     ///
     /// # Errors
     /// Names the first entry that cannot be added.
-    pub fn add_routes<P: AsRef<str>>(
+    pub fn add_routes<P>(
         &self,
         routes: impl IntoIterator<Item = (P, NetworkRoute, i64)>,
-    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError> {
-        let routes = checked(routes, |route: &NetworkRoute| route.check().map_err(AddRouteError::from))?;
+    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError>
+    where
+        P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
+    {
+        let handshakes = &self.inner().options.handshakes;
+        let check = |route: &NetworkRoute| route.check_with(handshakes).map_err(AddRouteError::from);
+        let routes = checked(routes, check)?;
         for (_, route, _) in &routes {
             Watched::add(self.node(), &route.pins.tls);
         }
@@ -62,7 +68,7 @@ impl Network {
         route: NetworkRoute,
         weight: i64,
     ) -> Result<(), ReplaceRouteError> {
-        route.check()?;
+        route.check_with(&self.inner().options.handshakes)?;
         Watched::add(self.node(), &route.pins.tls);
         self.inner().routes.replace(pattern, route, weight)?;
         self.inner().try_again();
@@ -105,10 +111,13 @@ impl Network {
     ///
     /// # Errors
     /// Names the first entry that cannot be added.
-    pub fn add_proxy_routes<P: AsRef<str>>(
+    pub fn add_proxy_routes<P>(
         &self,
         routes: impl IntoIterator<Item = (P, NetworkProxyRoute, i64)>,
-    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError> {
+    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError>
+    where
+        P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
+    {
         let own = self.node().name;
         let routes =
             checked(routes, |route: &NetworkProxyRoute| route.check_for(own).map_err(AddRouteError::from))?;
@@ -157,19 +166,18 @@ impl Network {
         self.inner().explain(self.node(), name).await
     }
 
-    fn add_to<P: AsRef<str>, R>(
+    fn add_to<P, R>(
         &self,
         table: &RoutingTable<R>,
         routes: Vec<(P, R, i64)>,
-    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError> {
-        let (patterns, routes): (Vec<_>, Vec<_>) =
-            routes.into_iter().map(|(pattern, route, weight)| (pattern, (route, weight))).unzip();
-        let routes = patterns.iter().zip(routes).map(|(pattern, (route, weight))| (pattern, route, weight));
+    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError>
+    where
+        P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
+    {
         let warnings = table.add_all(routes)?;
         self.inner().try_again();
-        for (index, warning) in &warnings {
-            let pattern = patterns[*index].as_ref();
-            tracing::warn!(node = %self.node().name, pattern, %warning, "check this route");
+        for (_, warning) in &warnings {
+            tracing::warn!(node = %self.node().name, %warning, "check this route");
         }
         Ok(warnings)
     }

@@ -15,6 +15,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::plan::Stage;
@@ -31,6 +32,10 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// quarter of an hour.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNTAKEN: Duration = Duration::from_secs(45);
+
+/// How long an address of a host is dialed before the next one is tried beside
+/// it, as RFC 8305 recommends.
+const START: Duration = Duration::from_millis(250);
 
 /// A connected stream of bytes.
 #[derive(Debug)]
@@ -58,7 +63,7 @@ pub(crate) struct Address {
 }
 
 impl Stream {
-    /// Connects to the addresses of a host in turn, to reach `node`; within
+    /// Connects to one of the addresses of a host, to reach `node`; within
     /// `timeout`, the name look-up and the TLS handshake included. Tells which
     /// stages were reached.
     pub(crate) async fn dial(
@@ -72,7 +77,7 @@ impl Stream {
         let connecting = async {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
             reached(Stage::Resolve);
-            TcpStream::connect(found.as_slice()).await
+            connect(&found).await
         };
         let socket = tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
             let silence = format!("no connection within {timeout:?}");
@@ -130,6 +135,11 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
+    /// Whether who dialed has shown a certificate, which was good.
+    pub(crate) fn client_has_shown_certificate(&self) -> bool {
+        matches!(self, Self::Tls(secured) if secured.client_has_shown)
+    }
+
     /// Whether the certificate of who dialed, if its names count, has this one.
     pub(crate) fn check_node_name(&self, node: Atom) -> Result<(), CertificateFault> {
         match self {
@@ -150,6 +160,30 @@ impl Stream {
             }
         }
     }
+}
+
+/// Connects to the first of these addresses that answers. Each has a start over
+/// the next, so that one which swallows everything, as IPv6 does in many places,
+/// does not use up the time of all.
+async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut dials = JoinSet::new();
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+    for address in addresses {
+        dials.spawn(TcpStream::connect(*address));
+        match tokio::time::timeout(START, dials.join_next()).await {
+            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Err(error)))) => failure = error,
+            Ok(Some(Err(_)) | None) | Err(_) => {}
+        }
+    }
+    while let Some(dialed) = dials.join_next().await {
+        match dialed {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failure = error,
+            Err(_) => {}
+        }
+    }
+    Err(failure)
 }
 
 /// Small writes go out without delay, a peer that is gone is noticed, and so is
@@ -305,6 +339,26 @@ impl AsyncWrite for WriteHalf {
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 mod tests {
     use super::*;
+
+    /// A full queue swallows all further attempts, as a firewall does.
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_does_not_use_up_the_time_of_the_next() {
+        let full = tokio::net::TcpSocket::new_v4().unwrap();
+        full.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let full = full.listen(1).unwrap();
+        let silent = full.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(queued) = tokio::time::timeout(START, TcpStream::connect(silent)).await {
+            waiting.push(queued.unwrap());
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        for addresses in [[silent, good], [good, silent]] {
+            let connected = tokio::time::timeout(Duration::from_secs(10), connect(&addresses)).await;
+            assert_eq!(connected.unwrap().unwrap().peer_addr().unwrap(), good);
+        }
+        assert_eq!(connect(&[]).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 
     #[tokio::test]
     async fn the_system_gives_up_what_it_cannot_deliver() {

@@ -4,20 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use postroad_edf::Registry;
 use postroad_wire::Version;
 use postroad_wire::enp::any;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Calls, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
+use super::{Calls, Exposes, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
+use crate::application::{ApplicationError, ApplicationSpec, Applications};
 use crate::error::StartError;
+use crate::inspect::Inspector;
 use crate::network::{
-    AcceptorOptions, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder, TransitOptions,
-    invented_cookie,
+    AcceptorOptions, Handshake, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder,
+    TransitOptions, invented_cookie,
 };
-use crate::process::{ProcessTable, Relations};
+use crate::process::{Environment, ProcessTable, Relations};
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
 use crate::tls::{TlsOptions, Watched};
 use crate::{Cookie, NetworkFlags};
@@ -32,7 +36,12 @@ pub struct NodeBuilder {
     registrar: Discovery,
     options: NetworkOptions,
     version: Version,
+    inspector: bool,
     registry: Registry,
+    applications: Vec<ApplicationSpec>,
+    shutdown_timeout: Duration,
+    environment: Environment,
+    exposes: Exposes,
 }
 
 #[derive(Debug)]
@@ -52,7 +61,12 @@ impl NodeBuilder {
             registrar: Discovery::Embedded(EmbeddedOptions::default()),
             options: NetworkOptions::default(),
             version: Version::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            inspector: false,
             registry: Registry::new(),
+            applications: Vec::new(),
+            shutdown_timeout: Duration::from_secs(10),
+            environment: Environment::new(),
+            exposes: Exposes::default(),
         }
     }
 
@@ -154,6 +168,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Another way of agreeing on connections, which routes and acceptors can
+    /// name by its version. [`Ehs`](crate::network::Ehs) is there in any case.
+    pub fn handshake(mut self, handshake: impl Handshake + 'static) -> Self {
+        self.options.handshakes.add(Arc::new(handshake));
+        self
+    }
+
     /// Whether static proxy routes come before or after discovery. Default
     /// [`ProxyOrder::BeforeDiscovery`].
     pub fn proxy_order(mut self, order: ProxyOrder) -> Self {
@@ -188,6 +209,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Whether the node tells other nodes about itself: spawns an
+    /// [`Inspector`] under its [name](crate::inspect::NAME), which answers
+    /// whoever may connect. Default: no.
+    pub fn inspector(mut self, inspector: bool) -> Self {
+        self.inspector = inspector;
+        self
+    }
+
     /// The types whose messages the node understands, in addition to those of
     /// its actors. Default: all that derive [`Message`](macro@crate::Message).
     pub fn registry(mut self, registry: Registry) -> Self {
@@ -195,7 +224,42 @@ impl NodeBuilder {
         self
     }
 
-    /// Starts the node: listens, then registers. What fails leaves nothing behind.
+    /// Adds an application, which starts with the node, behind those that are
+    /// there; see [`application`](crate::application).
+    pub fn application(mut self, application: ApplicationSpec) -> Self {
+        self.applications.push(application);
+        self
+    }
+
+    /// How long applications and processes may take to end when the node is
+    /// [stopped](Node::stop), before they are killed. Default 10 s.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout.min(FAR);
+        self
+    }
+
+    /// Variables of the node. Default: none.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Whether processes that this node has others start inherit the
+    /// environment of who asks: a process, or the node. Default: no, variables
+    /// may be secrets.
+    pub fn expose_env_remote_spawn(mut self, exposed: bool) -> Self {
+        self.exposes.remote_spawn = exposed;
+        self
+    }
+
+    /// Whether applications that this node has others start inherit its
+    /// environment. Default: no.
+    pub fn expose_env_remote_application_start(mut self, exposed: bool) -> Self {
+        self.exposes.remote_application_start = exposed;
+        self
+    }
+
+    /// Starts the node: listens, registers, then starts its applications. What fails leaves nothing behind.
     ///
     /// # Errors
     /// See [`StartError`]. Must be called within a tokio runtime with I/O and
@@ -222,7 +286,10 @@ impl NodeBuilder {
         let mut options = vec![self.options.tls.clone()];
         if self.mode == NetworkMode::Enabled {
             for acceptor in self.acceptors.unwrap_or_else(|| vec![AcceptorOptions::default()]) {
-                bound.push(crate::network::bind(name.host(), &self.options.tls, &acceptor).await?);
+                bound.push(
+                    crate::network::bind(name.host(), &self.options.tls, &self.options.handshakes, &acceptor)
+                        .await?,
+                );
                 options.push(acceptor.tls);
             }
         }
@@ -237,9 +304,15 @@ impl NodeBuilder {
         let node = Arc::new(NodeInner {
             name,
             creation: creation(),
+            started: Instant::now(),
             version: self.version,
+            environment: Mutex::new(self.environment),
+            exposes: self.exposes,
             processes: ProcessTable::new(),
             relations: Relations::default(),
+            applications: Applications::default(),
+            shutdown_timeout: self.shutdown_timeout,
+            events: Default::default(),
             calls: Calls::default(),
             registry: self.registry,
             network: NetworkInner::new(self.mode, self.options, cookie, registrar),
@@ -257,7 +330,18 @@ impl NodeBuilder {
         for options in &options {
             Watched::add(&node.0, options);
         }
-        if let Err(error) = node.0.network.open(&node.0, bound).await {
+        let opened = async {
+            if self.inspector {
+                Inspector::spawn(node).await?;
+            }
+            Ok(node.0.network.open(&node.0, bound).await?)
+        };
+        if let Err(error) = opened.await {
+            node.stop().await;
+            starting.done = true;
+            return Err(error);
+        }
+        if let Err(error) = start_applications(node, self.applications).await {
             node.stop().await;
             starting.done = true;
             return Err(error.into());
@@ -266,6 +350,19 @@ impl NodeBuilder {
         starting.done = true;
         Ok(starting.node.clone())
     }
+}
+
+/// Loads all before the first one starts: any may depend on any.
+async fn start_applications(node: &Node, specs: Vec<ApplicationSpec>) -> Result<(), ApplicationError> {
+    let loaded = specs.into_iter().map(|spec| node.load_application(spec));
+    for name in loaded.collect::<Result<Vec<_>, _>>()? {
+        match node.start_application(name.as_str()).await {
+            // Another one needed it.
+            Ok(()) | Err(ApplicationError::Running { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// A node that stops if nobody waits for its start any more.

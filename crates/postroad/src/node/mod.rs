@@ -4,6 +4,7 @@ mod builder;
 mod calls;
 mod familiar;
 pub(crate) mod router;
+mod stop;
 mod target;
 
 use std::fmt;
@@ -12,16 +13,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use postroad_edf::{Message, Registry};
+use parking_lot::Mutex;
+use postroad_edf::{EncodeError, Message, Registry};
 use postroad_wire::Version;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{Actor, ExitReason, Timer};
-use crate::error::{CallError, InvalidName, NameError, SendError, SpawnError};
+use crate::application::Applications;
+use crate::error::{CallError, EventError, InvalidName, NameError, PublishError, SendError, SpawnError};
+use crate::event::{EventInfo, EventOptions, EventToken, Events};
+use crate::inspect::{self, InspectError, Item, ListProcesses, NodeInfo, ProcessInfo, ProcessPage};
 use crate::network::{Network, NetworkInner};
-use crate::process::{Process, ProcessTable, Relations, SpawnOptions};
+use crate::pool::PoolHandle;
+use crate::process::{Environment, Origin, Process, ProcessTable, Relations, SpawnOptions};
+use crate::supervisor::SupervisorHandle;
 use crate::{Alias, Atom, Pid};
 
 pub use builder::NodeBuilder;
@@ -31,13 +39,6 @@ pub use target::{Target, ToTarget};
 
 /// How long a call waits unless it says otherwise.
 pub(crate) const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long [`Node::stop`] lets processes end by themselves.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long it waits for each of the things that take no time unless something
-/// hangs: the registrar, processes after a kill, tasks of the network.
-const STOP_STEP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is further away than this never comes: thirty years. Instants that lie
 /// so far ahead can still be added to.
@@ -57,11 +58,16 @@ pub struct Node(Arc<NodeInner>);
 pub(crate) struct NodeInner {
     pub(crate) name: Atom,
     pub(crate) creation: i64,
+    pub(crate) started: Instant,
     pub(crate) processes: ProcessTable,
     pub(crate) relations: Relations,
+    pub(crate) applications: Applications,
+    pub(crate) events: Events,
     pub(crate) calls: Calls,
     pub(crate) registry: Registry,
     pub(crate) version: Version,
+    pub(crate) environment: Mutex<Environment>,
+    pub(crate) exposes: Exposes,
     pub(crate) network: NetworkInner,
     pub(crate) runtime: tokio::runtime::Handle,
     /// Cancelled when the node begins to stop: nothing new from here on.
@@ -70,16 +76,29 @@ pub(crate) struct NodeInner {
     has_stopped: AtomicBool,
     /// Everything that serves the network.
     pub(crate) tasks: TaskTracker,
+    /// How long processes may take to end when the node stops.
+    shutdown_timeout: Duration,
     next_pid: AtomicU64,
     next_reference: AtomicU64,
     live: AtomicUsize,
     drained: Notify,
 }
 
+/// Whether other nodes are told the environment of who has them start something.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Exposes {
+    pub(crate) remote_spawn: bool,
+    pub(crate) remote_application_start: bool,
+}
+
 impl Node {
     /// Describes a node named `name@host`; [`NodeBuilder::start`] starts it.
     pub fn builder(name: impl Into<String>) -> NodeBuilder {
         NodeBuilder::new(name.into())
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<NodeInner> {
+        &self.0
     }
 
     pub(crate) fn from_inner(inner: Arc<NodeInner>) -> Self {
@@ -113,6 +132,32 @@ impl Node {
         &self.0.registry
     }
 
+    /// The variables of the node, which processes spawned through this handle
+    /// inherit.
+    pub fn environment(&self) -> Environment {
+        self.0.environment.lock().clone()
+    }
+
+    /// The value of a variable, if there is one and it is a `T`. The case of
+    /// the name does not matter.
+    pub fn env<T: Message>(&self, name: &str) -> Option<T> {
+        self.environment().get(name, &self.0.registry)
+    }
+
+    /// Sets a variable, for processes spawned from now on.
+    ///
+    /// # Errors
+    /// If the value has no EDF form.
+    pub fn set_env<T: Message>(&self, name: &str, value: &T) -> Result<(), EncodeError> {
+        self.0.overlay(&Environment::with(name, value)?);
+        Ok(())
+    }
+
+    /// Removes a variable.
+    pub fn remove_env(&self, name: &str) {
+        self.0.overlay(&Environment::without(name));
+    }
+
     /// How many processes live here, those included that are about to begin or end.
     pub fn process_count(&self) -> usize {
         self.0.processes.len()
@@ -130,6 +175,50 @@ impl Node {
         self.0.processes.with(pid.id, |process| process.mailbox.len())
     }
 
+    /// The node at a glance. Looks at every process: a matter of milliseconds
+    /// where there are 100,000.
+    ///
+    /// # Errors
+    /// [`InspectError::NodeStopped`] once it has begun to stop.
+    pub fn info(&self) -> Result<NodeInfo, InspectError> {
+        inspect::describe_node(self)
+    }
+
+    /// Processes, a page of them; more with [`ProcessPage::next`].
+    pub fn processes(&self, list: &ListProcesses) -> ProcessPage {
+        inspect::list_processes(&self.0, list)
+    }
+
+    /// Everything about a process that can be told without asking it.
+    ///
+    /// # Errors
+    /// [`InspectError::ProcessUnknown`] if it is not a process of this node, or
+    /// not any more.
+    pub fn process_info(&self, pid: Pid) -> Result<ProcessInfo, InspectError> {
+        self.process(pid).map(|process| inspect::describe_process(&process))
+    }
+
+    /// What a process says of its own state
+    /// ([`Actor::inspect`](crate::Actor::inspect)). It is asked before anything
+    /// that waits for it, but not in the middle of a handler: then this waits,
+    /// for `timeout` at most. A handler that asks for its own process waits in
+    /// vain.
+    ///
+    /// # Errors
+    /// [`InspectError::Timeout`] after that time, [`InspectError::Busy`] if too
+    /// many ask at once, [`InspectError::Panicked`] if the process panicked over
+    /// it, [`InspectError::ProcessUnknown`] and
+    /// [`InspectError::ProcessTerminated`] if there is nobody to ask.
+    ///
+    /// Cancel safe: who does not wait any more takes no room.
+    pub async fn inspect(&self, pid: Pid, timeout: Duration) -> Result<Vec<Item>, InspectError> {
+        inspect::ask(&self.process(pid)?, timeout).await
+    }
+
+    fn process(&self, pid: Pid) -> Result<Arc<Process>, InspectError> {
+        self.0.process(pid).ok_or(InspectError::ProcessUnknown)
+    }
+
     /// Spawns a process: returns when its `init` is done.
     ///
     /// Cancellation: if the future is dropped before that there is no process.
@@ -143,7 +232,7 @@ impl Node {
         args: A::Args,
         options: SpawnOptions,
     ) -> Result<Pid, SpawnError> {
-        crate::process::spawn::<A>(&self.0, self.pid(), args, options).await
+        crate::process::spawn::<A>(&self.0, Origin::of_node(&self.0), args, options).await
     }
 
     /// Sends a message; see [`Context::send`](crate::Context::send).
@@ -227,15 +316,36 @@ impl Node {
     /// Ends a local process without asking it, even in the middle of a handler
     /// (at its next await point). False if there is no such process.
     pub fn kill(&self, pid: Pid) -> bool {
-        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
-        process.inspect(Process::kill).is_some()
+        self.process(pid).inspect(Process::kill).is_ok()
+    }
+
+    /// Waits until a local process has ended and nothing is left of it, and says
+    /// why it ended; nothing at once if there is no such process.
+    ///
+    /// Cancel safe.
+    pub async fn ended(&self, pid: Pid) -> Option<ExitReason> {
+        let (waiting, mut ended) = mpsc::unbounded_channel();
+        if !self.process(pid).ok()?.await_end(waiting) {
+            return None;
+        }
+        ended.recv().await.map(|(_, reason)| reason)
+    }
+
+    /// Speaks to a supervisor of this node.
+    pub fn supervisor(&self, supervisor: impl ToTarget) -> SupervisorHandle {
+        SupervisorHandle::new(self.clone(), supervisor)
+    }
+
+    /// Speaks to a pool of this node.
+    pub fn pool(&self, pool: impl ToTarget) -> PoolHandle {
+        PoolHandle::new(self.clone(), pool)
     }
 
     /// Gives a local process a name.
     pub fn register_name(&self, name: &str, pid: Pid) -> Result<(), NameError> {
         let name = process_name(name)?;
-        let process = self.0.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid);
-        crate::process::register_name(&process.ok_or(NameError::ProcessTerminated)?, name)
+        let process = self.process(pid).map_err(|_| NameError::ProcessUnknown)?;
+        crate::process::register_name(&process, name)
     }
 
     /// Takes a name away from the local process that has it. Who watches the
@@ -247,38 +357,38 @@ impl Node {
         Ok(process.pid)
     }
 
-    /// Stops the node in order: it leaves the registrar and takes no new
-    /// connections, asks every process to end (reason `shutdown`), waits ten
-    /// seconds at most and kills those that are left, then hands over what lies
-    /// in outgoing buffers and closes all connections.
-    ///
-    /// Takes 17 seconds at the very most: a registrar that does not answer, a
-    /// handler that never awaits and so cannot be killed, or a task of the
-    /// network that does not end is left behind after 2 seconds each, and logged.
-    ///
-    /// Returns when all that is done, also if somebody else stops it at the
-    /// same time. Not to be awaited by one of the node's own processes, which
-    /// would wait for itself: spawn a task for it there.
-    ///
-    /// Cancellation: a dropped future leaves the node stopping, but may leave
-    /// processes alive and connections open; call it again.
-    pub async fn stop(&self) {
-        self.0.begin_to_stop();
-        self.0.at_most(STOP_STEP_TIMEOUT, "the registrar", self.0.network.close_doors()).await;
-        for process in self.0.processes.all() {
-            process.shut_down();
-        }
-        if tokio::time::timeout(STOP_TIMEOUT, self.0.no_process_left()).await.is_err() {
-            for process in self.0.processes.all() {
-                tracing::warn!(pid = %process.pid, "did not end in time: killed");
-                process.kill();
-            }
-            self.0.at_most(STOP_STEP_TIMEOUT, "a process that was killed", self.0.no_process_left()).await;
-        }
-        self.0.network.shut_down().await;
-        self.0.tasks.close();
-        self.0.at_most(STOP_STEP_TIMEOUT, "a task of the network", self.0.tasks.wait()).await;
-        tracing::info!(node = %self.0.name, "node stopped");
+    /// Registers an event of the node itself; see
+    /// [`Context::register_event`](crate::Context::register_event). It ends when
+    /// it is unregistered, or with the node.
+    pub fn register_event(&self, name: &str, options: EventOptions) -> Result<EventToken, EventError> {
+        self.0.events.register(&self.0, None, process_name(name)?, options)
+    }
+
+    /// Takes an event of the node back; those of processes are theirs.
+    pub fn unregister_event(&self, name: &str) -> Result<(), EventError> {
+        let name = Atom::existing(name).ok_or(EventError::Unknown)?;
+        crate::process::unregister_event(&self.0, None, name)
+    }
+
+    /// Publishes a message to everybody who subscribes to an event of this node;
+    /// see [`Context::publish`](crate::Context::publish).
+    pub async fn publish<M: Message>(
+        &self,
+        name: &str,
+        token: &EventToken,
+        message: M,
+    ) -> Result<(), PublishError> {
+        router::publish(&self.0, router::From::Node, name, token, message).await
+    }
+
+    /// The events that are published here, in no order.
+    pub fn events(&self) -> Vec<Atom> {
+        self.0.events.names()
+    }
+
+    /// What is known of an event of this node.
+    pub fn event_info(&self, name: &str) -> Option<EventInfo> {
+        self.0.events.info(Atom::existing(name)?)
     }
 
     /// Whether [`stop`](Self::stop) has begun.
@@ -296,16 +406,21 @@ impl NodeInner {
         self.has_stopped.load(Ordering::Acquire)
     }
 
+    /// Lays these variables over those of the node.
+    fn overlay(&self, over: &Environment) {
+        let mut environment = self.environment.lock();
+        *environment = environment.overlaid(over);
+    }
+
     /// From here on nothing new begins.
     fn begin_to_stop(&self) {
         self.has_stopped.store(true, Ordering::Release);
         self.stopping.cancel();
     }
 
-    async fn at_most(&self, limit: Duration, what: &str, step: impl Future<Output = ()>) {
-        if tokio::time::timeout(limit, step).await.is_err() {
-            tracing::error!(node = %self.name, after = ?limit, "{what} does not end: left behind");
-        }
+    /// The process of this incarnation that has this pid.
+    pub(crate) fn process(&self, pid: Pid) -> Option<Arc<Process>> {
+        self.processes.with(pid.id, Arc::clone).filter(|process| process.pid == pid)
     }
 
     /// Whether a target on `node` is here.

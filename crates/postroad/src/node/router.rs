@@ -13,14 +13,15 @@ use tokio::task::coop::poll_proceed;
 use tokio::task::yield_now;
 
 use super::{Awaited, FAR, Familiar, NodeInner, Target, ToTarget};
-use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Timer, Watched};
-use crate::error::{CallError, RelationError, SendError};
+use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Timer, Unforwarded, Watched};
+use crate::error::{CallError, PublishError, RelationError, SendError};
+use crate::event::{self, EventToken, Published};
 use crate::network::Outgoing;
 use crate::process::{
     Compression, Delivered, Envelope, Priority, Process, PushError, Refused, Relation, discard,
 };
 use crate::registrar::BoxFuture;
-use crate::{Atom, Pid};
+use crate::{Atom, Event, Pid};
 
 /// Who sends.
 #[derive(Clone, Copy)]
@@ -360,7 +361,37 @@ pub(crate) async fn watch(
         return Err(SendError::NodeStopped.into());
     }
     let connection = node.network.connection(node, peer).await.map_err(SendError::from)?;
-    Box::pin(connection.watch(process, target, relation)).await
+    Box::pin(connection.watch(process, target, relation)).await.map(drop)
+}
+
+/// Has a process told of the end of an event, and of what is published until
+/// then; what was published last.
+pub(crate) async fn subscribe(
+    process: &Arc<Process>,
+    event: Event,
+    relation: Relation,
+) -> Result<Vec<Published>, RelationError> {
+    let node = &process.node;
+    if node.is_local(event.node) {
+        return process.subscribe_here(Event { node: node.name, ..event }, relation);
+    }
+    if node.is_stopping() {
+        return Err(SendError::NodeStopped.into());
+    }
+    let connection = node.network.connection(node, event.node).await.map_err(SendError::from)?;
+    Box::pin(connection.subscribe(process, event, relation)).await
+}
+
+/// Publishes a message as an event of this node.
+pub(crate) async fn publish<M: Message>(
+    node: &Arc<NodeInner>,
+    from: From<'_>,
+    name: &str,
+    token: &EventToken,
+    message: M,
+) -> Result<(), PublishError> {
+    let name = Atom::existing(name).ok_or(PublishError::EventUnknown)?;
+    event::publish(node, from.pid(node), from.outgoing(node), name, token, message).await
 }
 
 /// Has a process told no more.
@@ -460,6 +491,44 @@ pub(crate) fn deliver(
             Err(SendError::ProcessUnknown)
         }
     }
+}
+
+/// Puts what `from` has sent to somebody else into the mailbox of a local
+/// process, with the right to answer it, or gives both back.
+pub(crate) fn forward(
+    node: &NodeInner,
+    from: Pid,
+    to: Pid,
+    payload: Payload,
+    reply: &mut Option<ReplyTo>,
+) -> Result<(), Box<Unforwarded>> {
+    let Some(process) = node.process(to) else {
+        return Err(Box::new(Unforwarded { payload, error: SendError::ProcessUnknown }));
+    };
+    let envelope = match reply.take() {
+        Some(reply) => Envelope::Request { from, payload, reply },
+        None => Envelope::Message { from, payload },
+    };
+    let Refused { envelope, error } = match process.push(envelope, Priority::Normal) {
+        Ok(delivered) => {
+            delivered.start();
+            return Ok(());
+        }
+        Err(refused) => refused,
+    };
+    let error = match error {
+        Some(PushError::Full) => SendError::MailboxFull,
+        Some(PushError::Closed) | None => SendError::ProcessTerminated,
+    };
+    let payload = match envelope {
+        Envelope::Message { payload, .. } => payload,
+        Envelope::Request { payload, reply: back, .. } => {
+            *reply = Some(back);
+            payload
+        }
+        _ => unreachable!("what comes back is what was put in"),
+    };
+    Err(Box::new(Unforwarded { payload, error }))
 }
 
 /// What became of an envelope, outside of all locks: starts the run that is

@@ -8,9 +8,10 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use postroad_wire::enp::Code;
 
-use super::{Envelope, Priority};
+use super::{Asker, Envelope, Priority};
 use crate::Atom;
 use crate::actor::Exit;
+use crate::inspect::{Depths, ProcessState};
 
 /// Four lanes under one short lock, and whether somebody is emptying them.
 ///
@@ -44,6 +45,8 @@ struct Queues {
 
 #[derive(Default)]
 struct Aside {
+    /// Who waits for what the process says of itself.
+    askers: Vec<Asker>,
     urgent: VecDeque<Envelope>,
     /// The requests to end that are among the urgent ones.
     exits: HashSet<Exit, RandomState>,
@@ -71,7 +74,21 @@ impl Aside {
         Ok(())
     }
 
+    /// Takes in somebody who asks. No bound of messages keeps them out, but not
+    /// many wait: a process that hangs may be asked again and again.
+    fn push_asker(&mut self, asker: Asker) -> Result<(), Refused> {
+        self.askers.retain(|asker| !asker.is_closed());
+        if self.askers.len() >= MOST_ASKERS {
+            return Err(Refused { envelope: Envelope::Inspect(asker), error: Some(PushError::Full) });
+        }
+        self.askers.push(asker);
+        Ok(())
+    }
+
     fn next_pressing(&mut self) -> Option<Envelope> {
+        if let Some(asker) = self.askers.pop() {
+            return Some(Envelope::Inspect(asker));
+        }
         let next = self.urgent.pop_front().or_else(|| self.system.pop_front());
         if let Some(Envelope::Exit(exit)) = &next
             && exit.requested
@@ -79,6 +96,11 @@ impl Aside {
             self.exits.remove(&**exit);
         }
         next
+    }
+
+    /// Whether something has to be handled before the main lane.
+    fn is_pressing(&self) -> bool {
+        !(self.askers.is_empty() && self.urgent.is_empty() && self.system.is_empty())
     }
 
     fn len(&self) -> usize {
@@ -89,6 +111,10 @@ impl Aside {
 impl Queues {
     fn len(&self) -> usize {
         self.main.len() + self.aside.as_ref().map_or(0, |aside| aside.len())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0 && self.aside.as_ref().is_none_or(|aside| aside.askers.is_empty())
     }
 
     /// True if nobody runs: the caller has to start one, and counts as running.
@@ -142,6 +168,9 @@ pub(crate) struct Refused {
 /// lane, or what nobody will handle.
 pub(super) type Batch = VecDeque<Envelope>;
 
+/// How many may ask a process about itself at a time.
+pub(crate) const MOST_ASKERS: usize = 16;
+
 /// How often `ahead` is brought up to date, in envelopes.
 const AHEAD_EVERY: usize = 64;
 
@@ -168,14 +197,18 @@ impl Mailbox {
         if queues.state == State::Closed {
             return refused(envelope, PushError::Closed);
         }
-        if let Envelope::Exit(_) | Envelope::Down(_) = envelope {
+        if let Envelope::Exit(_) | Envelope::Down(_) | Envelope::Demand(_) | Envelope::Inspect(_) = envelope {
             let aside = queues.aside.get_or_insert_default();
-            let depth = match &envelope {
-                Envelope::Exit(exit) => {
+            let depth = match envelope {
+                Envelope::Exit(ref exit) => {
                     // A peer has as many processes as it says; this node has as many as there are.
                     let limit = self.capacity.filter(|_| exit.subject.node() != self.home);
                     aside.push_exit(envelope, limit)?;
                     aside.urgent.len()
+                }
+                Envelope::Inspect(asker) => {
+                    aside.push_asker(asker)?;
+                    aside.askers.len()
                 }
                 // As many come as the process has asked for: no bound keeps them out.
                 _ => {
@@ -219,7 +252,7 @@ impl Mailbox {
     /// the caller has to start a run.
     pub(super) fn open(&self) -> bool {
         let mut queues = self.queues.0.lock();
-        let waiting = queues.len() > 0 || queues.killed;
+        let waiting = !queues.is_empty() || queues.killed;
         if queues.state == State::Starting {
             queues.state = if waiting { State::Running } else { State::Idle };
         }
@@ -227,12 +260,15 @@ impl Mailbox {
     }
 
     /// The next envelope: urgent, system, what is left of the batch, main, log.
-    pub(super) fn next(&self, batch: &mut Batch) -> Option<Envelope> {
+    /// Notes whether it was one of the first two.
+    pub(super) fn next(&self, batch: &mut Batch, urgent: &mut bool) -> Option<Envelope> {
+        *urgent = true;
         if self.pressing.load(Ordering::Acquire)
             && let Some(envelope) = self.next_pressing()
         {
             return Some(envelope);
         }
+        *urgent = false;
         if let Some(envelope) = batch.pop_front() {
             if batch.len().is_multiple_of(AHEAD_EVERY) {
                 self.ahead.store(batch.len(), Ordering::Relaxed);
@@ -255,7 +291,7 @@ impl Mailbox {
         let mut queues = self.queues.0.lock();
         let aside = queues.aside.as_mut()?;
         let next = aside.next_pressing();
-        if aside.urgent.is_empty() && aside.system.is_empty() {
+        if !aside.is_pressing() {
             self.pressing.store(false, Ordering::Release);
         }
         next
@@ -265,7 +301,7 @@ impl Mailbox {
     /// can start. False if something arrived meanwhile.
     pub(super) fn park(&self, batch: &mut Batch, put_back: impl FnOnce()) -> bool {
         let mut queues = self.queues.0.lock();
-        if queues.len() > 0 || queues.killed {
+        if !queues.is_empty() || queues.killed {
             return false;
         }
         put_back();
@@ -283,10 +319,36 @@ impl Mailbox {
         let mut queues = self.queues.0.lock();
         queues.state = State::Closed;
         let mut left = mem::take(&mut queues.main);
-        if let Some(Aside { urgent, system, log, .. }) = queues.aside.take().map(|aside| *aside) {
-            left.extend(urgent.into_iter().chain(system).chain(log));
+        if let Some(Aside { askers, urgent, system, log, .. }) = queues.aside.take().map(|aside| *aside) {
+            let askers = askers.into_iter().map(Envelope::Inspect);
+            left.extend(askers.chain(urgent).chain(system).chain(log));
         }
         left
+    }
+
+    /// The most envelopes a lane holds, if it is bounded.
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        self.capacity
+    }
+
+    /// How far the process is, and how much waits in each lane.
+    pub(crate) fn look(&self) -> (ProcessState, Depths) {
+        let queues = self.queues.0.lock();
+        let state = match queues.state {
+            State::Closed => ProcessState::Terminated,
+            _ if queues.killed => ProcessState::Killed,
+            State::Starting => ProcessState::Init,
+            State::Idle => ProcessState::Idle,
+            State::Running => ProcessState::Running,
+        };
+        let main = (queues.main.len() + self.ahead.load(Ordering::Relaxed)) as u64;
+        let depths = queues.aside.as_ref().map_or_else(Depths::default, |aside| Depths {
+            urgent: aside.urgent.len() as u64,
+            system: aside.system.len() as u64,
+            log: aside.log.len() as u64,
+            main: 0,
+        });
+        (state, Depths { main, ..depths })
     }
 
     /// How many envelopes wait.
@@ -324,6 +386,10 @@ mod tests {
         }
     }
 
+    fn next(mailbox: &Mailbox, batch: &mut Batch) -> Option<Envelope> {
+        mailbox.next(batch, &mut false)
+    }
+
     fn starts_a_run(mailbox: &Mailbox, envelope: Envelope) -> bool {
         push(mailbox, envelope, Priority::Normal).unwrap().unwrap().start
     }
@@ -331,7 +397,11 @@ mod tests {
     fn number(envelope: Option<Envelope>) -> Option<u32> {
         match envelope? {
             Envelope::Message { payload, .. } => payload.downcast().ok(),
-            Envelope::Request { .. } | Envelope::Down(_) => None,
+            Envelope::Request { .. }
+            | Envelope::Down(_)
+            | Envelope::Event(_)
+            | Envelope::Demand(_)
+            | Envelope::Inspect(_) => None,
             Envelope::Exit(_) => Some(0),
         }
     }
@@ -343,20 +413,20 @@ mod tests {
         mailbox.open();
         assert!(starts_a_run(&mailbox, message(1)), "the first push starts a run");
         assert!(!starts_a_run(&mailbox, message(2)));
-        assert_eq!(number(mailbox.next(&mut batch)), Some(1));
+        assert_eq!(number(next(&mailbox, &mut batch)), Some(1));
         push(&mailbox, message(9), Priority::Low).unwrap();
         push(&mailbox, message(3), Priority::High).unwrap();
         push(&mailbox, message(4), Priority::Max).unwrap();
-        assert_eq!(number(mailbox.next(&mut batch)), Some(4));
-        assert_eq!(number(mailbox.next(&mut batch)), Some(3));
+        assert_eq!(number(next(&mailbox, &mut batch)), Some(4));
+        assert_eq!(number(next(&mailbox, &mut batch)), Some(3));
         assert_eq!(
-            number(mailbox.next(&mut batch)),
+            number(next(&mailbox, &mut batch)),
             Some(2),
             "what a run has taken ahead comes after urgent ones"
         );
         assert!(!mailbox.park(&mut batch, || {}), "the log lane is not empty");
-        assert_eq!(number(mailbox.next(&mut batch)), Some(9));
-        assert!(mailbox.next(&mut batch).is_none());
+        assert_eq!(number(next(&mailbox, &mut batch)), Some(9));
+        assert!(next(&mailbox, &mut batch).is_none());
         assert!(mailbox.park(&mut batch, || {}));
         assert!(starts_a_run(&mailbox, message(5)), "a parked mailbox needs a new run");
     }
@@ -367,7 +437,7 @@ mod tests {
         assert!(!starts_a_run(&mailbox, message(1)));
         assert!(mailbox.open(), "what came during init starts a run");
         let mut batch = Batch::new();
-        assert_eq!(number(mailbox.next(&mut batch)), Some(1));
+        assert_eq!(number(next(&mailbox, &mut batch)), Some(1));
     }
 
     #[test]
@@ -402,7 +472,7 @@ mod tests {
         push(&mailbox, own, Priority::Max).unwrap();
         assert_eq!(mailbox.len(), 3, "this node's own processes are not kept out");
         let mut batch = Batch::new();
-        while mailbox.next(&mut batch).is_some() {}
+        while next(&mailbox, &mut batch).is_some() {}
         push(&mailbox, exit(1, "go"), Priority::Max).unwrap();
         assert_eq!(mailbox.len(), 1, "what was handled can be asked again");
     }
@@ -417,7 +487,7 @@ mod tests {
         mailbox.open();
         let mut batch = Batch::new();
         push(&mailbox, message(1), Priority::Normal).unwrap();
-        while mailbox.next(&mut batch).is_some() {}
+        while next(&mailbox, &mut batch).is_some() {}
         assert!(!mailbox.start_last_run(), "a run is under way, although it found nothing more");
         assert!(!mailbox.park(&mut batch, || panic!("the actor is not put to rest")));
     }
@@ -441,7 +511,7 @@ mod tests {
             for n in 0..1000 {
                 push(&mailbox, message(round * 1000 + n), Priority::Normal).unwrap();
             }
-            while mailbox.next(&mut batch).is_some() {}
+            while next(&mailbox, &mut batch).is_some() {}
             assert!(mailbox.park(&mut batch, || {}));
             assert!(mailbox.queues.0.lock().main.capacity() <= IDLE_CAPACITY);
         }

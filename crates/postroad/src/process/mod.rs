@@ -1,34 +1,44 @@
 //! A running actor: its mailbox, its run loop and where it is found.
 
 mod contained;
+mod ending;
+mod environment;
 mod mailbox;
+mod origin;
 mod relations;
 mod runner;
 mod table;
 mod watches;
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use postroad_edf::Payload;
 use postroad_wire::enp::Method;
 pub use postroad_wire::enp::Method as CompressionMethod;
 pub use postroad_wire::enp::compress::Level as CompressionLevel;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::{Actor, Down, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::RelationError;
+use crate::event::{Published, Topic};
+use crate::inspect::{InspectError, Item};
 use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
 pub(crate) use contained::{caught, discard};
-pub(crate) use mailbox::{Mailbox, PushError, Refused};
-pub(crate) use relations::{Relations, Watchers, notify, own_name, withdraw};
+pub(crate) use ending::{Ended, end};
+pub use environment::Environment;
+pub(crate) use mailbox::{MOST_ASKERS, Mailbox, PushError, Refused};
+pub(crate) use origin::Origin;
+pub(crate) use relations::{Relations, Watchers, notify, own_event, own_name, withdraw};
 pub use runner::SpawnOptions;
-pub(crate) use runner::{delete_alias, register_name, spawn, unregister_name};
+pub(crate) use runner::{delete_alias, register_name, spawn, unregister_event, unregister_name};
 pub(crate) use table::ProcessTable;
 use watches::Watches;
 pub(crate) use watches::{Due, Over, Relation};
@@ -74,11 +84,25 @@ impl Default for Compression {
 /// What lies in a mailbox.
 #[derive(Debug)]
 pub(crate) enum Envelope {
-    Message { from: Pid, payload: Payload },
-    Request { from: Pid, payload: Payload, reply: ReplyTo },
+    Message {
+        from: Pid,
+        payload: Payload,
+    },
+    Request {
+        from: Pid,
+        payload: Payload,
+        reply: ReplyTo,
+    },
     Exit(Box<Exit>),
     Down(Box<Down>),
+    Event(Published),
+    /// Whether anybody subscribes to this event may have changed.
+    Demand(Arc<Topic>),
+    Inspect(Asker),
 }
+
+/// Somebody who wants to know what a process says of itself.
+pub(crate) type Asker = oneshot::Sender<Result<Vec<Item>, InspectError>>;
 
 /// What became of an envelope: it lies in a mailbox.
 #[must_use]
@@ -94,7 +118,7 @@ impl Delivered {
     #[inline]
     pub(crate) fn start(self) -> usize {
         if let Some(process) = self.due {
-            (process.run)(process.clone());
+            (process.kind.run)(process.clone());
         }
         self.depth
     }
@@ -108,8 +132,9 @@ pub(crate) struct Process {
     pub(crate) node: Arc<NodeInner>,
     pub(crate) mailbox: Mailbox,
     actor: Mutex<Option<Box<dyn Any + Send>>>,
-    /// Starts a run: knows the actor's type.
-    run: fn(Arc<Process>),
+    kind: &'static Kind,
+    /// How long the node had been running when this began, in milliseconds.
+    born: u64,
     /// Wakes the run to end it, even in the middle of a handler.
     kill: tokio::sync::Notify,
     /// The priority of what it sends, and the bits [`TRAPS`], [`PACKS`] and
@@ -118,10 +143,26 @@ pub(crate) struct Process {
     extras: Mutex<Extras>,
 }
 
+/// What processes of one type of actor share.
+struct Kind {
+    /// Starts a run.
+    run: fn(Arc<Process>),
+    actor_type: fn() -> &'static str,
+}
+
+impl Kind {
+    fn of<A: Actor>() -> &'static Self {
+        const { &Self { run: runner::start::<A>, actor_type: type_name::<A> } }
+    }
+}
+
 #[derive(Default)]
 struct Extras {
     /// The process is about to end and gets no name or alias any more.
     unlisted: bool,
+    /// It has ended, and who waited for that has been told.
+    gone: bool,
+    environment: Environment,
     rare: Option<Box<Rare>>,
 }
 
@@ -130,24 +171,70 @@ struct Extras {
 struct Rare {
     name: Option<Atom>,
     aliases: Vec<Alias>,
+    /// The events it has registered.
+    events: Vec<Atom>,
     compression: Option<Compression>,
     watches: Watches,
+    /// The leader, if that is not the node.
+    leader: Option<Pid>,
+    /// The application it belongs to.
+    application: Option<Atom>,
+    /// Who waits for its end.
+    awaited: Vec<mpsc::UnboundedSender<Ended>>,
+}
+
+/// What a process is found by.
+#[derive(Default)]
+struct Listed {
+    name: Option<Atom>,
+    aliases: Vec<Alias>,
+    events: Vec<Atom>,
 }
 
 impl Process {
-    fn new<A: Actor>(node: Arc<NodeInner>, parent: Pid, capacity: Option<usize>) -> Arc<Self> {
+    fn new<A: Actor>(node: Arc<NodeInner>, origin: &Origin, options: &SpawnOptions) -> Arc<Self> {
         let pid = node.new_pid();
-        Arc::new(Self {
+        let leader = options.leader.unwrap_or(origin.leader);
+        let rare = (leader != node.core()).then(|| Rare { leader: Some(leader), ..Rare::default() });
+        let extras = Extras {
+            environment: origin.environment.overlaid(&options.environment),
+            rare: rare.map(Box::new),
+            ..Extras::default()
+        };
+        let born = u64::try_from(node.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let process = Arc::new(Self {
             pid,
-            parent,
+            parent: origin.parent,
             node,
-            mailbox: Mailbox::new(pid.node, capacity),
+            mailbox: Mailbox::new(pid.node, options.mailbox_capacity),
             actor: Mutex::new(None),
-            run: runner::start::<A>,
+            kind: Kind::of::<A>(),
+            born,
             kill: tokio::sync::Notify::new(),
-            sending: AtomicU8::new(Priority::Normal as u8),
-            extras: Mutex::default(),
-        })
+            sending: AtomicU8::new(options.priority as u8),
+            extras: Mutex::new(extras),
+        });
+        process.set_important(options.important_delivery);
+        if options.compression.is_some() {
+            process.set_compression(options.compression);
+        }
+        process
+    }
+
+    /// The process that leads the group this one belongs to.
+    pub(crate) fn leader(&self) -> Pid {
+        let leader = self.extras.lock().rare.as_ref().and_then(|rare| rare.leader);
+        leader.unwrap_or_else(|| self.node.core())
+    }
+
+    pub(crate) fn environment(&self) -> Environment {
+        self.extras.lock().environment.clone()
+    }
+
+    /// Lays these variables over those of the process.
+    pub(crate) fn overlay(&self, over: &Environment) {
+        let mut extras = self.extras.lock();
+        extras.environment = extras.environment.overlaid(over);
     }
 
     /// Puts an envelope into the mailbox, or gives it back. To be called under
@@ -163,8 +250,8 @@ impl Process {
     }
 
     /// Asks the process to end, on behalf of its parent: it must.
-    pub(crate) fn shut_down(self: &Arc<Self>) {
-        let exit = Exit { subject: Watched::Pid(self.parent), reason: ExitReason::Shutdown, requested: true };
+    pub(crate) fn shut_down(self: &Arc<Self>, reason: ExitReason) {
+        let exit = Exit { subject: Watched::Pid(self.parent), reason, requested: true };
         if let Ok(delivered) = self.push(Envelope::Exit(Box::new(exit)), Priority::Max) {
             delivered.start();
         }
@@ -174,7 +261,7 @@ impl Process {
     pub(crate) fn kill(self: &Arc<Self>) {
         self.kill.notify_one();
         if self.mailbox.start_last_run() {
-            (self.run)(self.clone());
+            (self.kind.run)(self.clone());
         }
     }
 
@@ -211,14 +298,44 @@ impl Process {
         !extras.unlisted
     }
 
-    /// Takes the name and the aliases away for good.
-    fn unlist(&self) -> (Option<Atom>, Vec<Alias>) {
+    /// Whether the process could take the event.
+    pub(crate) fn add_event(&self, event: Atom) -> bool {
+        let mut extras = self.extras.lock();
+        if !extras.unlisted {
+            extras.rare.get_or_insert_default().events.push(event);
+        }
+        !extras.unlisted
+    }
+
+    fn drop_event(&self, event: Atom) {
+        if let Some(rare) = &mut self.extras.lock().rare {
+            rare.events.retain(|known| *known != event);
+        }
+    }
+
+    /// The events it has registered.
+    pub(crate) fn events(&self) -> Vec<Atom> {
+        self.extras.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.events.clone())
+    }
+
+    /// Takes the name, the aliases and the events away for good.
+    fn unlist(&self) -> Listed {
         let mut extras = self.extras.lock();
         extras.unlisted = true;
-        extras
-            .rare
-            .as_mut()
-            .map_or_else(Default::default, |rare| (rare.name.take(), mem::take(&mut rare.aliases)))
+        extras.rare.as_mut().map_or_else(Listed::default, |rare| Listed {
+            name: rare.name.take(),
+            aliases: mem::take(&mut rare.aliases),
+            events: mem::take(&mut rare.events),
+        })
+    }
+
+    /// The application it belongs to.
+    pub(crate) fn application(&self) -> Option<Atom> {
+        self.extras.lock().rare.as_ref().and_then(|rare| rare.application)
+    }
+
+    fn join_application(&self, application: Atom) {
+        self.extras.lock().rare.get_or_insert_default().application = Some(application);
     }
 
     /// Whether the process may have a name and aliases: it is not about to end.
@@ -228,6 +345,23 @@ impl Process {
 
     pub(crate) fn aliases(&self) -> Vec<Alias> {
         self.extras.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.aliases.clone())
+    }
+
+    /// The name, and how many aliases and watched targets there are.
+    pub(crate) fn belongings(&self) -> (Option<Atom>, usize, usize) {
+        let extras = self.extras.lock();
+        let Some(rare) = &extras.rare else { return (None, 0, 0) };
+        (rare.name, rare.aliases.len(), rare.watches.len())
+    }
+
+    /// The type of the actor, with its path.
+    pub(crate) fn actor_type(&self) -> &'static str {
+        (self.kind.actor_type)()
+    }
+
+    /// How long ago it was spawned.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.node.started.elapsed().saturating_sub(Duration::from_millis(self.born))
     }
 
     /// Begins a relation, unless the process is about to end.
@@ -340,9 +474,9 @@ const PRIORITY: u8 = 0b11;
 /// It is packed.
 const PACKS: u8 = 1 << 7;
 /// It is acknowledged.
-const IMPORTANT: u8 = 1 << 6;
+const IMPORTANT: u8 = 1 << 5;
 /// Exit signals are handled instead of ending the process.
-const TRAPS: u8 = 1 << 5;
+const TRAPS: u8 = 1 << 6;
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -352,7 +486,7 @@ impl fmt::Debug for Process {
 
 /// The name of an actor's type without its path, for logs.
 pub(crate) fn type_label<A>() -> &'static str {
-    let full = std::any::type_name::<A>();
+    let full = type_name::<A>();
     let end = full.find('<').unwrap_or(full.len());
     full[..end].rsplit_once("::").map_or(full, |(path, _)| &full[path.len() + 2..])
 }

@@ -9,11 +9,12 @@ use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 
 use super::{Due, Envelope, Over, Priority, Process, Relation};
-use crate::Atom;
 use crate::actor::{Down, Exit, ExitReason, Watched};
 use crate::error::RelationError;
+use crate::event::Published;
 use crate::network::Connection;
 use crate::node::NodeInner;
+use crate::{Atom, Event};
 
 /// Who watches what is on this node. Sharded by target.
 ///
@@ -34,6 +35,8 @@ pub(crate) struct Watchers {
     processes: HashSet<u64, FixedState>,
     /// Nodes, each by its connection: it is told once, and knows its processes.
     peers: Vec<Arc<Connection>>,
+    /// Where the processes watch the target.
+    place: Over,
 }
 
 impl Relations {
@@ -67,8 +70,13 @@ impl Relations {
         });
     }
 
-    pub(crate) fn remove_peer(&self, target: &Watched, peer: u64) {
-        self.change(target, |watchers| watchers.peers.retain(|known| known.number != peer));
+    /// Has a peer told no more, unless it has begun to watch the target anew.
+    pub(crate) fn remove_peer(&self, target: &Watched, peer: &Connection) {
+        self.change(target, |watchers| {
+            if !peer.is_watched_by_peer(target) {
+                watchers.peers.retain(|known| known.number != peer.number);
+            }
+        });
     }
 
     /// Takes out who is to be told of the end of a target. `end` makes it
@@ -100,6 +108,10 @@ impl Relations {
 }
 
 impl Watchers {
+    pub(crate) fn of(place: Over, processes: impl Iterator<Item = u64>, peers: Vec<Arc<Connection>>) -> Self {
+        Self { processes: processes.collect(), peers, place }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.processes.is_empty() && self.peers.is_empty()
     }
@@ -108,7 +120,7 @@ impl Watchers {
     /// has: what it sent before arrives before.
     pub(crate) fn tell(self, node: &NodeInner, target: &Watched, by: u64, reason: &ExitReason) {
         for watcher in self.processes {
-            notify(node, watcher, target, Over::HERE, reason);
+            notify(node, watcher, target, self.place, reason);
         }
         for peer in self.peers {
             peer.tell_end(target, by, reason);
@@ -163,6 +175,28 @@ impl Process {
         Ok(())
     }
 
+    /// Begins to get what is published on this node, and to watch the event;
+    /// what was published last.
+    pub(crate) fn subscribe_here(
+        self: &Arc<Self>,
+        event: Event,
+        relation: Relation,
+    ) -> Result<Vec<Published>, RelationError> {
+        let target = Watched::Event(event);
+        let topic = self.node.events.get(event.name).ok_or(RelationError::EventUnknown)?;
+        self.begin_watch(target, relation, topic.place())?;
+        match topic.subscribe(self, relation) {
+            Ok(last) => {
+                self.confirm_watch(&target, relation);
+                Ok(last)
+            }
+            Err(error) => {
+                self.forget_watch(&target, relation);
+                Err(error)
+            }
+        }
+    }
+
     /// The relation is made: a notice is due if the target has ended since.
     pub(crate) fn confirm_watch(self: &Arc<Self>, target: &Watched, relation: Relation) {
         if let Some(reason) = self.confirmed_watch(target, relation) {
@@ -174,12 +208,26 @@ impl Process {
     /// Ends a relation on this side.
     pub(crate) fn unwatch(&self, target: &Watched, relation: Relation) -> Result<(), RelationError> {
         let (over, last) = self.forget_watch(target, relation).ok_or(RelationError::TargetUnknown)?;
-        if last && over == Over::HERE {
-            self.node.relations.remove(target, self.pid.id);
-        } else if last && let Some(connection) = self.node.network.connected(target.node()) {
-            connection.forget_watcher(self.pid.id, target);
+        if !self.forget_here(target, relation, over, last)
+            && let Some(connection) = self.node.network.connected(target.node())
+        {
+            connection.forget_watcher(self.pid.id, target, relation, last);
         }
         Ok(())
+    }
+
+    /// Forgets a relation that is no more where its target is, if that is this
+    /// node; whether it is.
+    fn forget_here(&self, target: &Watched, relation: Relation, over: Over, last: bool) -> bool {
+        let is_here = self.node.is_local(target.node());
+        match target {
+            Watched::Event(event) if is_here => {
+                self.node.events.unsubscribe(event.name, over, self.pid.id, relation);
+            }
+            _ if is_here && last => self.node.relations.remove(target, self.pid.id),
+            _ => {}
+        }
+        is_here
     }
 
     fn tell(self: &Arc<Self>, subject: &Watched, due: Due, reason: &ExitReason) {
@@ -214,9 +262,9 @@ impl Process {
     /// Ends everything it watches, without a notice: nobody would read it.
     pub(super) fn watch_nothing(&self) {
         for (target, relation, over) in self.take_watches() {
-            if over == Over::HERE {
-                self.node.relations.remove(&target, self.pid.id);
-            } else if let Some(connection) = self.node.network.connected(target.node()) {
+            if !self.forget_here(&target, relation, over, true)
+                && let Some(connection) = self.node.network.connected(target.node())
+            {
                 connection.watch_no_more(self.pid, target, relation);
             }
         }
@@ -238,4 +286,9 @@ pub(crate) fn withdraw(node: &NodeInner, target: Watched, by: u64, end: impl FnO
 /// The name of a process of this node, as it is watched.
 pub(crate) fn own_name(node: &NodeInner, name: Atom) -> Watched {
     Watched::Name(crate::ProcessId { name, node: node.name })
+}
+
+/// An event of this node, as it is watched.
+pub(crate) fn own_event(node: &NodeInner, name: Atom) -> Watched {
+    Watched::Event(Event { name, node: node.name })
 }

@@ -4,13 +4,18 @@ use std::any::Any;
 use std::sync::Arc;
 
 use postroad_edf::Payload;
+use tokio::sync::mpsc;
 use tokio::task::coop::consume_budget;
 
 use super::contained::{Cut, until_killed};
 use super::mailbox::Batch;
-use super::{Envelope, Process, Relation, Watchers, discard, own_name, type_label, withdraw};
+use super::{
+    Asker, Compression, Ended, Envelope, Environment, Listed, Origin, Priority, Process, Relation, Watchers,
+    caught, discard, own_event, own_name, type_label, withdraw,
+};
 use crate::actor::{Actor, Context, Exit, ExitReason, Messages, Reply, ReplyTo, Requests, Watched};
-use crate::error::{NameError, SpawnError};
+use crate::error::{EventError, NameError, SpawnError};
+use crate::inspect::{InspectError, Items};
 use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
@@ -29,6 +34,20 @@ pub struct SpawnOptions {
     pub link_parent: bool,
     /// The parent is linked to the new process, from the moment it has begun.
     pub link_child: bool,
+    /// Variables of its own, laid over those of its parent.
+    pub environment: Environment,
+    /// The process that leads the group it belongs to; that of its parent if
+    /// absent.
+    pub leader: Option<Pid>,
+    /// How urgent what it sends is, until it says otherwise.
+    pub priority: Priority,
+    /// How what it sends to other nodes is packed, until it says otherwise.
+    pub compression: Option<Compression>,
+    /// Whether what it sends is important, until it says otherwise
+    /// ([`Context::set_important_delivery`](crate::Context::set_important_delivery)).
+    pub important_delivery: bool,
+    /// Who is told when the new process has ended.
+    pub(crate) awaited: Option<mpsc::UnboundedSender<Ended>>,
 }
 
 impl SpawnOptions {
@@ -60,13 +79,43 @@ impl SpawnOptions {
         self.link_child = true;
         self
     }
+
+    /// Variables of its own, laid over those of its parent.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Another leader than that of its parent.
+    pub fn leader(mut self, leader: Pid) -> Self {
+        self.leader = Some(leader);
+        self
+    }
+
+    /// How urgent what it sends is.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Packs what it sends to other nodes.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// Makes what it sends important.
+    pub fn important_delivery(mut self) -> Self {
+        self.important_delivery = true;
+        self
+    }
 }
 
 /// Makes a process: name, table, `init`, first run. On any failure, also when
 /// this future is dropped, nothing of it is left.
 pub(crate) async fn spawn<A: Actor>(
     node: &Arc<NodeInner>,
-    parent: Pid,
+    origin: Origin,
     args: A::Args,
     options: SpawnOptions,
 ) -> Result<Pid, SpawnError> {
@@ -75,13 +124,19 @@ pub(crate) async fn spawn<A: Actor>(
     }
     A::Messages::register(&node.registry);
     A::Requests::register(&node.registry);
-    let process = Process::new::<A>(node.clone(), parent, options.mailbox_capacity);
+    let process = Process::new::<A>(node.clone(), &origin, &options);
     let mut life = Life::of(process.clone());
     if let Some(name) = &options.name {
         let name = crate::node::process_name(name)?;
         if !node.processes.register_name(name, &process) {
             return Err(SpawnError::NameTaken { name });
         }
+    }
+    if let Some(application) = origin.application {
+        process.join_application(application);
+    }
+    if let Some(waiting) = &options.awaited {
+        process.await_end(waiting.clone());
     }
     node.processes.insert(process.clone());
     // A node that began to stop meanwhile may not have seen this process.
@@ -108,7 +163,7 @@ pub(crate) async fn spawn<A: Actor>(
     life.goes_on = true;
     *process.actor.lock() = Some(Box::new(actor));
     if process.mailbox.open() {
-        (process.run)(process.clone());
+        (process.kind.run)(process.clone());
     }
     Ok(process.pid)
 }
@@ -147,6 +202,7 @@ impl Drop for Life {
         for (subject, watchers) in self.watchers.drain(..) {
             watchers.tell(node, &subject, pid.id, &self.reason);
         }
+        self.process.has_ended(&self.reason);
         node.process_gone();
     }
 }
@@ -259,7 +315,8 @@ async fn handle_all<A: Actor>(
 ) -> Parked {
     let mut lingered = false;
     loop {
-        let Some(envelope) = process.mailbox.next(batch) else {
+        let mut urgent = false;
+        let Some(envelope) = process.mailbox.next(batch, &mut urgent) else {
             // More is often on its way: a new run costs more than one look.
             if lingered {
                 return Parked::Empty;
@@ -269,6 +326,7 @@ async fn handle_all<A: Actor>(
             continue;
         };
         lingered = false;
+        ctx.set_urgent(urgent);
         let handled = match envelope {
             Envelope::Message { from, payload } => {
                 ctx.begin(from, None);
@@ -279,6 +337,24 @@ async fn handle_all<A: Actor>(
             Envelope::Down(down) => {
                 ctx.begin(process.node.core(), None);
                 actor.handle_down(*down, ctx).await
+            }
+            Envelope::Event(published) => {
+                ctx.begin(published.from(), None);
+                actor.handle_event(published, ctx).await
+            }
+            Envelope::Demand(topic) => match topic.demand() {
+                Some(wanted) => {
+                    ctx.begin(process.node.core(), None);
+                    match wanted {
+                        true => actor.handle_event_start(topic.name, ctx).await,
+                        false => actor.handle_event_stop(topic.name, ctx).await,
+                    }
+                }
+                None => Ok(()),
+            },
+            Envelope::Inspect(asker) => {
+                inspect(process, actor, asker);
+                Ok(())
             }
         };
         if let Err(reason) = handled {
@@ -315,6 +391,20 @@ async fn answer<A: Actor>(
     answer_with(answer, reply).await
 }
 
+/// Has the actor say what it will of its state. A panic of that costs the answer.
+fn inspect<A: Actor>(process: &Process, actor: &A, asker: Asker) {
+    let said = caught(|| {
+        let mut items = Items::new();
+        actor.inspect(&mut items);
+        items.into_said()
+    });
+    // Who asked may have stopped waiting.
+    let _ = asker.send(said.map_err(|panic| {
+        tracing::error!(pid = %process.pid, actor = type_label::<A>(), panic, "panic in inspect");
+        InspectError::Panicked
+    }));
+}
+
 async fn answer_with(answer: Reply<Payload>, reply: Option<ReplyTo>) -> Result<(), ExitReason> {
     let last = matches!(answer, Reply::Last(_));
     let sent = match (answer, reply) {
@@ -347,7 +437,7 @@ fn park<A: Actor>(process: &Arc<Process>, actor: Box<A>, mut batch: Batch) {
 /// still be killed. Who watched it or its addresses is added to `watchers`.
 fn leave(process: &Process, watchers: &mut Vec<(Watched, Watchers)>) {
     let node = &process.node;
-    let (name, aliases) = process.unlist();
+    let Listed { name, aliases, events } = process.unlist();
     let mut take = |target: Watched, end: &dyn Fn() -> bool| {
         let taken = node.relations.take(&target, end);
         if !taken.is_empty() {
@@ -360,6 +450,13 @@ fn leave(process: &Process, watchers: &mut Vec<(Watched, Watchers)>) {
     }
     for alias in aliases {
         take(Watched::Alias(alias), &|| node.processes.remove_alias(alias));
+    }
+    for name in events {
+        // One that was given up meanwhile is somebody else's.
+        let taken = node.events.end(name, process.pid).unwrap_or_default();
+        if !taken.is_empty() {
+            watchers.push((own_event(node, name), taken));
+        }
     }
     process.watch_nothing();
     process.mailbox.close().into_iter().for_each(discard);
@@ -379,6 +476,21 @@ pub(crate) fn delete_alias(process: &Arc<Process>, alias: Alias) -> Result<(), N
     let free = || node.processes.unregister_alias(alias, process);
     let freed = withdraw(node, Watched::Alias(alias), process.pid.id, free);
     if freed { Ok(()) } else { Err(NameError::Unknown) }
+}
+
+/// Takes an event back that a process has registered, or the node.
+pub(crate) fn unregister_event(
+    node: &NodeInner,
+    process: Option<&Process>,
+    name: Atom,
+) -> Result<(), EventError> {
+    let producer = process.map_or_else(|| node.core(), |process| process.pid);
+    let watchers = node.events.end(name, producer)?;
+    if let Some(process) = process {
+        process.drop_event(name);
+    }
+    watchers.tell(node, &own_event(node, name), producer.id, &ExitReason::Unregistered);
+    Ok(())
 }
 
 /// Registers a name for a running process.

@@ -120,10 +120,30 @@ impl ProcessTable {
         self.by_id.iter().map(|shard| shard.read().len()).sum()
     }
 
+    /// Calls `with` with every process, in no order, under the lock of its shard.
+    pub(crate) fn each(&self, mut with: impl FnMut(&Arc<Process>)) {
+        for shard in &self.by_id {
+            shard.read().values().for_each(&mut with);
+        }
+    }
+
+    /// Calls `with` with every registered name, in no order, under their lock.
+    pub(crate) fn each_named(&self, mut with: impl FnMut(Atom, &Arc<Process>)) {
+        self.by_name.read().iter().for_each(|(name, process)| with(*name, process));
+    }
+
+    pub(crate) fn names(&self) -> usize {
+        self.by_name.read().len()
+    }
+
+    pub(crate) fn aliases(&self) -> usize {
+        self.by_alias.read().len()
+    }
+
     /// How many numbers, names and aliases lead to a process.
     #[cfg(test)]
     pub(crate) fn addresses(&self) -> usize {
-        self.len() + self.by_name.read().len() + self.by_alias.read().len()
+        self.len() + self.names() + self.aliases()
     }
 
     fn shard(&self, id: u64) -> &Map<u64> {

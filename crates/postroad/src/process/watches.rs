@@ -22,7 +22,8 @@ pub(crate) enum Relation {
 }
 
 /// Where a target is: on this node, or over the connection of this number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Connections and events are numbered together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Over(u64);
 
 impl Over {
@@ -30,6 +31,12 @@ impl Over {
     pub(crate) const HERE: Self = Self(0);
 
     pub(crate) const fn connection(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// On this node, in the event of this number: a later one of the same name
+    /// is another.
+    pub(crate) const fn event(number: u64) -> Self {
         Self(number)
     }
 }
@@ -189,6 +196,11 @@ impl Watches {
                 .into_iter()
                 .flatten()
         })
+    }
+
+    /// How many targets are watched, or about to be.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     fn tidy(&mut self, target: &Watched) {

@@ -18,14 +18,14 @@ pub struct ApplicationRoute {
     pub state: ApplicationState,
 }
 
-/// What the end of an application means for its node.
+/// What the end of a member means for its application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ApplicationMode {
-    /// Nothing.
+    /// Nothing: it ends with its last member.
     Temporary,
-    /// The end of the node, if the application ended abnormally.
+    /// Its end, if the member ended abnormally.
     Transient,
-    /// The end of the node.
+    /// Its end.
     Permanent,
 }
 

@@ -66,6 +66,19 @@ pub enum TlsError {
     /// Client certificates cannot be checked against nothing.
     #[error("client certificates are asked for, but there are no trust roots to check them against")]
     NoTrust,
+    /// An acceptor says whom to trust, or what certificates must have, and asks
+    /// nobody for one.
+    #[error(
+        "the acceptor says which certificates of clients are good (trust, verify), but asks for none; set \
+         client_auth to optional or required, or leave these out"
+    )]
+    ClientsNotAsked,
+    /// An acceptor is plain and says something about TLS.
+    #[error(
+        "the acceptor is plain, and yet has TLS settings of its own (an identity, required, trust, verify or \
+         client_auth), which would have no effect; leave out one or the other"
+    )]
+    PlainWithTls,
 }
 
 /// Why there is no secure connection. Nothing of the cookie was shown.

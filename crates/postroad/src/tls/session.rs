@@ -46,6 +46,8 @@ pub(crate) struct Secured {
     /// Of the certificate that the accepting side served in this handshake, if
     /// the cookie is to be bound to it.
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// Whether it was this node that answered, and the client showed a certificate.
+    pub(crate) client_has_shown: bool,
     /// The certificate of the client, if names of nodes are to be found in it.
     named_by: Option<CertificateDer<'static>>,
 }
@@ -90,7 +92,7 @@ impl Asking {
         let (_, session) = stream.get_ref();
         let served = session.peer_certificates().and_then(<[_]>::first);
         let fingerprint = served.filter(|_| self.digest).map(|served| fingerprint(served));
-        Ok(Secured { stream: stream.into(), fingerprint, named_by: None })
+        Ok(Secured { stream: stream.into(), fingerprint, client_has_shown: false, named_by: None })
     }
 
     fn config(&self, node: Atom) -> Result<Arc<ClientConfig>, TlsHandshakeError> {
@@ -127,6 +129,16 @@ impl Answering {
         Ok(Self { identity, trust: options.trust.clone(), verify, client_auth })
     }
 
+    /// Whether certificates of clients are checked here as those of dialed peers
+    /// are under these options, or for the name of the node.
+    pub(crate) fn checks_as_well_as(&self, asked: &TlsOptions) -> bool {
+        match (&self.verify, asked.verify.as_ref().unwrap_or(&Verify::HostName)) {
+            (Verify::NodeName, _) => true,
+            (Verify::Pinned(pins), Verify::Pinned(asked)) => pins.iter().all(|pin| asked.contains(pin)),
+            (verify, asked_verify) => verify == asked_verify && self.trust == asked.trust,
+        }
+    }
+
     /// Makes an accepted stream secure.
     pub(crate) async fn secure(&self, socket: Stream) -> Result<Secured, TlsHandshakeError> {
         let key = self.identity.key();
@@ -137,7 +149,8 @@ impl Answering {
         let shown = session.peer_certificates().and_then(<[_]>::first);
         let named_by =
             shown.filter(|_| self.verify == Verify::NodeName).map(|shown| shown.clone().into_owned());
-        Ok(Secured { stream: stream.into(), fingerprint, named_by })
+        let client_has_shown = shown.is_some();
+        Ok(Secured { stream: stream.into(), fingerprint, client_has_shown, named_by })
     }
 
     fn config(&self, key: Arc<CertifiedKey>) -> Result<Arc<ServerConfig>, TlsHandshakeError> {

@@ -17,20 +17,23 @@ mod calls;
 mod compression;
 mod connecting;
 mod discovery;
+mod events;
+mod important;
 mod messages;
 mod order;
 mod payloads;
 mod peer;
+mod relations;
 mod restart;
 mod road;
 mod samples;
+mod spawning;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
 mod tunnel;
 mod typed;
 mod types;
-mod unsupported;
 
 use std::future::Future;
 use std::time::Duration;

@@ -2,12 +2,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
-use postroad::{Actor, Context, Down, Exit, ExitReason, Handle, Node, Pid, SpawnError, SpawnOptions};
+use postroad::{
+    Actor, Atom, Context, Down, Event, Exit, ExitReason, Handle, Node, Pid, Published, RelationError,
+    SpawnError, SpawnOptions, Watched,
+};
 use tokio::sync::{mpsc, oneshot};
 
 pub type Act<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Job = Box<dyn for<'a> FnOnce(&'a mut Context) -> Act<'a, Result<(), ExitReason>> + Send>;
+
+/// So long a test waits for what never comes, before it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a puppet was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +22,10 @@ pub enum Notice {
     Exit(Exit),
     Down(Down),
     Terminated(ExitReason),
+    /// What was published, if it was a number.
+    Published(Event, Option<u32>),
+    Start(Atom),
+    Stop(Atom),
 }
 
 pub struct Puppet {
@@ -46,6 +57,22 @@ impl Actor for Puppet {
 
     async fn handle_down(&mut self, down: Down, _: &mut Context) -> Result<(), ExitReason> {
         let _ = self.notices.send(Notice::Down(down));
+        Ok(())
+    }
+
+    async fn handle_event(&mut self, published: Published, _: &mut Context) -> Result<(), ExitReason> {
+        let number = published.downcast_ref().copied();
+        let _ = self.notices.send(Notice::Published(published.event(), number));
+        Ok(())
+    }
+
+    async fn handle_event_start(&mut self, event: Atom, _: &mut Context) -> Result<(), ExitReason> {
+        let _ = self.notices.send(Notice::Start(event));
+        Ok(())
+    }
+
+    async fn handle_event_stop(&mut self, event: Atom, _: &mut Context) -> Result<(), ExitReason> {
+        let _ = self.notices.send(Notice::Stop(event));
         Ok(())
     }
 
@@ -100,7 +127,8 @@ impl Strings {
 
     /// The next thing the puppet is told.
     pub async fn told(&mut self) -> Notice {
-        self.notices.recv().await.expect("the puppet is alive")
+        let told = tokio::time::timeout(PATIENCE, self.notices.recv()).await;
+        told.unwrap_or_else(|_| panic!("{} is told nothing", self.pid)).expect("the puppet is alive")
     }
 
     /// What the puppet was told until it had done all it was given before.
@@ -142,4 +170,45 @@ fn args() -> (Ends, <Puppet as Actor>::Args) {
 
 fn strings(node: &Node, pid: Pid, (jobs, notices): Ends) -> Strings {
     Strings { pid, notices, node: node.clone(), jobs }
+}
+
+/// What a puppet wishes of something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    Link,
+    Monitor,
+    Unlink,
+    Demonitor,
+}
+
+/// Has a puppet watch something, or not any more.
+pub async fn wish(puppet: &Strings, wish: Wish, target: Watched) -> Result<(), RelationError> {
+    macro_rules! of {
+        ($ctx:ident, $target:expr) => {
+            match wish {
+                Wish::Link => $ctx.link($target).await,
+                Wish::Monitor => $ctx.monitor($target).await,
+                Wish::Unlink => $ctx.unlink($target).await,
+                Wish::Demonitor => $ctx.demonitor($target).await,
+            }
+        };
+    }
+    puppet
+        .act(move |ctx| -> Act<'_, _> {
+            Box::pin(async move {
+                match target {
+                    Watched::Pid(pid) => of!(ctx, pid),
+                    Watched::Name(name) => of!(ctx, name),
+                    Watched::Alias(alias) => of!(ctx, alias),
+                    Watched::Node(node) => match wish {
+                        Wish::Link => ctx.link_node(node.as_str()).await,
+                        Wish::Monitor => ctx.monitor_node(node.as_str()).await,
+                        Wish::Unlink => ctx.unlink_node(node.as_str()).await,
+                        Wish::Demonitor => ctx.demonitor_node(node.as_str()).await,
+                    },
+                    Watched::Event(_) => unreachable!("puppets watch no events"),
+                }
+            })
+        })
+        .await
 }

@@ -360,6 +360,18 @@ impl Link {
         (self.decode(payload), order)
     }
 
+    /// What the node asks for in the next frame.
+    pub async fn hears_request(&mut self) -> any::Request {
+        let frame = self.frame().await;
+        let Frame { head, payload, .. } = Frame::parse(&frame).unwrap();
+        assert_eq!(head, Head::Any);
+        let generation = any::Generation::of(&self.local);
+        match any::AnyMessage::decode(payload, generation, &self.decode, &self.registry).unwrap() {
+            any::AnyMessage::Request(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// The next frame.
     pub async fn frame(&mut self) -> Vec<u8> {
         loop {

@@ -1,7 +1,7 @@
 //! Certificates of those who dial.
 
 use postroad::Node;
-use postroad::network::{AcceptorOptions, NetworkRoute};
+use postroad::network::{AcceptorOptions, NetworkRoute, exact};
 use postroad::tls::{ClientAuth, TlsHandshakeError, TlsOptions, Verify};
 
 use crate::support::authority::{Authority, Issued, Leaf};
@@ -146,5 +146,40 @@ async fn all_links(here: &Node, there: &Node) {
             }
         };
         tokio::time::timeout(std::time::Duration::from_secs(20), joined).await.expect("three links");
+    }
+}
+
+/// A route says how certificates of its nodes are checked: also when they come
+/// in by themselves.
+#[tokio::test]
+async fn who_comes_in_shows_the_certificate_that_a_route_to_it_demands() {
+    let log = Log::start();
+    let ours = Authority::new("ours");
+    let trust = ours.trust();
+    for (client_auth, shows, verify, let_in) in [
+        (ClientAuth::None, true, Verify::HostName, false),
+        (ClientAuth::Optional, false, Verify::HostName, false),
+        (ClientAuth::Optional, true, Verify::HostName, true),
+        (ClientAuth::Required, true, Verify::NodeName, false),
+    ] {
+        let options = match client_auth {
+            ClientAuth::None => TlsOptions::new().identity(ours.identity()),
+            asks => TlsOptions::new().identity(ours.identity()).trust(trust.clone()).client_auth(asks),
+        };
+        let (there, _) = node("there", options).await;
+        let mut options = TlsOptions::new().trust(ours.trust());
+        if shows {
+            options = options.identity(ours.identity());
+        }
+        let (here, _) = node("here", options).await;
+        let pattern = exact(here.name().as_str());
+        let route = to(&here).trust(trust.clone()).verify(verify);
+        there.network().add_route(&pattern, route, 1).unwrap();
+        assert_eq!(dial(&here, &there, to(&there)).await.is_ok(), let_in, "{client_auth:?}, shows: {shows}");
+        if !let_in {
+            log.says(&["handshake failed", here.name().as_str(), "demands a certificate"]).await;
+            there.network().replace_route(&pattern, to(&here), 1).unwrap();
+            dial(&here, &there, to(&there)).await.unwrap();
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use postroad::network::{AcceptorOptions, NetworkRoute};
-use postroad::tls::{ClientAuth, Identity, TlsError, TlsHandshakeError, TlsOptions, Trust};
+use postroad::tls::{ClientAuth, Identity, TlsError, TlsHandshakeError, TlsOptions, Trust, Verify};
 use postroad::{Node, StartError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -139,6 +139,37 @@ async fn a_node_does_not_start_with_half_of_tls() {
     assert!(matches!(start(TlsOptions::new().required(true)).await, TlsError::NoIdentity));
     assert!(matches!(start(TlsOptions::new().client_auth(ClientAuth::Required)).await, TlsError::NoIdentity));
     assert!(matches!(start(identity().client_auth(ClientAuth::Optional)).await, TlsError::NoTrust));
+}
+
+/// Somebody who sets these means clients to be checked.
+#[tokio::test]
+async fn a_node_does_not_start_with_an_acceptor_that_would_check_nobody() {
+    let authority = Authority::new("ours");
+    let node = TlsOptions::new().identity(authority.identity());
+    let start = async |acceptor: AcceptorOptions| {
+        let builder = Node::builder("unchecked@127.0.0.1").tls(node.clone()).without_registrar();
+        builder.acceptor(acceptor).start().await
+    };
+    let acceptor = |tls| AcceptorOptions::bind("127.0.0.1", 0).tls(tls);
+    let error = async |acceptor| match start(acceptor).await {
+        Err(StartError::Tls { source, .. }) => source,
+        other => panic!("{other:?}"),
+    };
+    let trusts = || TlsOptions::new().trust(authority.trust());
+    for tls in [trusts(), TlsOptions::new().verify(Verify::NodeName), trusts().client_auth(ClientAuth::None)]
+    {
+        assert!(matches!(error(acceptor(tls)).await, TlsError::ClientsNotAsked));
+    }
+    for tls in [
+        trusts().client_auth(ClientAuth::Required),
+        TlsOptions::new().required(true),
+        TlsOptions::new().identity(authority.identity()),
+    ] {
+        assert!(matches!(error(acceptor(tls).plain()).await, TlsError::PlainWithTls));
+    }
+    for good in [acceptor(trusts().client_auth(ClientAuth::Optional)), acceptor(TlsOptions::new()).plain()] {
+        start(good).await.unwrap().stop().await;
+    }
 }
 
 #[test]

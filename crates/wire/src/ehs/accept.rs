@@ -58,12 +58,14 @@ pub struct JoinRequest {
     /// What the peer's digest was made with. A Join that was recorded on its
     /// way can be replayed; so refuse a salt that this connection has seen.
     pub salt: String,
+    /// What the peer has proved to know.
+    pub cookie: Cookie,
 }
 
 #[derive(Debug)]
 enum State {
     First,
-    JoinRequested { digest: Digest, salt: String },
+    JoinRequested { digest: Digest, salt: String, cookie: Cookie },
     Introduce { digest: Digest },
     Introduced { peer: Arc<Introduction> },
     FinalAccept { peer: Arc<Introduction>, connection_id: String, pool_size: u16, dsn: Vec<String> },
@@ -106,8 +108,19 @@ impl Accept {
     /// # Errors
     /// Whatever is wrong with the peer's side; the link is to be closed.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<Option<AcceptStep>, HandshakeError> {
+        self.receive_joins(bytes, |_| None)
+    }
+
+    /// As [`receive`](Self::receive), where whoever joins a connection has to
+    /// prove the cookie that was made with: what `made_with` says of its id, and
+    /// this side's own if that says nothing.
+    pub fn receive_joins(
+        &mut self,
+        bytes: &[u8],
+        made_with: impl Fn(&str) -> Option<Cookie>,
+    ) -> Result<Option<AcceptStep>, HandshakeError> {
         self.inbox.push(bytes);
-        let outcome = self.advance();
+        let outcome = self.advance(made_with);
         if outcome.is_err() {
             self.state = State::Over;
         }
@@ -121,15 +134,16 @@ impl Accept {
     /// [`HandshakeError::OutOfTurn`] if nothing asked for it.
     pub fn accept_join(&mut self) -> Result<Joined, HandshakeError> {
         let stage = self.stage();
-        let State::JoinRequested { digest, salt } = std::mem::replace(&mut self.state, State::Over) else {
+        let State::JoinRequested { digest, salt, cookie } = std::mem::replace(&mut self.state, State::Over)
+        else {
             return Err(HandshakeError::OutOfTurn(stage));
         };
         let certificate = self
             .certificate
             .as_ref()
-            .map(|certificate| Digest::join_certificate(&digest, &salt, &self.cookie, certificate));
+            .map(|certificate| Digest::join_certificate(&digest, &salt, &cookie, certificate));
         Outgoing::JoinReply {
-            digest: &Digest::join_reply(&digest, &self.cookie),
+            digest: &Digest::join_reply(&digest, &cookie),
             certificate: certificate.as_ref(),
         }
         .write(self.transmit.get_or_insert_default());
@@ -190,7 +204,10 @@ impl Accept {
         HandshakeError::Closed(self.stage())
     }
 
-    fn advance(&mut self) -> Result<Option<AcceptStep>, HandshakeError> {
+    fn advance(
+        &mut self,
+        made_with: impl Fn(&str) -> Option<Cookie>,
+    ) -> Result<Option<AcceptStep>, HandshakeError> {
         loop {
             let stage = self.stage();
             match stage {
@@ -217,7 +234,8 @@ impl Accept {
                     self.state = State::Introduce { digest: Digest::introduce(&self.salt, &self.cookie) };
                 }
                 (State::First, Incoming::Join(join)) => {
-                    let digest = Digest::join(&join.connection_id, &join.salt, &self.cookie);
+                    let cookie = made_with(&join.connection_id).unwrap_or_else(|| self.cookie.clone());
+                    let digest = Digest::join(&join.connection_id, &join.salt, &cookie);
                     if !digest.is(&join.digest) {
                         return Err(HandshakeError::WrongDigest(Proof::Join));
                     }
@@ -227,8 +245,9 @@ impl Accept {
                         node,
                         connection_id: join.connection_id.into_owned(),
                         salt: join.salt.into_owned(),
+                        cookie: cookie.clone(),
                     };
-                    self.state = State::JoinRequested { digest, salt: request.salt.clone() };
+                    self.state = State::JoinRequested { digest, salt: request.salt.clone(), cookie };
                     return Ok(Some(AcceptStep::JoinRequested(request)));
                 }
                 (State::Introduce { digest }, Incoming::Introduce(fields)) => {

@@ -1,6 +1,6 @@
 //! Large frames in parts, type 202 (`docs/wire/ENP.md` section 15).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::frame::Head;
@@ -109,6 +109,39 @@ pub struct Assembler {
     limits: AssemblyLimits,
     kept: u64,
     open: HashMap<u32, Assembly>,
+    refused: Refused,
+}
+
+/// The last [`MAX_ASSEMBLIES`] frames that were given up because of what came of
+/// them: what still comes is dropped, for as long as it may.
+#[derive(Debug, Default)]
+struct Refused {
+    sequences: HashSet<u32>,
+    /// When each of them is forgotten, the oldest first.
+    until: VecDeque<(Instant, u32)>,
+}
+
+impl Refused {
+    fn add(&mut self, now: Instant, sequence: u32) {
+        if self.until.len() >= MAX_ASSEMBLIES {
+            self.forget_oldest();
+        }
+        if self.sequences.insert(sequence) {
+            self.until.push_back((now + ASSEMBLY_TIMEOUT, sequence));
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while self.until.front().is_some_and(|(until, _)| *until <= now) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, sequence)) = self.until.pop_front() {
+            self.sequences.remove(&sequence);
+        }
+    }
 }
 
 /// What has come of a frame: its front, and parts that came before their turn.
@@ -123,8 +156,6 @@ struct Assembly {
     early: BTreeMap<u16, Box<[u8]>>,
     cost: u64,
     deadline: Instant,
-    /// It was given up: what still comes of it is dropped.
-    refused: bool,
 }
 
 /// What a part costs that is kept by itself, beside its bytes.
@@ -133,7 +164,7 @@ const EARLY_PART_COST: u64 = 64;
 impl Assembler {
     /// Keeps as much of incomplete frames as the limits allow.
     pub fn new(limits: AssemblyLimits) -> Self {
-        Self { limits, kept: 0, open: HashMap::new() }
+        Self { limits, kept: 0, open: HashMap::new(), refused: Refused::default() }
     }
 
     /// Takes a fragment and returns the whole frame with the last one. A
@@ -158,8 +189,13 @@ impl Assembler {
         part: &[u8],
     ) -> Result<Option<Vec<u8>>, AssemblyError> {
         self.expire(now);
+        if self.refused.sequences.contains(&sequence) {
+            return Ok(None);
+        }
         if let Err(error) = self.add(now, link, sequence, index, total, part) {
-            self.refuse(sequence);
+            if self.close(sequence).is_some() {
+                self.refused.add(now, sequence);
+            }
             return Err(error);
         }
         if !self.open.get(&sequence).is_some_and(Assembly::is_whole) {
@@ -174,19 +210,19 @@ impl Assembler {
     }
 
     /// Gives frames up that were begun too long before `now`, and returns how
-    /// many of them were still waited for.
+    /// many those are.
     pub fn expire(&mut self, now: Instant) -> usize {
-        let mut given_up = 0;
+        self.refused.expire(now);
+        let before = self.open.len();
         let kept = &mut self.kept;
         self.open.retain(|_, assembly| {
             let alive = assembly.deadline > now;
             if !alive {
                 *kept -= assembly.cost;
-                given_up += usize::from(!assembly.refused);
             }
             alive
         });
-        given_up
+        before - self.open.len()
     }
 
     /// Gives up what a link has left incomplete from which nothing more comes:
@@ -210,6 +246,7 @@ impl Assembler {
     /// Gives all incomplete frames up.
     pub fn clear(&mut self) {
         self.open = HashMap::new();
+        self.refused = Refused::default();
         self.kept = 0;
     }
 
@@ -236,9 +273,8 @@ impl Assembler {
             early: BTreeMap::new(),
             cost: 0,
             deadline: now + ASSEMBLY_TIMEOUT,
-            refused: false,
         });
-        if assembly.refused || assembly.has(index) {
+        if assembly.has(index) {
             return Ok(());
         }
         if total != assembly.total {
@@ -257,16 +293,6 @@ impl Assembler {
         assembly.cost += cost;
         self.kept = bytes;
         Ok(())
-    }
-
-    /// Gives a frame up, and remembers that until its time is over.
-    fn refuse(&mut self, sequence: u32) {
-        if let Some(assembly) = self.open.get_mut(&sequence) {
-            self.kept -= std::mem::take(&mut assembly.cost);
-            assembly.front = Vec::new();
-            assembly.early = BTreeMap::new();
-            assembly.refused = true;
-        }
     }
 
     fn close(&mut self, sequence: u32) -> Option<Assembly> {
@@ -295,7 +321,7 @@ impl Assembly {
     }
 
     fn is_whole(&self) -> bool {
-        !self.refused && self.next == self.total
+        self.next == self.total
     }
 }
 
@@ -428,6 +454,23 @@ mod tests {
             assert_eq!(assembler.insert(now, None, sequence, 0, 2, b"x"), Ok(None));
         }
         assert_eq!(assembler.insert(now, None, 5000, 0, 2, b"x"), Err(AssemblyError::TooManyOpen));
+        let refused = assembler.insert(now, None, 0, 1, 3, b"x");
+        assert_eq!(refused, Err(AssemblyError::TotalChanged { expected: 2, got: 3 }));
+        assert_eq!(
+            assembler.insert(now, None, 5000, 0, 2, b"x"),
+            Ok(None),
+            "what was given up takes no place"
+        );
+
+        let mut assembler = limited(1 << 20);
+        for sequence in 0..2 * MAX_ASSEMBLIES as u32 {
+            assert_eq!(assembler.insert(now, None, sequence, 0, 2, b"x"), Ok(None));
+            assert!(assembler.insert(now, None, sequence, 1, 3, b"x").is_err());
+        }
+        assert_eq!(assembler.refused.until.len(), MAX_ASSEMBLIES, "nor is it remembered for nothing");
+        assert_eq!(assembler.refused.sequences.len(), MAX_ASSEMBLIES);
+        assembler.expire(now + ASSEMBLY_TIMEOUT);
+        assert!(assembler.refused.until.is_empty() && assembler.refused.sequences.is_empty());
 
         // Empty parts ahead of their turn are not free.
         let mut assembler = limited(10_000);

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use postroad_edf::{Payload, Ref};
+use postroad_wire::NetworkFlags;
 use postroad_wire::enp::Head;
 use postroad_wire::enp::any::{Answer, Generation, Request};
 
@@ -14,8 +15,8 @@ use crate::error::{CallError, SendError};
 use crate::network::Refusal;
 use crate::node::{Awaited, Pending, router};
 
-/// How long an answer of another node is waited for, unless somebody says otherwise.
-pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer of another node is waited for.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why another node did not do what it was asked for.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -46,16 +47,7 @@ impl Connection {
         link_by: u64,
         request: impl FnOnce(Ref) -> Request,
     ) -> Result<Payload, AskError> {
-        self.ask_within(ASK_TIMEOUT, link_by, request).await
-    }
-
-    /// [`ask`](Self::ask) with a time limit of its own.
-    pub(crate) async fn ask_within(
-        &self,
-        limit: Duration,
-        link_by: u64,
-        request: impl FnOnce(Ref) -> Request,
-    ) -> Result<Payload, AskError> {
+        let limit = ASK_TIMEOUT;
         let reference = self.new_reference(limit);
         let pending =
             self.node().calls.wait(Awaited::Node(self.number, reference.id), self.number, self.peer.name);
@@ -94,6 +86,12 @@ impl Connection {
     pub(crate) fn tell(&self, link_by: u64, request: impl FnOnce(Ref) -> Request) {
         let request = request(self.new_reference(ASK_TIMEOUT));
         self.log_unsent(self.append(link_by, false, |out| self.write_request(out, &request)));
+    }
+
+    /// Whether the peer may be asked for this: it offers it, or does not say
+    /// what it offers at all.
+    pub(crate) fn may_ask_for(&self, what: NetworkFlags) -> bool {
+        !self.peer.flags.allows(NetworkFlags::ENABLE) || self.peer.flags.allows(what)
     }
 
     /// Hands the answer to whoever waits for it.

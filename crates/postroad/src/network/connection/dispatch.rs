@@ -83,13 +83,18 @@ impl Connection {
                 }
                 Ok(())
             }
-            Head::Ack { reference, code, .. } => {
-                if !self.acknowledged_in(reference, code, payload) {
-                    log!(self.log, DEBUG, peer = %self.peer.name, "acknowledgement that nobody waits for");
+            Head::Ack { from, to, reference, code } => {
+                // That a request was delivered is no answer to it; that it was not is one.
+                if !self.acknowledged_in(reference, code, payload) && code != Code::Ok {
+                    let refusal = || self.refusal(code, payload);
+                    self.answered(from, to, Delivery::default(), reference, code, refusal);
                 }
                 Ok(())
             }
             Head::Exit { from, to } => self.exit_in(from, to, payload),
+            Head::Event { from, priority, timestamp, name } => {
+                self.event_in(from, priority, timestamp, name, payload)
+            }
             Head::Terminate { subject } => self.end_in(subject, payload),
             Head::Compressed { method, unpacked_len } if layer < Layer::Packed => {
                 let inner =
@@ -232,7 +237,7 @@ impl Connection {
         }
     }
 
-    fn payload(&self, bytes: &[u8]) -> Result<Payload, DecodeError> {
+    pub(super) fn payload(&self, bytes: &[u8]) -> Result<Payload, DecodeError> {
         self.decoder(bytes).payload()
     }
 
@@ -240,7 +245,7 @@ impl Connection {
         Decoder::new(bytes, &self.decode, &self.node().registry)
     }
 
-    fn peer_pid(&self, id: u64) -> Pid {
+    pub(super) fn peer_pid(&self, id: u64) -> Pid {
         Pid { node: self.peer.name, id, creation: self.peer.creation }
     }
 

@@ -156,7 +156,7 @@ async fn write_all(
             }
         };
         if let Err((written, loss)) = write_batch(&mut half, &batch, dead).await {
-            slot.give_back(&batch, whole, written);
+            connection.log_lost(slot.give_back(&batch, whole, written));
             break loss;
         }
         if whole < batch.len() {

@@ -1,8 +1,10 @@
 //! One peer: its links, and what goes out and comes in over them.
 
+mod aside;
 mod asking;
 mod assembly;
 mod dispatch;
+mod events;
 mod important;
 mod keepalive;
 mod link;
@@ -13,13 +15,14 @@ mod requests;
 mod reservation;
 mod send;
 mod slot;
+mod spawning;
 mod through;
 mod watching;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -89,6 +92,8 @@ pub(crate) struct Connection {
     /// By which nodes it leads, if it is not direct.
     through: Option<Arc<Through>>,
     counters: Counters,
+    /// How many processes are beginning here for the peer.
+    beginning: AtomicUsize,
     /// How to get further links, if we are the side that dialed.
     pub(super) redial: Option<Redial>,
     /// How long the dialing side may take to bring a link, if we are the other one.
@@ -261,6 +266,7 @@ impl Connection {
             lock,
             through,
             counters: Counters::default(),
+            beginning: AtomicUsize::new(0),
             redial,
             patience,
             ended: CancellationToken::new(),
@@ -391,14 +397,17 @@ impl Connection {
     }
 
     pub(super) fn end(self: &Arc<Self>) {
-        let Unsent { frames, bytes } = self.close();
+        self.log_lost(self.close());
+        self.node.network.forget(self);
+        self.node.calls.connection_lost(self.number);
+        self.end_relations();
+    }
+
+    fn log_lost(&self, Unsent { frames, bytes }: Unsent) {
         if frames > 0 {
             let reason = self.end_reason();
             log!(self.log, WARN, peer = %self.peer.name, %reason, frames, bytes, "frames lost that were not sent");
         }
-        self.node.network.forget(self);
-        self.node.calls.connection_lost(self.number);
-        self.end_relations();
     }
 
     /// Why the connection has ended.

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use postroad_wire::secret::Cookie;
 use rand::Rng;
+use tokio::time::Instant;
 
 use super::{Connection, log};
 use crate::network::event::Road;
-use crate::network::handshake;
+use crate::network::handshake::{self, Handshake, Joiner};
 use crate::network::way::Way;
 
 /// What the dialing side keeps to open further links: only it may.
 #[derive(Debug, Clone)]
 pub(in crate::network) struct Redial {
+    pub(in crate::network) handshake: Arc<dyn Handshake>,
     /// How the first link was made. What the peer advertises in its Accept is
     /// not used: it is wrong behind NAT, and a route that leads somewhere is not
     /// to be left for an address the peer names.
@@ -71,12 +73,18 @@ impl Connection {
         let Some(awaited) = self.slots[index].awaits() else { return };
         let connection = self.clone();
         let node = self.node();
+        let begun = Instant::now();
         node.tasks.spawn_on(
             async move {
                 let replace = async {
                     match &connection.redial {
                         Some(redial) => connection.redial(index, redial, first_pause).await,
                         None => tokio::time::sleep(connection.patience).await,
+                    }
+                    // What the lost link carried is to be read before what follows it by way of
+                    // a link that is there already, and so waits for no elders.
+                    if awaited > 0 && connection.slots[index].awaits() == Some(awaited) {
+                        tokio::time::sleep_until(begun + EXPECTED).await;
                     }
                 };
                 tokio::select! {
@@ -117,7 +125,8 @@ impl Connection {
     async fn join(self: &Arc<Self>, index: usize, redial: &Redial) -> Result<(), handshake::JoinError> {
         let node = self.node();
         let (stream, _) = redial.way.open(node, self.peer.name, redial.dial_timeout, |_| ()).await?;
-        let join = handshake::join(stream, node.name, &self.id, &redial.cookie, redial.handshake_timeout);
+        let joiner = Joiner { node: node.name, connection_id: &self.id, cookie: &redial.cookie };
+        let join = handshake::join(&*redial.handshake, stream, joiner, redial.handshake_timeout);
         let (stream, tail) = join.await?;
         // Each slot is filled by its own task: a link for one is not to take another's place.
         self.add_link(index, stream, tail);

@@ -14,12 +14,14 @@ use postroad_wire::enp::any::{Verb, Watch, WatchTarget};
 use postroad_wire::enp::{self, Head, Subject};
 
 use super::dispatch::Dropped;
+use super::events::last_events;
 use super::{Connection, log};
 use crate::actor::{ExitReason, Watched};
 use crate::error::{RelationError, SendError};
+use crate::event::{Snapshot, Subscribers};
 use crate::network::Refusal;
-use crate::process::{Due, Over, Relation, notify};
-use crate::{Alias, Event, Pid, ProcessId};
+use crate::process::{Due, Over, Process, Relation, notify};
+use crate::{Alias, Atom, Event, Pid, ProcessId};
 
 /// A peer may watch this much here. It costs us memory as long as the
 /// connection lives.
@@ -44,8 +46,22 @@ struct Theirs {
 #[derive(Debug, Default)]
 struct Ours {
     targets: HashMap<Watched, HashSet<u64, FixedState>, FixedState>,
+    /// Of its events, who gets what it publishes.
+    events: HashMap<Atom, Subscribers, FixedState>,
     /// The connection has ended: nothing can be watched over it.
     closed: bool,
+}
+
+impl Ours {
+    /// Takes out who watches something that has ended.
+    fn take(&mut self, target: &Watched) -> Vec<u64> {
+        match target {
+            Watched::Event(event) => {
+                self.events.remove(&event.name).map_or_else(Vec::new, |all| all.processes().collect())
+            }
+            _ => self.targets.remove(target).into_iter().flatten().collect(),
+        }
+    }
 }
 
 impl Theirs {
@@ -110,17 +126,13 @@ impl Connection {
             Verb::Demonitor => (Relation::Monitor, false),
         };
         if begins {
-            self.watched_by_peer(target, watcher, relation)?;
-        } else {
-            let (was_there, last) = self.relations.theirs.lock().remove(&target, watcher, relation);
-            if last {
-                self.node().relations.remove_peer(&target, self.number);
-            }
-            if !was_there {
-                return Err(Refusal::TargetUnknown);
-            }
+            return self.watched_by_peer(target, watcher, relation);
         }
-        Ok(Payload::new(()))
+        let (was_there, last) = self.relations.theirs.lock().remove(&target, watcher, relation);
+        if last {
+            self.peer_watches_no_more(&target);
+        }
+        if was_there { Ok(Payload::new(())) } else { Err(Refusal::TargetUnknown) }
     }
 
     fn watched_by_peer(
@@ -128,22 +140,28 @@ impl Connection {
         target: Watched,
         watcher: u64,
         relation: Relation,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Payload, Refusal> {
         self.relations.theirs.lock().add(target, watcher, relation)?;
-        if let Err(error) = self.node().relations.add_peer(self.node(), target, self) {
+        let node = self.node();
+        let added = match target {
+            Watched::Event(event) => node.events.subscribe_peer(event.name, self).map(last_events),
+            _ => node.relations.add_peer(node, target, self).map(Payload::new),
+        };
+        let answer = added.map_err(|error| {
             self.relations.theirs.lock().remove(&target, watcher, relation);
-            return Err(match error {
+            match error {
                 RelationError::ProcessTerminated => Refusal::ProcessTerminated,
                 RelationError::AliasUnknown => Refusal::AliasUnknown,
                 RelationError::EventUnknown => Refusal::EventUnknown,
                 _ => Refusal::ProcessUnknown,
-            });
-        }
+            }
+        })?;
         // The connection may have ended before it knew of this relation.
         if self.is_down() {
-            self.peer_watches_nothing();
+            self.relations.theirs.lock().remove_target(&target);
+            self.peer_watches_no_more(&target);
         }
-        Ok(())
+        Ok(answer)
     }
 
     /// Something of this node has ended: the peer is told, if it watches it.
@@ -196,8 +214,8 @@ impl Connection {
                 None => return Ok(()),
             },
         };
-        let watchers = self.relations.ours.lock().targets.remove(&target);
-        for watcher in watchers.into_iter().flatten() {
+        let watchers = self.relations.ours.lock().take(&target);
+        for watcher in watchers {
             notify(self.node(), watcher, &target, Over::connection(self.number), &reason);
         }
         Ok(())
@@ -205,19 +223,37 @@ impl Connection {
 
     /// Notes that a process of this node watches something of the peer, or is
     /// about to. An error if the connection has ended.
-    pub(crate) fn watch_over(&self, watcher: u64, target: Watched) -> Result<(), RelationError> {
+    pub(super) fn watch_over(
+        &self,
+        watcher: &Arc<Process>,
+        target: Watched,
+        relation: Relation,
+    ) -> Result<(), RelationError> {
         let mut ours = self.relations.ours.lock();
         if ours.closed {
             return Err(SendError::NoConnection { node: self.peer.name }.into());
         }
-        ours.targets.entry(target).or_default().insert(watcher);
+        match target {
+            Watched::Event(event) => ours.events.entry(event.name).or_default().insert(watcher, relation),
+            _ => {
+                ours.targets.entry(target).or_default().insert(watcher.pid.id);
+            }
+        }
         Ok(())
     }
 
-    /// A process watches something of the peer no more.
-    pub(crate) fn forget_watcher(&self, watcher: u64, target: &Watched) {
+    /// A process has one relation less to something of the peer; `last` if it
+    /// was the last one.
+    pub(crate) fn forget_watcher(&self, watcher: u64, target: &Watched, relation: Relation, last: bool) {
         let mut ours = self.relations.ours.lock();
-        if let Some(watchers) = ours.targets.get_mut(target) {
+        if let Watched::Event(event) = target {
+            if let Some(subscribers) = ours.events.get_mut(&event.name) {
+                subscribers.remove(watcher, relation);
+                if subscribers.is_empty() {
+                    ours.events.remove(&event.name);
+                }
+            }
+        } else if last && let Some(watchers) = ours.targets.get_mut(target) {
             watchers.remove(&watcher);
             if watchers.is_empty() {
                 ours.targets.remove(target);
@@ -228,28 +264,47 @@ impl Connection {
     /// Ends all relations across the connection, which has ended.
     pub(super) fn end_relations(&self) {
         self.peer_watches_nothing();
-        let watched = {
-            let mut ours = self.relations.ours.lock();
-            ours.closed = true;
-            std::mem::take(&mut ours.targets)
+        let Ours { targets, events, .. } =
+            std::mem::replace(&mut *self.relations.ours.lock(), Ours { closed: true, ..Ours::default() });
+        let lost = |target: Watched, watcher| {
+            notify(self.node(), watcher, &target, Over::connection(self.number), &ExitReason::NoConnection);
         };
-        for (target, watchers) in watched {
-            for watcher in watchers {
-                let over = Over::connection(self.number);
-                notify(self.node(), watcher, &target, over, &ExitReason::NoConnection);
-            }
+        for (target, watchers) in targets {
+            watchers.into_iter().for_each(|watcher| lost(target, watcher));
         }
+        for (name, subscribers) in events {
+            let event = Watched::Event(Event { name, node: self.peer.name });
+            subscribers.processes().for_each(|watcher| lost(event, watcher));
+        }
+    }
+
+    /// Who gets what the peer publishes as this event; nobody, if nobody does.
+    pub(super) fn subscribers(&self, event: Atom) -> Option<Snapshot> {
+        self.relations.ours.lock().events.get(&event).map(Subscribers::snapshot)
     }
 
     #[cfg(test)]
     pub(super) fn watches_nothing(&self) -> bool {
-        self.relations.ours.lock().targets.is_empty()
+        let ours = self.relations.ours.lock();
+        ours.targets.is_empty() && ours.events.is_empty()
     }
 
     fn peer_watches_nothing(&self) {
         let watched = std::mem::take(&mut *self.relations.theirs.lock());
         for target in watched.targets.keys() {
-            self.node().relations.remove_peer(target, self.number);
+            self.peer_watches_no_more(target);
         }
+    }
+
+    fn peer_watches_no_more(&self, target: &Watched) {
+        match target {
+            Watched::Event(event) => self.node().events.unsubscribe_peer(event.name, self),
+            _ => self.node().relations.remove_peer(target, self),
+        }
+    }
+
+    /// Whether the peer watches something of this node.
+    pub(crate) fn is_watched_by_peer(&self, target: &Watched) -> bool {
+        self.relations.theirs.lock().targets.contains_key(target)
     }
 }

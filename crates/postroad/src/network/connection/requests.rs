@@ -10,14 +10,14 @@ use postroad_edf::{Opaque, Payload, Pid, Ref};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp;
 use postroad_wire::enp::any::{
-    Answer, AnyMessage, ApplicationInfo, ApplicationStart, LastEvents, Request, Spawn, Verb, Watch,
-    WatchTarget,
+    Answer, AnyMessage, ApplicationInfo, ApplicationStart, LastEvents, Request, Verb, Watch, WatchTarget,
 };
 use postroad_wire::tunnel::Operations;
 
 use super::dispatch::Dropped;
 use super::{Connection, log};
 use crate::Atom;
+use crate::error::SendError;
 use crate::network::Refusal;
 
 impl Connection {
@@ -51,12 +51,10 @@ impl Connection {
         }
     }
 
-    fn spawn_asked(&self, _: Spawn, answer_to: AnswerTo) {
-        self.refuse(answer_to, Refusal::NotSupported);
-    }
-
-    fn application_start_asked(&self, _: &ApplicationStart, answer_to: AnswerTo) {
-        self.refuse(answer_to, Refusal::NotSupported);
+    /// Applications that are enabled for the peer.
+    fn application_start_asked(&self, start: &ApplicationStart, answer_to: AnswerTo) {
+        let offered = self.node().network.applications.for_node(start.name, self.peer.name);
+        self.refuse(answer_to, offered.err().unwrap_or(Refusal::ApplicationUnknown));
     }
 
     fn application_info_asked(&self, _: ApplicationInfo, answer_to: AnswerTo) {
@@ -77,15 +75,24 @@ impl Connection {
 
     /// Tells the peer that what it asked for is done.
     pub(super) fn grant(&self, answer_to: AnswerTo, result: Payload) {
-        let AnswerTo { reference, order, link, .. } = answer_to;
-        self.respond_any(order, link, &Answer { error: None, result, reference });
+        let AnswerTo { reference, order, link, nothing } = answer_to;
+        match self.respond_any(order, link, &Answer { error: None, result, reference }) {
+            // What was published before may be too much for one frame. Who subscribes does so all the same.
+            Err(error @ (SendError::TooLarge { .. } | SendError::Encode(_))) => {
+                log!(self.log, WARN, peer = %self.peer.name, %reference, %error, "answered without its result");
+                let answer = Answer { error: None, result: nothing, reference };
+                self.log_unsent(self.respond_any(order, link, &answer));
+            }
+            sent => self.log_unsent(sent),
+        }
     }
 
     /// Tells the peer that it does not get what it asked for.
     pub(super) fn refuse(&self, answer_to: AnswerTo, why: Refusal) {
         let AnswerTo { reference, order, link, nothing } = answer_to;
         log!(self.log, DEBUG, peer = %self.peer.name, %reference, %why, "request refused");
-        self.respond_any(order, link, &Answer { error: Some(why.into()), result: nothing, reference });
+        let answer = Answer { error: Some(why.into()), result: nothing, reference };
+        self.log_unsent(self.respond_any(order, link, &answer));
     }
 }
 

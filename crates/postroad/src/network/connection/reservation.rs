@@ -154,4 +154,31 @@ mod tests {
         connection.discard();
         node.stop().await;
     }
+    /// The peer may not have read yet what came over the link that was lost.
+    #[tokio::test]
+    async fn what_follows_a_lost_link_by_another_one_comes_a_while_later() {
+        let (node, connection) = connection("while@reservation").await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut peers = Vec::new();
+        for index in [FIRST, 1] {
+            let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            connection.add_link(index, Stream::accepted(socket).unwrap(), Vec::new());
+            peers.push(listener.accept().await.unwrap().0);
+        }
+        drop(peers.pop());
+        while connection.slots[1].awaits().is_none() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::pause();
+        let begun = tokio::time::Instant::now();
+        while connection.slots[1].awaits().is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!connection.is_down());
+        assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());
+        tokio::time::resume();
+        connection.discard();
+        node.stop().await;
+    }
 }

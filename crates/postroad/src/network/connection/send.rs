@@ -146,11 +146,11 @@ impl Connection {
     }
 
     /// Answers what the peer's node has asked. Does not wait.
-    pub(super) fn respond_any(&self, order: u8, link: u64, answer: &Answer) {
+    pub(super) fn respond_any(&self, order: u8, link: u64, answer: &Answer) -> Result<Placed, SendError> {
         let write = |out: &mut Vec<u8>| {
             self.write_ordered(out, order, &Head::Any, None, |out| self.encoder(out).top(answer))
         };
-        self.log_unsent(self.append(link, false, write));
+        self.append(link, false, write)
     }
 
     pub(super) fn log_unsent(&self, outcome: Result<Placed, SendError>) {
@@ -360,7 +360,7 @@ impl Connection {
 
     /// The slot that a process uses all its life.
     #[inline]
-    fn slot_of(&self, from: u64) -> usize {
+    pub(super) fn slot_of(&self, from: u64) -> usize {
         (from % self.slots.len() as u64) as usize
     }
 }

@@ -1,12 +1,13 @@
 //! What waits to be written to one link.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use postroad_wire::enp;
 
+use super::aside::{Aside, Encoding, Over};
 use super::parts::Parts;
 
 /// A sender waits while this many bytes wait in front of it (and as many again
@@ -28,12 +29,18 @@ const KEEP: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Slot {
     out: Mutex<Out>,
+    /// What encoders sent while they held the lock.
+    aside: Aside,
+    /// How many frames senders have appended; changed behind the lock.
+    frames: AtomicU64,
     /// Wakes the writer.
     wake: Notify,
     /// Wakes senders that wait for room.
     room: Notify,
     /// How many links in a row died as soon as they were there.
     early_deaths: AtomicUsize,
+    /// Publishers have waited for it in vain.
+    lags: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -50,8 +57,6 @@ struct Out {
     given_up: bool,
     /// The writer found nothing and sleeps.
     idle: bool,
-    /// How many frames senders have appended.
-    frames: u64,
 }
 
 /// Where the frames of a slot go.
@@ -103,11 +108,15 @@ impl<'a> Appendix<'a> {
         Self { buffer, keep }
     }
 
-    /// Keeps it; how long it is.
-    fn keep(mut self) -> usize {
+    /// Appends what `write` does, and keeps it unless that fails; how long it is.
+    #[inline]
+    fn write<E>(mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<usize, E> {
+        let encoding = Encoding::begins();
+        write(self.buffer)?;
+        drop(encoding);
         let len = self.buffer.len() - self.keep;
         self.keep = self.buffer.len();
-        len
+        Ok(len)
     }
 }
 
@@ -127,19 +136,21 @@ impl Slot {
             reserved: false,
             given_up: false,
             idle: false,
-            frames: 0,
         };
         Self {
             out: Mutex::new(out),
+            aside: Aside::default(),
+            frames: AtomicU64::new(0),
             wake: Notify::new(),
             room: Notify::new(),
             early_deaths: AtomicUsize::new(0),
+            lags: AtomicBool::new(false),
         }
     }
 
     /// Lets `write` append to the buffer, unless too much waits there: what is
     /// `patient` can come again. If `write` fails or panics the buffer is as it
-    /// was.
+    /// was. It may send in turn, by way of this slot too.
     #[inline]
     pub(super) fn append<E>(
         &self,
@@ -147,7 +158,11 @@ impl Slot {
         patient: bool,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<Appended, E> {
-        let mut guard = self.out.lock();
+        let Some(mut guard) = self.lock_unless_encoding() else {
+            let mut frame = Vec::new();
+            write(&mut frame)?;
+            return Ok(self.put_aside(sender, &mut frame));
+        };
         let out = &mut *guard;
         if let Some(elsewhere) = out.leads_elsewhere() {
             return Ok(elsewhere);
@@ -158,28 +173,23 @@ impl Slot {
             if waits >= limit || !has_room {
                 return Ok(Appended::Full);
             }
-            let appendix = Appendix::to(behind);
-            write(appendix.buffer)?;
-            appendix.keep();
+            Appendix::to(behind).write(write)?;
         } else {
             if out.buffer.len() >= limit {
                 return Ok(Appended::Full);
             }
-            let appendix = Appendix::to(&mut out.buffer);
-            write(appendix.buffer)?;
-            let len = appendix.keep();
+            let len = Appendix::to(&mut out.buffer).write(write)?;
             if out.parts.are_for(len) && !out.move_to_parts(sender, len) {
                 return Ok(Appended::Full);
             }
         }
-        out.frames += 1;
-        self.appended(guard);
+        self.appended(guard, 1);
         Ok(Appended::Done)
     }
 
     /// Appends a frame that waited for room, and takes it if there is some.
     pub(super) fn append_late(&self, sender: u64, frame: &mut Vec<u8>) -> Appended {
-        let mut guard = self.out.lock();
+        let Some(mut guard) = self.lock_unless_encoding() else { return self.put_aside(sender, frame) };
         let out = &mut *guard;
         if let Some(elsewhere) = out.leads_elsewhere() {
             return elsewhere;
@@ -199,12 +209,49 @@ impl Slot {
                 queue.append(frame);
             }
         }
-        out.frames += 1;
-        self.appended(guard);
+        self.appended(guard, 1);
         Appended::Done
     }
 
-    fn appended(&self, mut out: MutexGuard<'_, Out>) {
+    /// The lock, with everything behind it that was put aside; nothing if that
+    /// would have to be waited for by an encoder, which may have it itself.
+    #[inline]
+    fn lock_unless_encoding(&self) -> Option<MutexGuard<'_, Out>> {
+        let mut out = match self.out.try_lock() {
+            Some(out) => out,
+            None if Encoding::is_under_way() => return None,
+            None => self.out.lock(),
+        };
+        if !self.aside.is_empty() {
+            self.fetch_aside(&mut out, self.aside.take());
+        }
+        Some(out)
+    }
+
+    #[cold]
+    fn put_aside(&self, sender: u64, frame: &mut Vec<u8>) -> Appended {
+        let put = self.aside.put(sender, frame);
+        // Whoever has the lock may have looked already.
+        self.wake.notify_one();
+        put
+    }
+
+    #[cold]
+    fn fetch_aside(&self, out: &mut Out, aside: Vec<(u64, Vec<u8>)>) {
+        self.count(aside.len() as u64);
+        for (sender, frame) in aside {
+            out.admit(sender, frame);
+        }
+    }
+
+    /// Counts frames; behind the lock, so that nobody else does.
+    #[inline]
+    fn count(&self, frames: u64) {
+        self.frames.store(self.frames.load(Ordering::Relaxed) + frames, Ordering::Relaxed);
+    }
+
+    fn appended(&self, mut out: MutexGuard<'_, Out>, frames: u64) {
+        self.count(frames);
         let wake = std::mem::replace(&mut out.idle, false);
         drop(out);
         if wake {
@@ -225,6 +272,9 @@ impl Slot {
             *batch = Vec::new();
         }
         let mut out = self.out.lock();
+        if !self.aside.is_empty() {
+            self.fetch_aside(&mut out, self.aside.take());
+        }
         if out.is_empty() {
             out.idle = true;
             return None;
@@ -259,14 +309,17 @@ impl Slot {
 
     /// Puts the frames back that a dead link has not taken whole: of `batch`,
     /// which began with `whole` bytes of whole frames, `written` bytes went out.
-    /// What went out may or may not have arrived and is not sent again.
-    pub(super) fn give_back(&self, batch: &[u8], whole: usize, written: usize) {
+    /// What went out may or may not have arrived and is not sent again. What can
+    /// be put back nowhere because the slot has ended is returned.
+    pub(super) fn give_back(&self, batch: &[u8], whole: usize, written: usize) -> Unsent {
         let (frames, fragments) = batch.split_at(whole);
         let taken = taken_whole(frames, written);
         let mut guard = self.out.lock();
         let out = &mut *guard;
         if out.road == Road::Closed {
-            return;
+            // Frames that were begun in fragments were counted when the slot ended.
+            let lost = &frames[taken..];
+            return Unsent { frames: enp::frames(lost).count() as u64, bytes: lost.len() };
         }
         out.buffer.splice(0..0, frames[taken..].iter().copied());
         let fragments = &fragments[..taken_whole(fragments, written.saturating_sub(whole))];
@@ -275,6 +328,7 @@ impl Slot {
         if any_complete {
             self.room.notify_waiters();
         }
+        Unsent::default()
     }
 
     /// Which link this slot waits for, counted from 0; nothing if it waits for none.
@@ -359,11 +413,12 @@ impl Slot {
         if there.road != Road::Linked {
             return false;
         }
+        self.fetch_aside(out, self.aside.end(Over::Redirected(index)));
         there.buffer.append(&mut out.buffer);
         there.parts.absorb(&mut out.parts);
         out.road = Road::Redirected(index);
         drop(guard);
-        target.appended(there);
+        target.appended(there, 0);
         self.room.notify_waiters();
         true
     }
@@ -372,6 +427,7 @@ impl Slot {
     pub(super) fn close(&self) -> Unsent {
         let mut out = self.out.lock();
         out.road = Road::Closed;
+        self.fetch_aside(&mut out, self.aside.end(Over::Closed));
         let frames = enp::frames(&out.buffer).count() as u64 + out.parts.frames();
         let unsent = Unsent { frames, bytes: out.waiting() };
         out.buffer = Vec::new();
@@ -392,8 +448,28 @@ impl Slot {
         }
     }
 
+    /// Whether a sender would wait.
+    pub(super) fn is_congested(&self) -> bool {
+        self.waiting() >= HIGH_WATER
+    }
+
+    /// Whether a publisher should wait: not if one has in vain, until there was
+    /// room again.
+    pub(super) fn is_slow(&self) -> bool {
+        let congested = self.is_congested();
+        if !congested {
+            self.lags.store(false, Ordering::Relaxed);
+        }
+        congested && !self.lags.load(Ordering::Relaxed)
+    }
+
+    /// A publisher has waited in vain.
+    pub(super) fn note_lag(&self) {
+        self.lags.store(self.is_congested(), Ordering::Relaxed);
+    }
+
     pub(super) fn appended_frames(&self) -> u64 {
-        self.out.lock().frames
+        self.frames.load(Ordering::Relaxed)
     }
 
     /// How many bytes wait.
@@ -404,7 +480,7 @@ impl Slot {
     /// Whether everything has been handed to the system.
     pub(super) fn is_written(&self) -> bool {
         let out = self.out.lock();
-        out.is_empty() && (out.idle || out.road != Road::Linked)
+        out.is_empty() && self.aside.is_empty() && (out.idle || out.road != Road::Linked)
     }
 }
 
@@ -416,6 +492,16 @@ impl Out {
             Road::Awaited | Road::Linked => None,
             Road::Redirected(to) => Some(Appended::Elsewhere(to)),
             Road::Closed => Some(Appended::Closed),
+        }
+    }
+
+    /// Adds a frame that was sent already: there is room for it.
+    fn admit(&mut self, sender: u64, mut frame: Vec<u8>) {
+        let is_large = self.parts.are_for(frame.len());
+        match self.parts.behind(sender) {
+            Some((behind, _)) => behind.append(&mut frame),
+            None if is_large => self.parts.push(sender, frame),
+            None => self.buffer.append(&mut frame),
         }
     }
 
@@ -486,6 +572,76 @@ mod tests {
         let mut batch = Vec::new();
         slot.take(&mut batch);
         assert_eq!(batch, b"wholeagain");
+    }
+
+    /// As an encoder that sends does: what it sends waits for it to end.
+    #[test]
+    fn an_encoder_may_send_by_way_of_the_slot_it_writes_to() {
+        let (slot, other) = (Slot::new(Parts::never()), Slot::new(Parts::never()));
+        let outer = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"out");
+            assert!(matches!(slot.append(2, true, bytes(b"nested1 ")), Ok(Appended::Done)));
+            let by_the_other = |there: &mut Vec<u8>| {
+                assert!(matches!(slot.append_late(1, &mut b"nested2 ".to_vec()), Appended::Done));
+                bytes(b"other")(there)
+            };
+            other.append(1, true, by_the_other).unwrap();
+            assert_eq!(slot.appended_frames(), 0, "and may look on");
+            out.extend_from_slice(b"er ");
+            Ok::<_, Infallible>(())
+        };
+        slot.append(1, true, outer).unwrap();
+        slot.append(1, true, bytes(b"next")).unwrap();
+        let mut batch = Vec::new();
+        slot.take(&mut batch);
+        assert_eq!(batch, b"outer nested1 nested2 next");
+        assert_eq!(slot.appended_frames(), 4);
+        batch.clear();
+        other.take(&mut batch);
+        assert_eq!(batch, b"other");
+    }
+
+    #[test]
+    fn what_an_encoder_sends_that_fails_goes_out() {
+        let slot = Slot::new(Parts::never());
+        let fails = |_: &mut Vec<u8>| {
+            slot.append(1, true, bytes(b"nested")).unwrap();
+            Err("no")
+        };
+        assert_eq!(slot.append(1, true, fails).err(), Some("no"));
+        let mut batch = Vec::new();
+        assert_eq!(slot.take(&mut batch), Some(6));
+        assert_eq!(batch, b"nested");
+    }
+
+    /// While a slot is busy another thread may redirect it, once it is free.
+    #[test]
+    fn what_is_put_aside_follows_its_slot() {
+        let (lost, other) = (Slot::new(Parts::never()), Slot::new(Parts::never()));
+        assert!(other.link());
+        lost.give_up();
+        lost.append(1, true, |_| lost.append(1, true, bytes(b"first ")).map(drop)).unwrap();
+        assert!(lost.redirect(1, &other));
+        assert!(matches!(lost.put_aside(1, &mut b"late".to_vec()), Appended::Elsewhere(1)));
+        let mut batch = Vec::new();
+        other.take(&mut batch);
+        assert_eq!(batch, b"first ");
+        lost.close();
+        other.close();
+        assert!(matches!(other.put_aside(1, &mut b"late".to_vec()), Appended::Closed));
+    }
+
+    #[test]
+    fn what_the_writer_has_in_hand_is_counted_when_it_is_lost() {
+        let slot = Slot::new(Parts::never());
+        let frame = [&[0x4e, 1, 0, 0, 0, 10, 0, 101][..], b"ab"].concat();
+        for _ in 0..3 {
+            slot.append(1, true, bytes(&frame)).unwrap();
+        }
+        let mut batch = Vec::new();
+        let whole = slot.take(&mut batch).unwrap();
+        assert_eq!(slot.close(), Unsent::default());
+        assert_eq!(slot.give_back(&batch, whole, 15), Unsent { frames: 2, bytes: 20 });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postroad_edf::Ref;
+use postroad_edf::{Payload, Ref};
 use postroad_wire::enp::any::{Request, Verb, Watch, WatchTarget};
 use postroad_wire::tunnel::Operations;
 
@@ -16,7 +16,7 @@ use crate::process::{Over, Process, Relation};
 
 impl Connection {
     /// Has a process told of the end of something of the peer, or of the
-    /// connection.
+    /// connection; what the peer answers.
     ///
     /// Cancel safe: a relation that is not made is taken back.
     pub(crate) async fn watch(
@@ -24,21 +24,24 @@ impl Connection {
         process: &Arc<Process>,
         target: Watched,
         relation: Relation,
-    ) -> Result<(), RelationError> {
+    ) -> Result<Payload, RelationError> {
         self.check_incarnation_of(&target)?;
         self.check_permitted(&target, relation)?;
         process.begin_watch(target, relation, Over::connection(self.number))?;
         let mut attempt = Attempt { connection: self, process, target, relation, ended: false };
-        self.watch_over(process.pid.id, target)?;
-        if let Some(wish) = wish(process.pid, target, Wanted::Yes, relation) {
-            let asked = self.ask(process.pid.id, wish).await;
-            attempt.ended = !matches!(asked, Ok(_) | Err(AskError::Timeout(_)));
-            asked.map_err(|error| self.not_watched(error))?;
-        }
+        self.watch_over(process, target, relation)?;
+        let answer = match wish(process.pid, target, Wanted::Yes, relation) {
+            Some(wish) => {
+                let asked = self.ask(process.pid.id, wish).await;
+                attempt.ended = !matches!(asked, Ok(_) | Err(AskError::Timeout(_)));
+                asked.map_err(|error| self.not_watched(error))?
+            }
+            None => Payload::new(()),
+        };
         // From here on it is the relation that holds, not the attempt.
         std::mem::forget(attempt);
         process.confirm_watch(&target, relation);
-        Ok(())
+        Ok(answer)
     }
 
     /// Has the peer told that a process watches something no more, and waits
@@ -52,7 +55,7 @@ impl Connection {
 
     /// A process that watched something of the peer has ended.
     pub(crate) fn watch_no_more(&self, watcher: Pid, target: Watched, relation: Relation) {
-        self.forget_watcher(watcher.id, &target);
+        self.forget_watcher(watcher.id, &target, relation, true);
         if let Some(wish) = wish(watcher, target, Wanted::No, relation) {
             self.tell(watcher.id, wish);
         }
@@ -109,8 +112,8 @@ struct Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         let Self { connection, process, target, relation, .. } = *self;
-        if let Some((_, true)) = process.forget_watch(&target, relation) {
-            connection.forget_watcher(process.pid.id, &target);
+        if let Some((_, last)) = process.forget_watch(&target, relation) {
+            connection.forget_watcher(process.pid.id, &target, relation, last);
         }
         if !self.ended
             && let Some(wish) = wish(process.pid, target, Wanted::No, relation)

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use postroad_wire::Version;
+
 use super::step::Wanted;
 use super::{
     Attempt, Discovery, FailedAttempt, NoRoute, Plan, ProxyOrder, Reason, Resolve, Stage, Step, Tunnel,
@@ -72,6 +74,10 @@ impl fmt::Display for Attempt {
         let cookie = if self.cookie.is_some() { "the route's cookie" } else { "the node's cookie" };
         if self.endpoint.tls {
             write!(f, ", TLS ({})", Dialed(&self.tls))?;
+        }
+        let handshake = &self.endpoint.handshake_version;
+        if !handshake.name.is_empty() && !handshake.same_release(&Version::ehs()) {
+            write!(f, ", handshake {handshake}")?;
         }
         write!(f, ", {cookie}, at most {:?} + {:?}", self.dial_timeout, self.handshake_timeout)?;
         match self.check() {

@@ -160,6 +160,9 @@ impl AttemptError {
             Self::Tunnel(error) => return error.is_distrust(),
             _ => {}
         }
+        if let Self::Handshake(HandshakeError::Unproven(_) | HandshakeError::AnotherNode(_)) = self {
+            return true;
+        }
         matches!(
             self,
             Self::Handshake(HandshakeError::Protocol(

@@ -24,6 +24,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postroad_wire::Version;
+
 use super::proxy_route::NetworkProxyRoute;
 use super::route::{NetworkRoute, OnFailure, Pins};
 use super::routes::{Entry, Matches};
@@ -83,6 +85,8 @@ pub struct PlanOptions {
     pub handshake_timeout: Duration,
     /// What holds for TLS where a route does not say.
     pub tls: TlsOptions,
+    /// The handshakes that the node speaks besides EHS.
+    pub handshakes: Vec<Version>,
     /// The nodes that this one is connected with: proxies among them are
     /// preferred.
     pub connected: HashSet<Atom>,

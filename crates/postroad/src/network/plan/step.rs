@@ -49,6 +49,8 @@ pub struct Attempt {
     pub handshake_timeout: Duration,
     /// Why this address.
     pub reason: Reason,
+    /// What the address is for and this node does not speak.
+    unknown: Option<Version>,
 }
 
 /// A node to go through, and all that holds for it.
@@ -316,8 +318,20 @@ impl Attempt {
         if let Some(version) = &pins.proto_version {
             endpoint.proto_version.clone_from(version);
         }
+        let is = |version: &Version, ours: &Version| {
+            (version.name.is_empty() && version.release.is_empty()) || version.same_release(ours)
+        };
+        let Endpoint { handshake_version, proto_version, .. } = &endpoint;
+        let knows_handshake = is(handshake_version, &Version::ehs())
+            || options.handshakes.iter().any(|known| is(handshake_version, known));
+        let unknown = match (knows_handshake, is(proto_version, &Version::enp())) {
+            (false, _) => Some(handshake_version.clone()),
+            (true, false) => Some(proto_version.clone()),
+            (true, true) => None,
+        };
         Self {
             endpoint,
+            unknown,
             cookie: pins.cookie.clone(),
             flags: pins.flags,
             tls: pins.tls.over(&options.tls),
@@ -331,20 +345,17 @@ impl Attempt {
 
     /// What can be known without trying.
     pub(super) fn check(&self) -> Result<(), AttemptError> {
-        let Endpoint { host, port, handshake_version, proto_version, .. } = &self.endpoint;
+        let Endpoint { host, port, .. } = &self.endpoint;
         if host.is_empty() {
             return Err(AttemptError::NoHost);
         }
         if *port == 0 {
             return Err(AttemptError::NoPort);
         }
-        for (version, ours) in [(handshake_version, Version::ehs()), (proto_version, Version::enp())] {
-            let unsaid = version.name.is_empty() && version.release.is_empty();
-            if !unsaid && !version.same_release(&ours) {
-                return Err(AttemptError::UnknownVersion { version: version.clone() });
-            }
+        match &self.unknown {
+            Some(version) => Err(AttemptError::UnknownVersion { version: version.clone() }),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

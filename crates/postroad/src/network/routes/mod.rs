@@ -29,6 +29,7 @@ mod warning;
 use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -210,22 +211,26 @@ impl<R> RoutingTable<R> {
     ///
     /// Says what is surprising about the patterns, each with the place of its
     /// route among those given, counted from 0.
-    pub fn add_all<P: AsRef<str>>(
+    pub fn add_all<P>(
         &self,
         routes: impl IntoIterator<Item = (P, R, i64)>,
-    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError> {
+    ) -> Result<Vec<(usize, PatternWarning)>, AddRoutesError>
+    where
+        P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
+    {
         let mut warnings = Vec::new();
         let mut fresh = Vec::new();
         for (index, (pattern, route, weight)) in routes.into_iter().enumerate() {
             let text: Box<str> = pattern.as_ref().into();
-            match Pattern::read(&text) {
+            match pattern.try_into() {
                 Ok(read) => {
                     warnings.extend(read.warnings.into_iter().map(|warning| (index, warning)));
                     let entry = Entry { pattern: text, weight, order: 0, matcher: read.matcher, route };
                     fresh.push((entry, read.required));
                 }
                 Err(source) => {
-                    return Err(AddRoutesError { index, pattern: text, source: source.into() });
+                    let source = Box::new(source.into());
+                    return Err(AddRoutesError { index, pattern: text, source });
                 }
             }
         }
@@ -409,15 +414,70 @@ impl<R> Hash for ByPattern<R> {
     }
 }
 
-/// A pattern, understood.
-struct Pattern {
+/// A pattern that has been read, which is most of the work of adding a route:
+/// to be done beforehand where there are many of them.
+///
+/// ```
+/// use postroad::network::routes::{Pattern, RoutingTable};
+///
+/// let pattern = Pattern::read("^db-[0-9]+@").unwrap();
+/// assert!(pattern.warnings().is_empty());
+/// let table = RoutingTable::new();
+/// table.add_all([(pattern, "a route", 100)]).unwrap();
+/// assert_eq!(table.lookup("db-7@prod").len(), 1);
+/// ```
+#[derive(Debug)]
+pub struct Pattern {
+    text: Box<str>,
     required: Vec<texts::Text>,
     matcher: Matcher,
     warnings: Vec<PatternWarning>,
 }
 
+impl AsRef<str> for Pattern {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl TryFrom<&str> for Pattern {
+    type Error = AddRouteError;
+
+    fn try_from(text: &str) -> Result<Self, AddRouteError> {
+        Self::read(text)
+    }
+}
+
+impl TryFrom<&String> for Pattern {
+    type Error = AddRouteError;
+
+    fn try_from(text: &String) -> Result<Self, AddRouteError> {
+        Self::read(text)
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = AddRouteError;
+
+    fn try_from(text: String) -> Result<Self, AddRouteError> {
+        Self::read(&text)
+    }
+}
+
+impl From<Infallible> for AddRouteError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
 impl Pattern {
-    fn read(pattern: &str) -> Result<Self, AddRouteError> {
+    /// What is surprising about it, if anything is.
+    pub fn warnings(&self) -> &[PatternWarning] {
+        &self.warnings
+    }
+
+    /// Reads a pattern, as [`RoutingTable::add`] does.
+    pub fn read(pattern: &str) -> Result<Self, AddRouteError> {
         if pattern.len() > MAX_PATTERN_LEN {
             return Err(AddRouteError::TooLong { len: pattern.len() });
         }
@@ -434,6 +494,6 @@ impl Pattern {
         if required.texts.is_empty() {
             required.texts.push(texts::Text::impossible());
         }
-        Ok(Self { required: required.texts, matcher, warnings })
+        Ok(Self { text: pattern.into(), required: required.texts, matcher, warnings })
     }
 }

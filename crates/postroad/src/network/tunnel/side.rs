@@ -179,7 +179,7 @@ pub(in crate::network) async fn admit(
     mut bytes: Vec<u8>,
     own: Atom,
     cookie: Cookie,
-    doorkeeper: &impl Doorkeeper,
+    doorkeeper: &dyn Doorkeeper,
 ) -> Result<Guest, HandshakeError> {
     let mut machine = Admit::new(own, cookie, nonce(), stream.fingerprint());
     let visitor = loop {

@@ -1,0 +1,221 @@
+//! The process that tells other nodes about its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroad_edf::{ErrorValue, Message};
+use tokio::sync::Semaphore;
+
+use super::connections::list_connections;
+use super::{
+    ConnectionPage, InspectError, Item, ListConnections, ListProcesses, NodeInfo, ProcessInfo, ProcessPage,
+    ProcessSummary, ask, describe_node, describe_process, list_processes,
+};
+use crate::error::SpawnError;
+use crate::process::{Compression, CompressionMethod, Priority};
+use crate::{Actor, Alias, Answer, Atom, Context, ExitReason, Node, Pid, Reply, SpawnOptions};
+
+/// The registered name of a node's [`Inspector`].
+pub const NAME: &str = "postroad.inspector";
+
+/// The most aliases, links and monitors, of each, that a [`ProcessReport`] lists.
+pub const MAX_LISTED: usize = 1000;
+
+/// How long a process is waited for that is to say something of itself.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many processes are waited for at a time.
+const MOST_WAITING: usize = 64;
+
+/// How many requests may wait for the inspector itself.
+const CAPACITY: usize = 1024;
+
+/// Tells whoever may connect with the node about it: answers [`DescribeNode`],
+/// [`DescribeProcess`], [`ListProcesses`] and [`ListConnections`].
+///
+/// Each answer has a bound, and a process that hangs keeps nobody waiting but
+/// who asks for it, and that one for a second. The names of the messages carry
+/// the version of the protocol: an inspector of another version answers
+/// `not supported` (`docs/inspection.md`).
+#[derive(Debug)]
+pub struct Inspector {
+    waiting: Arc<Semaphore>,
+}
+
+/// A request for the [`NodeInfo`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Message)]
+#[message(name = "#postroad/inspect/v1/DescribeNode")]
+pub struct DescribeNode;
+
+/// A request for everything about one process: a [`ProcessReport`].
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[message(name = "#postroad/inspect/v1/DescribeProcess")]
+pub struct DescribeProcess {
+    /// Its number ([`Pid::id`]); 0 if it is asked for by its name.
+    pub id: u64,
+    /// Its registered name, if it has no number here.
+    pub name: String,
+}
+
+/// Everything about one process.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[message(name = "#postroad/inspect/v1/ProcessReport")]
+#[non_exhaustive]
+pub struct ProcessReport {
+    /// The process in a line.
+    pub summary: ProcessSummary,
+    /// Its aliases, [`MAX_LISTED`] at most.
+    pub aliases: Vec<Alias>,
+    /// What it is linked to, as texts, [`MAX_LISTED`] at most.
+    pub links: Vec<String>,
+    /// What it monitors, as texts, [`MAX_LISTED`] at most.
+    pub monitors: Vec<String>,
+    /// How urgent what it sends is: `low`, `normal`, `high` or `max`.
+    pub priority: String,
+    /// How it packs what it sends to other nodes; empty if it does not.
+    pub compression: String,
+    /// Whether it handles exit signals instead of ending.
+    pub traps_exit: bool,
+    /// The most each lane of its mailbox holds; 0 if there is no bound.
+    pub mailbox_capacity: u64,
+    /// What it says of its own state.
+    pub state: Vec<Item>,
+    /// Why it says nothing, if it could not be asked: the text of an
+    /// [`InspectError`].
+    pub silent: String,
+}
+
+impl Inspector {
+    /// Spawns the inspector of a node, under its [name](NAME).
+    ///
+    /// # Errors
+    /// [`SpawnError::NameTaken`] if the node has one, [`SpawnError::NodeStopped`].
+    pub async fn spawn(node: &Node) -> Result<Pid, SpawnError> {
+        node.spawn_with::<Self>((), SpawnOptions::new().name(NAME).mailbox_capacity(CAPACITY)).await
+    }
+}
+
+impl Actor for Inspector {
+    type Args = ();
+    type Messages = ();
+    type Requests = (DescribeNode, DescribeProcess, ListProcesses, ListConnections);
+
+    async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
+        Ok(Self { waiting: Arc::new(Semaphore::new(MOST_WAITING)) })
+    }
+
+    fn inspect(&self, items: &mut super::Items) {
+        items.add("waits for processes", MOST_WAITING - self.waiting.available_permits());
+    }
+}
+
+impl Answer<DescribeNode> for Inspector {
+    type Reply = NodeInfo;
+
+    async fn answer(&mut self, _: DescribeNode, ctx: &mut Context) -> Result<Reply<NodeInfo>, ExitReason> {
+        Ok(or_refused(describe_node(&ctx.node())))
+    }
+}
+
+impl Answer<ListProcesses> for Inspector {
+    type Reply = ProcessPage;
+
+    async fn answer(
+        &mut self,
+        list: ListProcesses,
+        ctx: &mut Context,
+    ) -> Result<Reply<ProcessPage>, ExitReason> {
+        Ok(Reply::Now(list_processes(&ctx.process().node, &list)))
+    }
+}
+
+impl Answer<ListConnections> for Inspector {
+    type Reply = ConnectionPage;
+
+    async fn answer(
+        &mut self,
+        list: ListConnections,
+        ctx: &mut Context,
+    ) -> Result<Reply<ConnectionPage>, ExitReason> {
+        Ok(Reply::Now(list_connections(&ctx.node().network(), &list)))
+    }
+}
+
+impl Answer<DescribeProcess> for Inspector {
+    type Reply = ProcessReport;
+
+    async fn answer(
+        &mut self,
+        of: DescribeProcess,
+        ctx: &mut Context,
+    ) -> Result<Reply<ProcessReport>, ExitReason> {
+        let node = ctx.process().node.clone();
+        let process = match Atom::existing(&of.name) {
+            _ if of.id != 0 => node.processes.with(of.id, Arc::clone),
+            Some(name) => node.processes.by_name(name, Arc::clone),
+            None => None,
+        };
+        let Some(process) = process else { return Ok(or_refused(Err(InspectError::ProcessUnknown))) };
+        // Before it is asked, which makes it run.
+        let info = describe_process(&process);
+        let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
+            let busy = Err(InspectError::Busy { waiting: MOST_WAITING });
+            return Ok(Reply::Now(ProcessReport::new(info, busy)));
+        };
+        let Some(reply) = ctx.reply_to() else { return Ok(Reply::Later) };
+        let answer = async move {
+            let state = ask(&process, PATIENCE).await;
+            drop(permit);
+            if let Err(error) = reply.answer(ProcessReport::new(info, state)).await {
+                tracing::debug!(%error, "a report was not delivered");
+            }
+        };
+        node.tasks.spawn_on(answer, &node.runtime);
+        Ok(Reply::Later)
+    }
+}
+
+fn or_refused<T>(answer: Result<T, InspectError>) -> Reply<T> {
+    answer.map_or_else(|error| Reply::Error(ErrorValue::new(error.to_string())), Reply::Now)
+}
+
+impl ProcessReport {
+    fn new(info: ProcessInfo, state: Result<Vec<Item>, InspectError>) -> Self {
+        let texts =
+            |watched: Vec<crate::Watched>| watched.iter().take(MAX_LISTED).map(ToString::to_string).collect();
+        let (state, silent) = match state {
+            Ok(state) => (state, String::new()),
+            Err(error) => (Vec::new(), error.to_string()),
+        };
+        Self {
+            summary: info.summary,
+            aliases: info.aliases.into_iter().take(MAX_LISTED).collect(),
+            links: texts(info.links),
+            monitors: texts(info.monitors),
+            priority: priority(info.priority).to_owned(),
+            compression: info.compression.map_or_else(String::new, compression),
+            traps_exit: info.traps_exit,
+            mailbox_capacity: info.mailbox_capacity.map_or(0, |capacity| capacity as u64),
+            state,
+            silent,
+        }
+    }
+}
+
+fn priority(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Low => "low",
+        Priority::Normal => "normal",
+        Priority::High => "high",
+        Priority::Max => "max",
+    }
+}
+
+fn compression(compression: Compression) -> String {
+    let method = match compression.method {
+        CompressionMethod::Gzip => "gzip",
+        CompressionMethod::Zlib => "zlib",
+        CompressionMethod::Lzw => "lzw",
+    };
+    format!("{method} above {} bytes", compression.threshold)
+}

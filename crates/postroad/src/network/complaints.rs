@@ -1,0 +1,89 @@
+//! What is logged about those who dial in vain.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// How many lines there are about one address in [`A_WHILE`].
+const LINES: u32 = 20;
+const A_WHILE: Duration = Duration::from_secs(10);
+
+/// How many addresses are told apart.
+const SOURCES: usize = 1024;
+
+/// Lets so many lines into the log for each address: somebody who dials in a
+/// loop is not to fill a disk.
+#[derive(Debug, Default)]
+pub(super) struct Complaints(Mutex<HashMap<Option<IpAddr>, Said>>);
+
+#[derive(Debug)]
+struct Said {
+    since: Instant,
+    lines: u32,
+    unsaid: u64,
+}
+
+impl Complaints {
+    /// Whether something about this address is to be logged; how much was left
+    /// out since the last time.
+    pub(super) fn about(&self, source: IpAddr) -> Option<u64> {
+        let now = Instant::now();
+        let mut sources = self.0.lock();
+        if sources.len() >= SOURCES && !sources.contains_key(&Some(source)) {
+            sources.retain(|_, said| now.duration_since(said.since) < A_WHILE);
+        }
+        let is_known = sources.len() < SOURCES || sources.contains_key(&Some(source));
+        let said = sources.entry(Some(source).filter(|_| is_known)).or_insert(Said {
+            since: now,
+            lines: 0,
+            unsaid: 0,
+        });
+        if now.duration_since(said.since) >= A_WHILE {
+            (said.since, said.lines) = (now, 0);
+        }
+        if said.lines == LINES {
+            said.unsaid += 1;
+            return None;
+        }
+        said.lines += 1;
+        Some(std::mem::take(&mut said.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(number: u32) -> IpAddr {
+        IpAddr::V4(number.into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_lines_for_each_address() {
+        let complaints = Complaints::default();
+        for _ in 0..LINES {
+            assert_eq!(complaints.about(address(1)), Some(0));
+        }
+        for _ in 0..5 {
+            assert_eq!(complaints.about(address(1)), None);
+        }
+        assert_eq!(complaints.about(address(2)), Some(0), "others are heard");
+        tokio::time::advance(A_WHILE).await;
+        assert_eq!(complaints.about(address(1)), Some(5));
+        assert_eq!(complaints.about(address(1)), Some(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_many_addresses_has_no_more_lines_for_it() {
+        let complaints = Complaints::default();
+        let said = |from| (from..from + 10_000).filter_map(|n| complaints.about(address(n))).count();
+        assert_eq!(said(0), SOURCES + LINES as usize);
+        assert_eq!(complaints.0.lock().len(), SOURCES + 1);
+        tokio::time::advance(A_WHILE).await;
+        assert_eq!(complaints.about(address(20_000)), Some(0), "nor do they stay");
+        assert_eq!(complaints.0.lock().len(), 1);
+    }
+}

@@ -1,0 +1,182 @@
+//! Processes that the peer's node has started here (`docs/wire/ENP.md` section
+//! 8 "Remote spawn").
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use postroad_edf::{ErrorValue, Payload};
+use postroad_wire::enp::any::{self, ProcessOptions, Spawn};
+
+use super::Connection;
+use super::requests::AnswerTo;
+use crate::Pid;
+use crate::actor::Watched;
+use crate::error::RelationError;
+use crate::network::Refusal;
+use crate::network::factory::Factory;
+use crate::process::{
+    Compression, CompressionLevel, CompressionMethod, Environment, Origin, Priority, Process, Relation,
+    SpawnOptions,
+};
+
+/// So many processes of one peer may be beginning at a time.
+const MAX_BEGINNING: usize = 128;
+
+/// How long the `init` of a process may take that another node wants. Ergo's
+/// nodes wait so long at most; others have lost patience by then.
+const INIT_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Connection {
+    /// Starts a process beside the reading of the link: its `init` may take
+    /// its time.
+    pub(super) fn spawn_asked(self: &Arc<Self>, spawn: Spawn, answer_to: AnswerTo) {
+        let factory = match self.node().network.spawns.for_node(spawn.name, self.peer.name) {
+            Ok(factory) => factory,
+            Err(refusal) => return self.refuse(answer_to, refusal),
+        };
+        let beginning = Beginning::of(self, answer_to);
+        if self.beginning.load(Ordering::Relaxed) > MAX_BEGINNING {
+            return beginning.end(Err(busy()));
+        }
+        let node = self.node();
+        node.tasks.spawn_on(beginning.run(factory, spawn), &node.runtime);
+    }
+}
+
+impl Connection {
+    /// Links a process that has begun to its parent there. Without the link it
+    /// has no right to live.
+    async fn link_to_parent(&self, pid: Pid, parent: Pid) -> Result<(), Refusal> {
+        // A process that has ended needs no link.
+        let Some(process) = self.node().processes.with(pid.id, Arc::clone) else { return Ok(()) };
+        let mut unlinked = Unlinked(Some(process.clone()));
+        let linked = self.watch(&process, Watched::Pid(parent), Relation::Link).await;
+        linked.map_err(not_linked)?;
+        unlinked.0 = None;
+        Ok(())
+    }
+}
+
+/// A process that is to be linked to its parent. Dropped before, it ends.
+struct Unlinked(Option<Arc<Process>>);
+
+impl Drop for Unlinked {
+    fn drop(&mut self) {
+        if let Some(process) = &self.0 {
+            process.kill();
+        }
+    }
+}
+
+/// A process that is beginning for the peer. However it ends, the peer is told.
+struct Beginning {
+    connection: Arc<Connection>,
+    answer_to: Option<AnswerTo>,
+}
+
+impl Beginning {
+    fn of(connection: &Arc<Connection>, answer_to: AnswerTo) -> Self {
+        connection.beginning.fetch_add(1, Ordering::Relaxed);
+        Self { connection: connection.clone(), answer_to: Some(answer_to) }
+    }
+
+    /// If the connection ends meanwhile there will be no process: nobody would
+    /// know of it.
+    async fn run(self, factory: Factory, spawn: Spawn) {
+        let connection = self.connection.clone();
+        let node = connection.node().clone();
+        let started = async {
+            let limit = Duration::from_secs(spawn.options.init_timeout.max(0) as u64);
+            let limit = if limit.is_zero() { INIT_TIMEOUT } else { limit.min(INIT_TIMEOUT) };
+            let link_parent = spawn.options.link_parent && spawn.parent.id != Pid::CORE;
+            let (origin, options, arguments) = understood(spawn)?;
+            let parent = origin.parent;
+            let started = factory.start(node.clone(), origin, options, arguments);
+            let pid = tokio::time::timeout(limit, started).await.unwrap_or(Err(Refusal::TimedOut))?;
+            if link_parent {
+                connection.link_to_parent(pid, parent).await?;
+            }
+            Ok(pid)
+        };
+        let outcome = tokio::select! {
+            outcome = started => outcome,
+            () = connection.ended.cancelled() => Err(Refusal::Internal),
+            () = node.stopping.cancelled() => Err(Refusal::NodeTerminated),
+        };
+        self.end(outcome);
+    }
+
+    fn end(mut self, outcome: Result<Pid, Refusal>) {
+        if let Some(answer_to) = self.answer_to.take() {
+            match outcome {
+                Ok(pid) => self.connection.grant(answer_to, Payload::new(pid)),
+                Err(refusal) => self.connection.refuse(answer_to, refusal),
+            }
+        }
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        self.connection.beginning.fetch_sub(1, Ordering::Relaxed);
+        if let Some(answer_to) = self.answer_to.take() {
+            self.connection.refuse(answer_to, Refusal::Internal);
+        }
+    }
+}
+
+/// Who asks, how the process is to run, and what it is given. Log levels,
+/// fallbacks and traces are not served here.
+fn understood(spawn: Spawn) -> Result<(Origin, SpawnOptions, Vec<Payload>), Refusal> {
+    let Spawn { parent, parent_leader, parent_environment, register, options, arguments, .. } = spawn;
+    let environment = |wire: any::Environment| Environment::from_wire(wire).map_err(|_| Refusal::Incorrect);
+    let parent_environment = environment(parent_environment)?;
+    let origin = Origin { parent, leader: parent_leader, environment: parent_environment, application: None };
+    let ProcessOptions { mailbox_size, leader, compression, send_priority, .. } = options;
+    let options = SpawnOptions {
+        name: (!register.is_empty()).then(|| register.as_str().to_owned()),
+        mailbox_capacity: usize::try_from(mailbox_size).ok().filter(|size| *size > 0),
+        environment: environment(options.environment)?,
+        leader: (leader.id != 0).then_some(leader),
+        priority: match send_priority {
+            1 => Priority::High,
+            2 => Priority::Max,
+            _ => Priority::Normal,
+        },
+        compression: compression.enable.then(|| packing(&compression)),
+        important_delivery: options.important_delivery,
+        // Over there, the peer links; here it is done once the process has begun.
+        link_child: false,
+        link_parent: false,
+        awaited: None,
+    };
+    Ok((origin, options, arguments))
+}
+
+fn packing(wire: &any::Compression) -> Compression {
+    let usual = Compression::default();
+    Compression {
+        method: match &*wire.method {
+            "lzw" => CompressionMethod::Lzw,
+            "zlib" => CompressionMethod::Zlib,
+            _ => CompressionMethod::Gzip,
+        },
+        level: match wire.level {
+            1 => CompressionLevel::BestSpeed,
+            2 => CompressionLevel::BestSize,
+            _ => CompressionLevel::Default,
+        },
+        threshold: usize::try_from(wire.threshold).unwrap_or_default().max(usual.threshold),
+    }
+}
+
+fn not_linked(error: RelationError) -> Refusal {
+    Refusal::Other(ErrorValue::new(format!("not linked to its parent: {error}")))
+}
+
+fn busy() -> Refusal {
+    Refusal::Other(ErrorValue::new(format!(
+        "more than {MAX_BEGINNING} processes are beginning for you already"
+    )))
+}

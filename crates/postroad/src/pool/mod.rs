@@ -1,0 +1,287 @@
+//! Many processes behind one address.
+//!
+//! A [`Pool`] hands what it gets to its workers in turn. A worker sees the
+//! original sender, and answers requests itself.
+
+mod error;
+mod handle;
+
+use std::collections::VecDeque;
+
+use postroad_edf::{ErrorValue, Payload};
+
+use crate::actor::{
+    Actor, Arguments, Context, Down, Exit, ExitReason, Local, Messages, Recipe, Reply, Requests,
+};
+use crate::error::{SendError, SpawnError};
+use crate::event::Published;
+use crate::inspect::Items;
+use crate::process::{SpawnOptions, discard};
+use crate::{Atom, Pid};
+
+pub use error::PoolError;
+pub use handle::PoolHandle;
+
+use handle::{Order, Response};
+
+/// What a [`Pool`] is made of.
+#[derive(Debug, Clone)]
+pub struct PoolSpec {
+    recipe: Recipe,
+    size: usize,
+    mailbox_capacity: Option<usize>,
+}
+
+impl PoolSpec {
+    /// Three workers, each with a copy of `args`, without bounds.
+    pub fn new<W: Actor>(args: W::Args) -> Self
+    where
+        W::Args: Clone + Sync,
+    {
+        Self::with::<W>(move || args.clone())
+    }
+
+    /// Three workers whose arguments are made anew for each.
+    pub fn with<W: Actor>(args: impl Fn() -> W::Args + Send + Sync + 'static) -> Self {
+        Self { recipe: Recipe::new::<W>(Arguments::new(args)), size: 3, mailbox_capacity: None }
+    }
+
+    /// How many workers there are at first.
+    pub fn size(mut self, workers: usize) -> Self {
+        self.size = workers;
+        self
+    }
+
+    /// The most messages that wait for a worker; one with a full mailbox is
+    /// skipped.
+    pub fn worker_mailbox_capacity(mut self, envelopes: usize) -> Self {
+        self.mailbox_capacity = Some(envelopes);
+        self
+    }
+
+    /// Spawns a worker of the process that `ctx` is for.
+    async fn spawn(&self, ctx: &Context) -> Result<Pid, SpawnError> {
+        let mut options = SpawnOptions::new().link_parent();
+        options.mailbox_capacity = self.mailbox_capacity;
+        ctx.spawn_recipe(&self.recipe, options).await
+    }
+}
+
+/// A process that hands messages and requests to its workers in turn: one whose
+/// mailbox is full is skipped, one that has ended is replaced when its turn
+/// comes. If all are full a message is dropped with a log line, and a request
+/// answered with the error `process mailbox is full`.
+///
+/// What comes with [`Priority::High`](crate::Priority::High) or
+/// [`Priority::Max`](crate::Priority::Max) is for the pool itself: the manager
+/// `M`, an actor that lives in the pool's process, handles it. Workers end with
+/// the pool.
+///
+/// ```
+/// use postroad::pool::{Pool, PoolSpec};
+/// # use postroad::{Actor, Answer, Context, ExitReason, Node, Reply};
+/// # struct Squarer;
+/// # impl Actor for Squarer {
+/// #     type Args = ();
+/// #     type Messages = ();
+/// #     type Requests = (u64,);
+/// #     async fn init(_: (), _: &mut Context) -> Result<Self, ExitReason> { Ok(Squarer) }
+/// # }
+/// # impl Answer<u64> for Squarer {
+/// #     type Reply = u64;
+/// #     async fn answer(&mut self, x: u64, _: &mut Context) -> Result<Reply<u64>, ExitReason> {
+/// #         Ok(Reply::Now(x * x))
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let node = Node::builder("doc-pool@localhost").network(postroad::NetworkMode::Disabled).start().await?;
+/// let pool = node.spawn::<Pool>((PoolSpec::new::<Squarer>(()).size(5), ())).await?;
+/// let square: u64 = node.call(pool, 12u64).await?;
+/// assert_eq!(square, 144);
+/// # node.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Pool<M: Actor = NoManager> {
+    spec: PoolSpec,
+    manager: M,
+    /// Whose turn it is stands in front.
+    workers: VecDeque<Pid>,
+    info: PoolInfo,
+}
+
+/// What a pool has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PoolInfo {
+    /// How many workers it has.
+    pub size: usize,
+    /// How many workers were replaced.
+    pub restarts: u64,
+    /// How many messages and requests workers were given.
+    pub forwarded: u64,
+    /// How many no worker had room for.
+    pub unhandled: u64,
+}
+
+/// The manager of a pool that has none: it handles nothing.
+#[derive(Debug)]
+pub struct NoManager;
+
+impl Actor for NoManager {
+    type Args = ();
+    type Messages = ();
+    type Requests = ();
+
+    async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
+        Ok(Self)
+    }
+}
+
+impl<M: Actor> Actor for Pool<M> {
+    type Args = (PoolSpec, M::Args);
+    type Messages = ();
+    type Requests = ();
+
+    async fn init((spec, args): Self::Args, ctx: &mut Context) -> Result<Self, ExitReason> {
+        M::Messages::register(ctx.node().registry());
+        M::Requests::register(ctx.node().registry());
+        let manager = M::init(args, ctx).await?;
+        let size = spec.size;
+        let mut pool = Self { spec, manager, workers: VecDeque::new(), info: PoolInfo::default() };
+        match pool.add(size, ctx).await {
+            Ok(()) => Ok(pool),
+            Err(SpawnError::Init(reason)) => Err(reason),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn handle_other(&mut self, message: Payload, ctx: &mut Context) -> Result<(), ExitReason> {
+        if ctx.is_urgent() {
+            return M::Messages::handle(&mut self.manager, message, ctx).await;
+        }
+        if let Err(message) = self.hand_on(message, ctx).await {
+            tracing::error!(pool = %ctx.pid(), message = message.type_name(), "no worker has room: message dropped");
+            discard(message);
+        }
+        Ok(())
+    }
+
+    async fn answer_other(
+        &mut self,
+        request: Payload,
+        ctx: &mut Context,
+    ) -> Result<Reply<Payload>, ExitReason> {
+        let request = match request.downcast::<Local<Order>>() {
+            Ok(Local(order)) => return Ok(Reply::Now(Payload::new(Local(self.obey(order, ctx).await)))),
+            Err(request) => request,
+        };
+        if ctx.is_urgent() {
+            return M::Requests::answer(&mut self.manager, request, ctx).await;
+        }
+        Ok(match self.hand_on(request, ctx).await {
+            Ok(()) => Reply::Later,
+            Err(request) => {
+                discard(request);
+                Reply::Error(ErrorValue::new("process mailbox is full"))
+            }
+        })
+    }
+
+    async fn handle_exit(&mut self, exit: Exit, ctx: &mut Context) -> Result<(), ExitReason> {
+        self.manager.handle_exit(exit, ctx).await
+    }
+
+    async fn handle_down(&mut self, down: Down, ctx: &mut Context) -> Result<(), ExitReason> {
+        self.manager.handle_down(down, ctx).await
+    }
+
+    async fn handle_event(&mut self, published: Published, ctx: &mut Context) -> Result<(), ExitReason> {
+        self.manager.handle_event(published, ctx).await
+    }
+
+    async fn handle_event_start(&mut self, event: Atom, ctx: &mut Context) -> Result<(), ExitReason> {
+        self.manager.handle_event_start(event, ctx).await
+    }
+
+    async fn handle_event_stop(&mut self, event: Atom, ctx: &mut Context) -> Result<(), ExitReason> {
+        self.manager.handle_event_stop(event, ctx).await
+    }
+
+    fn inspect(&self, items: &mut Items) {
+        items.add("pool_size", self.workers.len());
+        items.add("worker_behavior", self.spec.recipe.actor());
+        items.add("worker_mailbox_size", self.spec.mailbox_capacity.unwrap_or(0));
+        items.add("worker_restarts", self.info.restarts);
+        items.add("messages_forwarded", self.info.forwarded);
+        items.add("messages_unhandled", self.info.unhandled);
+        self.manager.inspect(items);
+    }
+
+    async fn terminated(&mut self, reason: &ExitReason, ctx: &mut Context) {
+        self.manager.terminated(reason, ctx).await;
+    }
+}
+
+impl<M: Actor> Pool<M> {
+    async fn obey(&mut self, order: Order, ctx: &Context) -> Result<Response, PoolError> {
+        match order {
+            Order::Add(workers) => self.add(workers, ctx).await?,
+            Order::Remove(_) if self.workers.is_empty() => return Err(PoolError::NoWorker),
+            Order::Remove(workers) => {
+                for _ in 0..workers {
+                    let Some(worker) = self.workers.pop_front() else { break };
+                    // One that has ended is gone all the same.
+                    let _ = ctx.send_exit(worker, ExitReason::Normal).await;
+                }
+            }
+            Order::Inspect => {}
+        }
+        Ok(PoolInfo { size: self.workers.len(), ..self.info })
+    }
+
+    async fn add(&mut self, workers: usize, ctx: &Context) -> Result<(), SpawnError> {
+        for _ in 0..workers {
+            let worker = self.spec.spawn(ctx).await?;
+            self.workers.push_back(worker);
+        }
+        Ok(())
+    }
+
+    /// Gives a message or request to the next worker that has room. It comes
+    /// back if there is none.
+    async fn hand_on(&mut self, mut payload: Payload, ctx: &mut Context) -> Result<(), Payload> {
+        for _ in 0..self.workers.len() {
+            let Some(mut worker) = self.workers.pop_front() else { break };
+            let mut given = ctx.forward(worker, payload);
+            if let Err(refused) = given {
+                given = if let SendError::MailboxFull = refused.error {
+                    Err(refused)
+                } else {
+                    match self.spec.spawn(ctx).await {
+                        Ok(fresh) => {
+                            worker = fresh;
+                            self.info.restarts += 1;
+                            ctx.forward(worker, refused.payload)
+                        }
+                        Err(error) => {
+                            tracing::error!(pool = %ctx.pid(), %error, "a worker that has ended is not replaced");
+                            Err(refused)
+                        }
+                    }
+                };
+            }
+            self.workers.push_back(worker);
+            match given {
+                Ok(()) => {
+                    self.info.forwarded += 1;
+                    return Ok(());
+                }
+                Err(refused) => payload = refused.payload,
+            }
+        }
+        self.info.unhandled += 1;
+        Err(payload)
+    }
+}

@@ -1,0 +1,149 @@
+//! Events of either kind of node, for subscribers on the other.
+
+use postroad::{
+    Atom, Down, Event, EventOptions, Exit, ExitReason, Node, Priority, Published, RelationError, Watched,
+};
+use serde_json::{Value as Json, json};
+
+use crate::peer::Peer;
+use crate::road::{Dialer, end, pair};
+use crate::support::puppet::{Notice, Strings, puppet};
+use crate::within;
+
+const NAME: &str = "numbers";
+
+fn event(node: Atom) -> Event {
+    Event { name: Atom::new(NAME).unwrap(), node }
+}
+
+fn number(number: u32) -> Json {
+    json!({"type": "uint32", "value": number})
+}
+
+fn numbers(last: &[Published]) -> Vec<u32> {
+    last.iter().map(|published| *published.downcast_ref().unwrap()).collect()
+}
+
+async fn told(puppet: &mut Strings) -> Notice {
+    within("a notice", puppet.told()).await
+}
+
+/// What the driver of the Go node subscribes to on the Rust node.
+fn rust_event(node: &Node) -> Json {
+    json!({"event": {"name": NAME, "node": node.name().as_str()}})
+}
+
+async fn publish(producer: &Strings, token: postroad::EventToken, number: u32, priority: Priority) {
+    producer
+        .act(move |ctx| {
+            ctx.set_priority(priority);
+            Box::pin(async move { ctx.publish(NAME, &token, number).await })
+        })
+        .await
+        .unwrap();
+}
+
+async fn link(subscriber: &Strings, event: Event) -> Result<Vec<Published>, RelationError> {
+    subscriber.act(move |ctx| Box::pin(ctx.link_event(event))).await
+}
+
+async fn monitor(subscriber: &Strings, event: Event) -> Result<Vec<Published>, RelationError> {
+    subscriber.act(move |ctx| Box::pin(ctx.monitor_event(event))).await
+}
+
+#[tokio::test]
+async fn conformance_y01_y02_x04_rust_subscribes_to_go() {
+    for dialer in Dialer::BOTH {
+        let (node, go) = pair(dialer).await;
+        let event = event(go.atom());
+        let (mut linked, mut monitoring) = (puppet(&node).await, puppet(&node).await);
+        linked.trap_exit().await;
+        let unknown = link(&linked, event).await.unwrap_err();
+        assert!(matches!(unknown, RelationError::EventUnknown), "{unknown}");
+
+        go.ask("register_event", json!({"name": NAME, "notify": true, "count": 1})).await;
+        assert!(link(&linked, event).await.unwrap().is_empty());
+        assert_eq!(go.event("event_start").await["name"], NAME);
+        go.ask("publish", json!({"name": NAME, "value": number(1)})).await;
+        assert_eq!(told(&mut linked).await, Notice::Published(event, Some(1)));
+        let last = monitor(&monitoring, event).await.unwrap();
+        assert_eq!(numbers(&last), [1]);
+        assert!(last[0].timestamp() > 1_700_000_000_000_000_000);
+        go.ask("publish", json!({"name": NAME, "value": number(2)})).await;
+        assert_eq!(told(&mut linked).await, Notice::Published(event, Some(2)));
+        assert_eq!(told(&mut monitoring).await, Notice::Published(event, Some(2)));
+
+        go.ask("unregister_event", json!({"name": NAME})).await;
+        let (subject, reason) = (Watched::Event(event), ExitReason::Unregistered);
+        let ended = Exit { subject, reason: reason.clone(), requested: false };
+        assert_eq!(told(&mut linked).await, Notice::Exit(ended));
+        assert_eq!(told(&mut monitoring).await, Notice::Down(Down { subject, reason }));
+        end(node, go).await;
+    }
+}
+
+#[tokio::test]
+async fn conformance_y01_y02_x04_go_subscribes_to_rust() {
+    for dialer in Dialer::BOTH {
+        let (node, go) = pair(dialer).await;
+        let mut producer = puppet(&node).await;
+        let unknown = go.try_ask("monitor", rust_event(&node)).await.unwrap_err();
+        assert_eq!(unknown, "unknown event");
+
+        let options = EventOptions::new().notify().buffer(2);
+        let token = producer
+            .act(move |ctx| Box::pin(async move { ctx.register_event(NAME, options) }))
+            .await
+            .unwrap();
+        assert_eq!(go.ask("link", rust_event(&node)).await, json!([]));
+        assert_eq!(told(&mut producer).await, Notice::Start(Atom::new(NAME).unwrap()));
+        publish(&producer, token, 1, Priority::Normal).await;
+        let got = go.event("published").await;
+        assert_eq!((&got["name"], &got["node"]), (&json!(NAME), &json!(node.name().as_str())));
+        assert_eq!(got["value"], number(1));
+        assert_eq!(go.ask("monitor", rust_event(&node)).await, json!([number(1)]));
+        publish(&producer, token, 2, Priority::High).await;
+        // One frame; the driver is linked and monitors.
+        assert_eq!(go.event("published").await["value"], number(2));
+        assert_eq!(go.event("published").await["value"], number(2));
+
+        go.ask("unlink", rust_event(&node)).await;
+        go.ask("demonitor", rust_event(&node)).await;
+        assert_eq!(told(&mut producer).await, Notice::Stop(Atom::new(NAME).unwrap()));
+        go.ask("link", rust_event(&node)).await;
+        go.ask("monitor", rust_event(&node)).await;
+        assert_eq!(told(&mut producer).await, Notice::Start(Atom::new(NAME).unwrap()));
+        producer.act(|ctx| Box::pin(async move { ctx.unregister_event(NAME) })).await.unwrap();
+        assert_eq!(go.event("exit").await["reason"], "unregistered");
+        assert_eq!(go.event("down").await["reason"], "unregistered");
+        end(node, go).await;
+    }
+}
+
+#[tokio::test]
+async fn conformance_x08_y04_the_loss_of_a_node_ends_its_subscriptions() {
+    for dialer in Dialer::BOTH {
+        let (node, go) = pair(dialer).await;
+        let mut producer = puppet(&node).await;
+        let options = EventOptions::new().notify();
+        producer.act(move |ctx| Box::pin(async move { ctx.register_event(NAME, options) })).await.unwrap();
+        go.ask("monitor", rust_event(&node)).await;
+        assert_eq!(told(&mut producer).await, Notice::Start(Atom::new(NAME).unwrap()));
+        let subscriber = lost_event(&node, &go).await;
+        assert!(node.network().disconnect(go.name()).await);
+        assert_eq!(told(&mut producer).await, Notice::Stop(Atom::new(NAME).unwrap()));
+        assert_eq!(go.event("down").await["reason"], "no connection");
+        let mut subscriber = subscriber;
+        let down = Down { subject: Watched::Event(event(go.atom())), reason: ExitReason::NoConnection };
+        assert_eq!(told(&mut subscriber).await, Notice::Down(down));
+        end(node, go).await;
+    }
+}
+
+/// A process that monitors an event of the Go node.
+async fn lost_event(node: &Node, go: &Peer) -> Strings {
+    go.ask("register_event", json!({"name": NAME})).await;
+    let subscriber = puppet(node).await;
+    monitor(&subscriber, event(go.atom())).await.unwrap();
+    subscriber
+}
