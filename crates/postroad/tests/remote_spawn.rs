@@ -3,9 +3,11 @@
 
 mod support;
 
+use postroad::application::{ApplicationSpec, MemberSpec};
 use postroad::network::{
     DisableError, EnableError, NetworkRoute, Nodes, OfferedTo, RemoteNode, RemoteSpawnError, RemoteStartError,
 };
+use postroad::registrar::{ApplicationMode, ApplicationState};
 use postroad::{
     Actor, Answer, Atom, Context, Environment, ExitReason, Message, NetworkFlags, Node, NodeBuilder, Payload,
     Pid, Ref, Reply, SpawnOptions,
@@ -461,6 +463,22 @@ async fn a_process_of_somebody_else_is_no_answer() {
     let error = asking.await.unwrap().unwrap_err();
     assert!(matches!(error, RemoteSpawnError::Malformed { .. }), "{error}");
     node.stop().await;
+}
+
+#[tokio::test]
+async fn conformance_u01_u03_an_application_is_started_from_another_node() {
+    let (here, there, remote) = pair(builder("here")).await;
+    there.network().enable_application_start("shop", Nodes::Any).unwrap();
+    let spec = ApplicationSpec::new("shop").mode(ApplicationMode::Permanent);
+    there.load_application(spec.member(MemberSpec::new::<Echo>(()).name("echo"))).unwrap();
+    remote.start_application("shop").await.unwrap();
+    let info = there.application_info("shop").unwrap();
+    assert_eq!((info.state, info.mode), (ApplicationState::Running, ApplicationMode::Permanent));
+    assert!(there.whereis("echo").is_some());
+    let error = remote.start_application("shop").await.unwrap_err();
+    assert!(matches!(error, RemoteStartError::Running), "{error}");
+    here.stop().await;
+    there.stop().await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use postroad_edf::{Opaque, Payload, Pid, Ref};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp;
 use postroad_wire::enp::any::{
-    Answer, AnyMessage, ApplicationInfo, ApplicationStart, LastEvents, Request, Verb, Watch, WatchTarget,
+    Answer, AnyMessage, ApplicationInfo, LastEvents, Request, Verb, Watch, WatchTarget,
 };
 use postroad_wire::tunnel::Operations;
 
@@ -49,12 +49,6 @@ impl Connection {
             Request::ApplicationInfo(info) => self.application_info_asked(info, answer_to),
             _ => self.refuse(answer_to, Refusal::NotSupported),
         }
-    }
-
-    /// Applications that are enabled for the peer.
-    fn application_start_asked(&self, start: &ApplicationStart, answer_to: AnswerTo) {
-        let offered = self.node().network.applications.for_node(start.name, self.peer.name);
-        self.refuse(answer_to, offered.err().unwrap_or(Refusal::ApplicationUnknown));
     }
 
     fn application_info_asked(&self, _: ApplicationInfo, answer_to: AnswerTo) {

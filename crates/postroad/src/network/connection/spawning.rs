@@ -1,24 +1,27 @@
-//! Processes that the peer's node has started here (`docs/wire/ENP.md` section
-//! 8 "Remote spawn").
+//! Processes and applications that the peer's node has started here
+//! (`docs/wire/ENP.md` section 8 "Remote spawn", "Remote application start").
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use postroad_edf::{ErrorValue, Payload};
-use postroad_wire::enp::any::{self, ProcessOptions, Spawn};
+use postroad_wire::enp::any::{self, ApplicationStart, ProcessOptions, Spawn};
 
 use super::Connection;
 use super::requests::AnswerTo;
 use crate::Pid;
 use crate::actor::Watched;
+use crate::application::ApplicationError;
 use crate::error::RelationError;
 use crate::network::Refusal;
 use crate::network::factory::Factory;
+use crate::node::Node;
 use crate::process::{
     Compression, CompressionLevel, CompressionMethod, Environment, Origin, Priority, Process, Relation,
     SpawnOptions,
 };
+use crate::registrar::ApplicationMode;
 
 /// So many processes of one peer may be beginning at a time.
 const MAX_BEGINNING: usize = 128;
@@ -45,6 +48,31 @@ impl Connection {
 }
 
 impl Connection {
+    /// Starts an application that is enabled for the peer, with what it needs.
+    /// The environment of the asking node is not passed on to it.
+    pub(super) fn application_start_asked(self: &Arc<Self>, start: &ApplicationStart, answer_to: AnswerTo) {
+        if let Err(refusal) = self.node().network.applications.for_node(start.name, self.peer.name) {
+            return self.refuse(answer_to, refusal);
+        }
+        let mode = match start.mode {
+            any::ApplicationMode::Unspecified => None,
+            any::ApplicationMode::Temporary => Some(ApplicationMode::Temporary),
+            any::ApplicationMode::Transient => Some(ApplicationMode::Transient),
+            any::ApplicationMode::Permanent => Some(ApplicationMode::Permanent),
+            any::ApplicationMode::Other(_) => return self.refuse(answer_to, Refusal::Incorrect),
+        };
+        let beginning = Beginning::of(self, answer_to);
+        if self.beginning.load(Ordering::Relaxed) > MAX_BEGINNING {
+            return beginning.end(Err(busy()));
+        }
+        let (node, name, by) = (Node::from_inner(self.node().clone()), start.name, self.peer.name);
+        let started = async move {
+            let outcome = node.start_requested(name, mode, by).await;
+            beginning.end(outcome.map(|()| Payload::new(())).map_err(Refusal::from));
+        };
+        self.node().tasks.spawn_on(started, &self.node().runtime);
+    }
+
     /// Links a process that has begun to its parent there. Without the link it
     /// has no right to live.
     async fn link_to_parent(&self, pid: Pid, parent: Pid) -> Result<(), Refusal> {
@@ -69,7 +97,7 @@ impl Drop for Unlinked {
     }
 }
 
-/// A process that is beginning for the peer. However it ends, the peer is told.
+/// A process or an application that is beginning for the peer. However it ends, the peer is told.
 struct Beginning {
     connection: Arc<Connection>,
     answer_to: Option<AnswerTo>,
@@ -104,13 +132,13 @@ impl Beginning {
             () = connection.ended.cancelled() => Err(Refusal::Internal),
             () = node.stopping.cancelled() => Err(Refusal::NodeTerminated),
         };
-        self.end(outcome);
+        self.end(outcome.map(Payload::new));
     }
 
-    fn end(mut self, outcome: Result<Pid, Refusal>) {
+    fn end(mut self, outcome: Result<Payload, Refusal>) {
         if let Some(answer_to) = self.answer_to.take() {
             match outcome {
-                Ok(pid) => self.connection.grant(answer_to, Payload::new(pid)),
+                Ok(result) => self.connection.grant(answer_to, result),
                 Err(refusal) => self.connection.refuse(answer_to, refusal),
             }
         }
@@ -179,4 +207,16 @@ fn busy() -> Refusal {
     Refusal::Other(ErrorValue::new(format!(
         "more than {MAX_BEGINNING} processes are beginning for you already"
     )))
+}
+
+/// What other nodes say in these cases, in their words.
+impl From<ApplicationError> for Refusal {
+    fn from(error: ApplicationError) -> Self {
+        match error {
+            ApplicationError::Unknown { .. } => Self::ApplicationUnknown,
+            ApplicationError::Running { .. } => Self::ApplicationRunning,
+            ApplicationError::Busy { .. } => Self::ApplicationState,
+            other => Self::Other(ErrorValue::new(other.to_string())),
+        }
+    }
 }
