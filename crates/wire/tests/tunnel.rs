@@ -120,6 +120,7 @@ fn whoever_does_not_know_the_cookie_gets_no_proof_of_it() {
     let refused = admit.receive(&knock.poll_transmit().unwrap());
     assert_eq!(refused, Err(NegotiationError::WrongProof { who: Who::Dialing }));
     assert_eq!(admit.poll_transmit(), None, "nothing that was made from the cookie");
+    assert!(admit.welcome().is_err(), "whoever failed is not let in by mistake");
 }
 
 #[test]

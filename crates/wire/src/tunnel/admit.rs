@@ -21,6 +21,8 @@ pub struct Admit {
     inbox: Inbox,
     transmit: Option<Vec<u8>>,
     stage: Stage,
+    /// The visitor knows the cookie.
+    proved: bool,
 }
 
 /// Who has proved to know the cookie, and which connection it means. Whether
@@ -51,6 +53,7 @@ impl Admit {
             inbox: Inbox::default(),
             transmit,
             stage: Stage::Knock,
+            proved: false,
         }
     }
 
@@ -87,6 +90,7 @@ impl Admit {
                 if !same(&proof, &context.of(Who::Dialing, &self.cookie)) {
                     return Err(NegotiationError::WrongProof { who: Who::Dialing });
                 }
+                self.proved = true;
                 return Ok(Some(Visitor {
                     node: context.ends.dialer,
                     connection_id: context.connection_id.clone(),
@@ -124,7 +128,7 @@ impl Admit {
     }
 
     fn visited(&mut self) -> Result<Context, NegotiationError> {
-        if self.stage != Stage::Over {
+        if !self.proved {
             return Err(NegotiationError::OutOfTurn(self.stage));
         }
         self.context.take().ok_or(NegotiationError::OutOfTurn(Stage::Over))
