@@ -240,16 +240,8 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_fits_holds() {
-        let none = ProxyFlags {
-            link: false,
-            monitor: false,
-            spawn: false,
-            application_start: false,
-            important_delivery: false,
-            encryption: false,
-        };
         let transit = TransitOptions::new()
-            .allow(TransitRule::new("a@x", "b@y").unwrap().operations(none))
+            .allow(TransitRule::new("a@x", "b@y").unwrap().operations(ProxyFlags::NONE))
             .allow(TransitRule::new(".*", ".*").unwrap());
         let allowed = |client, target| transit.allowed(atom(client), atom(client), atom(target));
         assert_eq!(allowed("a@x", "b@y"), Some(Operations::NONE));
