@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use postroad_wire::tunnel::{Operations, Refusal, Token};
 use tokio::sync::{Semaphore, oneshot};
@@ -52,6 +53,8 @@ pub struct TunnelInfo {
 /// All that has to do with tunnels at one node.
 #[derive(Debug)]
 pub(in crate::network) struct Tunnels {
+    /// Who may pass; nobody if there is nothing.
+    pub(super) transit: ArcSwapOption<TransitOptions>,
     carried: Mutex<HashMap<u64, Arc<Carried>>>,
     accounts: Mutex<HashMap<Atom, Arc<Account>>>,
     next: AtomicU64,
@@ -85,8 +88,8 @@ pub(super) struct Carried {
 #[derive(Debug)]
 pub(super) struct Account {
     tunnels: AtomicUsize,
-    requests: Limit,
-    bytes: Option<Limit>,
+    requests: ArcSwap<Limit>,
+    bytes: ArcSwapOption<Limit>,
     pub(super) came: AtomicU64,
     pub(super) went: AtomicU64,
 }
@@ -109,9 +112,11 @@ pub(super) enum Direction {
     ToClient,
 }
 
-impl Default for Tunnels {
-    fn default() -> Self {
+impl Tunnels {
+    /// None yet, at a node that lets those pass.
+    pub(in crate::network) fn new(transit: Option<TransitOptions>) -> Self {
         Self {
+            transit: ArcSwapOption::new(transit.map(Arc::new)),
             carried: Mutex::default(),
             accounts: Mutex::default(),
             next: AtomicU64::new(1),
@@ -121,6 +126,11 @@ impl Default for Tunnels {
             places: Arc::new(Semaphore::new(HANDSHAKES)),
             buffers: Buffers::default(),
         }
+    }
+
+    /// Whether anybody may pass.
+    pub(in crate::network) fn has_transit(&self) -> bool {
+        self.transit.load().is_some()
     }
 }
 
@@ -161,17 +171,18 @@ impl Tunnels {
             accounts.retain(|_, account| Arc::strong_count(account) > 1);
         }
         let open = || {
-            let requests = f64::from(options.requests_per_second);
-            let bytes = options.bytes_per_second.map(|bytes| Limit::new(bytes as f64, bytes as f64));
-            Arc::new(Account {
-                tunnels: AtomicUsize::new(0),
-                requests: Limit::new(requests, requests * 2.0),
-                bytes,
-                came: AtomicU64::new(0),
-                went: AtomicU64::new(0),
-            })
+            // Limits that were changed meanwhile hold for this one too.
+            let changed = self.transit.load();
+            Arc::new(Account::new(changed.as_deref().unwrap_or(options)))
         };
         accounts.entry(neighbour).or_insert_with(open).clone()
+    }
+
+    /// Lets these limits hold for all from now on.
+    pub(super) fn limit(&self, options: &TransitOptions) {
+        for account in self.accounts.lock().values() {
+            account.limit(options);
+        }
     }
 
     /// How many bytes came from and went to a neighbour for others.
@@ -184,7 +195,7 @@ impl Tunnels {
 
     /// A place for one more tunnel of this client.
     pub(super) fn place(&self, account: &Arc<Account>, options: &TransitOptions) -> Result<Place, Refusal> {
-        if !account.requests.take() {
+        if !account.requests.load().take() {
             return Err(Refusal::TooManyRequests);
         }
         let taken = account.tunnels.fetch_add(1, Ordering::Relaxed);
@@ -227,6 +238,32 @@ impl Tunnels {
     }
 }
 
+impl Account {
+    fn new(options: &TransitOptions) -> Self {
+        Self {
+            tunnels: AtomicUsize::new(0),
+            requests: ArcSwap::from_pointee(requests(options)),
+            bytes: ArcSwapOption::new(bytes(options)),
+            came: AtomicU64::new(0),
+            went: AtomicU64::new(0),
+        }
+    }
+
+    fn limit(&self, options: &TransitOptions) {
+        self.requests.store(Arc::new(requests(options)));
+        self.bytes.store(bytes(options));
+    }
+}
+
+fn requests(options: &TransitOptions) -> Limit {
+    let requests = f64::from(options.requests_per_second);
+    Limit::new(requests, requests * 2.0)
+}
+
+fn bytes(options: &TransitOptions) -> Option<Arc<Limit>> {
+    options.bytes_per_second.map(|bytes| Arc::new(Limit::new(bytes as f64, bytes as f64)))
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.tunnels.fetch_sub(1, Ordering::Relaxed);
@@ -251,7 +288,7 @@ impl Carried {
         source.came.fetch_add(amount, Ordering::Relaxed);
         sink.went.fetch_add(amount, Ordering::Relaxed);
         self.last.store(self.since.elapsed().as_millis() as u64, Ordering::Relaxed);
-        self.client.bytes.as_ref().map_or(Duration::ZERO, |limit| limit.owe(bytes))
+        self.client.bytes.load().as_ref().map_or(Duration::ZERO, |limit| limit.owe(bytes))
     }
 
     /// Waits until nothing has come for so long.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use postroad_wire::NetworkFlags;
 use postroad_wire::tunnel::{Answer, Open, Operations, Refusal, Request};
 
+use super::TransitOptions;
 use super::carried::{Account, Place};
 use super::error::TunnelError;
 use super::passage::Order;
@@ -31,6 +32,8 @@ type Refused = (Atom, Refusal);
 /// What was asked for, after it was found in order.
 struct Errand {
     order: Order,
+    /// What it was allowed by.
+    transit: Arc<TransitOptions>,
     place: Place,
     client: Arc<Account>,
     limit: Duration,
@@ -66,10 +69,10 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
     let answer = Answer::Opened { operations, path: path.clone() };
     let Some(near) = side.reply(&answer).await else { return };
     let network = &node.network;
-    let Some(transit) = &network.options.transit else { return };
     let next = path.iter().skip_while(|name| **name != node.name).nth(1).copied();
-    let neighbour = next.map_or_else(|| errand.client.clone(), |next| network.tunnels.account(next, transit));
-    let listed = network.tunnels.add(errand.place, neighbour, path, operations, transit.idle);
+    let neighbour =
+        next.map_or_else(|| errand.client.clone(), |next| network.tunnels.account(next, &errand.transit));
+    let listed = network.tunnels.add(errand.place, neighbour, path, operations, errand.transit.idle);
     log!(from.log, INFO, %peer, %target, "tunnel opened");
     let end = tokio::select! {
         () = node.stopping.cancelled() => super::relay::End::Killed,
@@ -83,9 +86,9 @@ fn check(node: &NodeInner, from: &Connection, open: Open) -> Result<Errand, Refu
     let Open { target, hops, operations, patience, path } = open;
     let neighbour = from.peer.name;
     let network = &node.network;
-    let transit = network.options.transit.as_ref().ok_or(Refusal::NoTransit)?;
-    let client = network.tunnels.account(neighbour, transit);
-    let place = network.tunnels.place(&client, transit)?;
+    let transit = network.tunnels.transit.load_full().ok_or(Refusal::NoTransit)?;
+    let client = network.tunnels.account(neighbour, &transit);
+    let place = network.tunnels.place(&client, &transit)?;
     if path.last() != Some(&neighbour) || !are_distinct(&path) {
         return Err(Refusal::ForgedPath);
     }
@@ -112,7 +115,7 @@ fn check(node: &NodeInner, from: &Connection, open: Open) -> Result<Errand, Refu
     let limit = Duration::from_millis(patience.into()).mul_f64(SHARE).min(network.options.connect_timeout);
     let hops = hops.min(transit.max_hop);
     let order = Order { target, hops, operations: operations.both(allowed), path };
-    Ok(Errand { order, place, client, limit })
+    Ok(Errand { order, transit, place, client, limit })
 }
 
 /// Goes on by this node's own plan.

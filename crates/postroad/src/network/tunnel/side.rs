@@ -224,7 +224,7 @@ pub(in crate::network) async fn received(stream: Stream, guest: Guest, door: &Ar
 pub(in crate::network) fn obey(connection: &Arc<Connection>, token: Token) {
     let node = connection.node().clone();
     let network = &node.network;
-    let useful = network.options.accept_tunnels || network.options.transit.is_some();
+    let useful = network.options.accept_tunnels || network.tunnels.has_transit();
     let announced = connection.peer.flags.allows(NetworkFlags::TUNNELS);
     let permit = network.tunnels.obeyed.clone().try_acquire_owned();
     let Ok(permit) = permit else {
