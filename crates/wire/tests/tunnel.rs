@@ -90,7 +90,8 @@ fn both_sides_prove_themselves_and_talk() {
     let pair =
         Pair { token: Some([9; 16]), shown: Some(CERTIFICATE), served: Some(CERTIFICATE), ..Pair::default() };
     let (visitor, mut dialing, mut accepting) = pair.run().unwrap();
-    let expected = Visitor { node: near(), connection_id: "c0ffee".into(), token: Some([9; 16]) };
+    let (token, cookie) = (Some([9; 16]), Cookie::new("secret"));
+    let expected = Visitor { node: near(), connection_id: "c0ffee".into(), token, cookie };
     assert_eq!(visitor, expected);
     assert_eq!(accepting.request(&dialing.ask(&open())).unwrap(), Some(open()));
     let answer =
@@ -132,6 +133,27 @@ fn the_proof_is_bound_to_both_ends_and_the_certificate() {
     assert_eq!(wrong(in_between), NegotiationError::WrongCertificate);
     let stripped = Pair { shown: Some(CERTIFICATE), served: None, ..Pair::default() };
     assert_eq!(wrong(stripped), NegotiationError::WrongCertificate);
+}
+
+/// A connection keeps the cookie that it was made with, whatever holds at the door
+/// by now.
+#[test]
+fn the_cookie_of_the_connection_is_what_is_proved() {
+    let made_with = |id: &str| (id == "c0ffee").then(|| Cookie::new("of old"));
+    let meet = |known: &'static str, id: &'static str| {
+        let pair = Pair { cookies: [known, "of today"], connections: [id; 2], ..Pair::default() };
+        let (mut knock, mut admit) = pair.machines();
+        admit.receive_for(&knock.poll_transmit().unwrap(), made_with)?;
+        knock.receive(&admit.poll_transmit().unwrap())?;
+        let visitor = admit.receive_for(&knock.poll_transmit().unwrap(), made_with)?.expect("it has proved");
+        knock.receive(&admit.welcome()?.0)?.expect("it is over");
+        Ok(visitor.cookie)
+    };
+    let wrong = Err(NegotiationError::WrongProof { who: Who::Dialing });
+    assert_eq!(meet("of old", "c0ffee"), Ok(Cookie::new("of old")));
+    assert_eq!(meet("of today", "c0ffee"), wrong);
+    assert_eq!(meet("of old", "another"), wrong);
+    assert_eq!(meet("of today", "another"), Ok(Cookie::new("of today")));
 }
 
 /// What was recorded does not help: the challenge is another one.

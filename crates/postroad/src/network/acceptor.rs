@@ -554,7 +554,9 @@ impl Doorkeeper for Visit<'_> {
         let network = &self.acceptor.node.network;
         Box::pin(async move {
             let wanted = |connection: &Connection| {
-                self.is_meant(connection, &visitor.connection_id) && self.leads_as_far(connection)
+                self.is_meant(connection, &visitor.connection_id)
+                    && self.leads_as_far(connection)
+                    && connection.lock.cookie == visitor.cookie
             };
             let arrival = network.arrival(visitor.node, wanted);
             tokio::time::timeout(JOIN_PATIENCE, arrival).await.ok()

@@ -9,6 +9,7 @@ mod liar;
 mod operations;
 mod passing;
 mod policy;
+mod summons;
 #[path = "../support/mod.rs"]
 mod support;
 

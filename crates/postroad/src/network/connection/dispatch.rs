@@ -115,6 +115,10 @@ impl Connection {
                 tunnel::obey(self, super::through::token(token));
                 Ok(())
             }
+            Head::Decline { token, reason } => {
+                tunnel::declined(self, super::through::token(token), reason);
+                Ok(())
+            }
             _ => Err(Dropped::Unhandled(frame[7])),
         }
     }

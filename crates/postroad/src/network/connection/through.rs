@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use postroad_wire::enp::{self, Head};
-use postroad_wire::tunnel::{Operations, Token};
+use postroad_wire::tunnel::{Operations, Refusal, Token};
 
 use super::Connection;
 use super::slot::Appended;
@@ -41,12 +41,19 @@ impl Connection {
 
     /// Asks the peer to dial one more stream; false if the connection has ended.
     pub(in crate::network) fn summon(&self, token: Token) -> bool {
-        let (high, low) = token.split_at(8);
-        let number = |half: &[u8]| half.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        let head = Head::Summon { token: [number(high), number(low)] };
+        self.say(&Head::Summon { token: halves(token) })
+    }
+
+    /// Tells the peer that the stream it asked for will not come. If the peer does
+    /// not read what it is told, it is not told.
+    pub(in crate::network) fn decline(&self, token: Token, reason: Refusal) {
+        self.say(&Head::Decline { token: halves(token), reason });
+    }
+
+    fn say(&self, head: &Head<'_>) -> bool {
         let mut slot = 0;
         loop {
-            let write = |out: &mut Vec<u8>| enp::write::<Infallible>(out, 0, &head, |_| Ok(())).map(drop);
+            let write = |out: &mut Vec<u8>| enp::write::<Infallible>(out, 0, head, |_| Ok(())).map(drop);
             match self.slots[slot].append(0, false, write) {
                 Ok(Appended::Elsewhere(other)) => slot = other,
                 Ok(Appended::Done) => return true,
@@ -56,7 +63,13 @@ impl Connection {
     }
 }
 
-/// The token of a Summon frame.
+/// A token as frames have it.
+fn halves(token: Token) -> [u64; 2] {
+    let token = u128::from_be_bytes(token);
+    [(token >> 64) as u64, token as u64]
+}
+
+/// The token of a Summon or Decline frame.
 pub(super) fn token([high, low]: [u64; 2]) -> Token {
     (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use postroad_wire::NetworkFlags;
 use postroad_wire::tunnel::{Answer, Open, Operations, Refusal, Request};
 
-use super::carried::{Account, Place};
+use super::account::Place;
 use super::error::TunnelError;
 use super::passage::Order;
 use super::relay::relay;
@@ -32,7 +32,6 @@ type Refused = (Atom, Refusal);
 struct Errand {
     order: Order,
     place: Place,
-    client: Arc<Account>,
     limit: Duration,
 }
 
@@ -68,8 +67,8 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
     let network = &node.network;
     let Some(transit) = &network.options.transit else { return };
     let next = path.iter().skip_while(|name| **name != node.name).nth(1).copied();
-    let neighbour = next.map_or_else(|| errand.client.clone(), |next| network.tunnels.account(next, transit));
-    let listed = network.tunnels.add(errand.place, neighbour, path, operations, transit.idle);
+    let neighbours = [peer, next.unwrap_or(target)];
+    let listed = network.tunnels.add(errand.place, neighbours, path, operations, transit.idle);
     log!(from.log, INFO, %peer, %target, "tunnel opened");
     let end = tokio::select! {
         () = node.stopping.cancelled() => super::relay::End::Killed,
@@ -84,8 +83,8 @@ fn check(node: &NodeInner, from: &Connection, open: Open) -> Result<Errand, Refu
     let neighbour = from.peer.name;
     let network = &node.network;
     let transit = network.options.transit.as_ref().ok_or(Refusal::NoTransit)?;
-    let client = network.tunnels.account(neighbour, transit);
-    let place = network.tunnels.place(&client, transit)?;
+    let client = path.first().copied().unwrap_or(neighbour);
+    let place = network.tunnels.place(client, neighbour, transit)?;
     if path.last() != Some(&neighbour) || !are_distinct(&path) {
         return Err(Refusal::ForgedPath);
     }
@@ -104,7 +103,7 @@ fn check(node: &NodeInner, from: &Connection, open: Open) -> Result<Errand, Refu
     if network.tunnels.is_draining() {
         return Err(Refusal::Draining);
     }
-    let allowed = path.first().and_then(|client| transit.allowed(*client, neighbour, target));
+    let allowed = transit.allowed(client, neighbour, target);
     let allowed = allowed.ok_or(Refusal::NotAllowed)?.both(from.permitted());
     if operations.allow(Operations::ENCRYPTION) && !allowed.allow(Operations::ENCRYPTION) {
         return Err(Refusal::NoEncryption);
@@ -112,7 +111,7 @@ fn check(node: &NodeInner, from: &Connection, open: Open) -> Result<Errand, Refu
     let limit = Duration::from_millis(patience.into()).mul_f64(SHARE).min(network.options.connect_timeout);
     let hops = hops.min(transit.max_hop);
     let order = Order { target, hops, operations: operations.both(allowed), path };
-    Ok(Errand { order, place, client, limit })
+    Ok(Errand { order, place, limit })
 }
 
 /// Goes on by this node's own plan.
@@ -205,6 +204,7 @@ async fn step_out(
         return Err((target, Refusal::NotAccepted));
     }
     let lost = |error: TunnelError| match error {
+        TunnelError::Refused { hop, reason } => (hop, reason),
         TunnelError::Timeout { .. } => (node.name, Refusal::TimedOut),
         _ => unreachable,
     };

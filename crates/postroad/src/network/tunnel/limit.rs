@@ -45,6 +45,13 @@ impl Limit {
         Duration::from_secs_f64((-state.left / self.per_second).max(0.0))
     }
 
+    /// Whether there is as much as there can be.
+    pub(super) fn is_full(&self) -> bool {
+        let mut state = self.state.lock();
+        self.fill(&mut state);
+        state.left >= self.most
+    }
+
     fn fill(&self, state: &mut State) {
         let now = Instant::now();
         let filled = state.left + (now - state.at).as_secs_f64() * self.per_second;
