@@ -6,6 +6,7 @@ use std::time::Duration;
 use postroad::network::TunnelRefusal;
 use postroad::{Atom, Node};
 use postroad_wire::NetworkFlags;
+use postroad_wire::enp::{Frame, Head};
 use postroad_wire::tunnel::{Answer, Knock, Open, Operations, Request, Talk, Token};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -62,6 +63,12 @@ impl Client {
         }
     }
 
+    /// Waits until the gateway wants a stream, and brings it.
+    pub(crate) async fn summoned(&mut self, gateway: &Node) -> (TcpStream, Talk) {
+        let token = summoned(&mut self.link).await;
+        self.stream_for(gateway, Some(bytes(token))).await
+    }
+
     /// What the gateway answers to a request on a new stream.
     pub(crate) async fn asks(&self, gateway: &Node, request: Request) -> Answer {
         let (mut stream, mut talk) = self.stream(gateway).await;
@@ -87,6 +94,20 @@ impl Client {
         let operations = Operations::NONE;
         Open { target, hops: 8, operations, patience: 5000, path: vec![self.name] }
     }
+}
+
+/// The token of the next Summon that comes.
+pub(crate) async fn summoned(link: &mut Link) -> [u64; 2] {
+    loop {
+        if let Head::Summon { token } = Frame::parse(&link.frame().await).unwrap().head {
+            return token;
+        }
+    }
+}
+
+/// A token as the negotiation has it.
+pub(crate) fn bytes(token: [u64; 2]) -> Token {
+    token.map(u64::to_be_bytes).concat().try_into().unwrap()
 }
 
 /// What has arrived; nothing at the end.

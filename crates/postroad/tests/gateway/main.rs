@@ -12,6 +12,7 @@ mod policy;
 mod summons;
 #[path = "../support/mod.rs"]
 mod support;
+mod trust;
 
 use postroad::network::{
     AcceptorOptions, AttemptError, ConnectError, FailedAttempt, NetworkProxyRoute, NetworkRoute,

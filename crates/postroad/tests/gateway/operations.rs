@@ -1,10 +1,11 @@
 //! What may be done through a tunnel, at both ends.
 
+use postroad::edf::ErrorValue;
 use postroad::network::{
     NetworkProxyRoute, Nodes, ProxyFlags, RemoteSpawnError, RemoteStartError, TransitOptions, TransitRule,
     exact,
 };
-use postroad::{Atom, NetworkFlags, Node, Pid, Ref, RelationError, SendError, SpawnOptions};
+use postroad::{Atom, ExitReason, NetworkFlags, Node, Pid, Ref, RelationError, SendError, SpawnOptions};
 use postroad_wire::enp::any::{ApplicationStart, Request, Spawn, Verb, Watch, WatchTarget};
 use postroad_wire::enp::{Delivery, Head, Target};
 use postroad_wire::tunnel;
@@ -169,6 +170,8 @@ async fn a_target_that_knows_of_no_tunnel_is_not_asked_for_what_is_not_allowed()
         .await;
     assert!(matches!(linked, Err(RelationError::NotAllowed)), "{linked:?}");
     assert!(matches!(monitored, Err(RelationError::NotAllowed)), "{monitored:?}");
+    let exit = client.send_exit(there, ExitReason::Kill).await;
+    assert!(matches!(exit, Err(SendError::NotAllowed)), "{exit:?}");
     client.send(there, 7i64).await.unwrap();
     assert_eq!(link.hears::<i64>().await, 7, "the first that comes: nothing of all that was sent");
     stop([client, gateway]).await;
@@ -233,6 +236,11 @@ async fn what_is_not_allowed_is_refused_at_the_far_end() {
     let payload = link.encode(&1i64);
     link.send_frame(&head, &payload).await;
     assert_eq!(link.hears_refusal([7, 0, 0]).await, "not allowed");
+    let exit = Head::Exit { from: SENDER, to: echo.id };
+    let reason = link.encode(&ErrorValue::new("kill"));
+    link.send_frame(&exit, &reason).await;
+    link.send_message(echo, &7i64).await;
+    assert_eq!(link.hears::<i64>().await, 7, "it is alive");
     stop([target]).await;
 }
 

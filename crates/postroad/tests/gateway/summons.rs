@@ -8,21 +8,11 @@ use postroad::{Atom, NetworkFlags, Node};
 use postroad_wire::enp::{Frame, Head};
 use postroad_wire::tunnel::{Answer, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::liar::{Client, read};
+use crate::liar::{Client, bytes, read, summoned};
 use crate::support::scripted::{Desk, Link, introduction};
 use crate::support::{builder, node};
 use crate::{answers, gateway, knows, open, refusal, stop, through};
-
-/// The token of the next Summon that comes.
-async fn summoned(link: &mut Link) -> [u64; 2] {
-    loop {
-        if let Head::Summon { token } = Frame::parse(&link.frame().await).unwrap().head {
-            return token;
-        }
-    }
-}
 
 /// The token of the next Decline that comes, and its reason.
 async fn declined(link: &mut Link) -> ([u64; 2], TunnelRefusal) {
@@ -88,8 +78,7 @@ async fn only_who_was_summoned_answers() {
         // When this is answered, that has been read.
         says(&mut other.link, Head::Summon { token: [1, 2] }).await;
         declined(&mut other.link).await;
-        let bytes = token.map(u64::to_be_bytes).concat().try_into().unwrap();
-        let (mut stream, _) = other.stream_for(&gateway, Some(bytes)).await;
+        let (mut stream, _) = other.stream_for(&gateway, Some(bytes(token))).await;
         assert!(read(&mut stream).await.is_empty(), "nobody waits for it");
         says(&mut target.link, Head::Decline { token, reason: TunnelRefusal::TimedOut }).await;
     };
@@ -106,9 +95,7 @@ async fn who_is_summoned_brings_a_stream() {
     let name = target.name;
     let client = client_of(&gateway, name).await;
     let bringing = async {
-        let token = summoned(&mut target.link).await;
-        let bytes = token.map(u64::to_be_bytes).concat().try_into().unwrap();
-        let (mut stream, mut talk): (TcpStream, _) = target.stream_for(&gateway, Some(bytes)).await;
+        let (mut stream, mut talk) = target.summoned(&gateway).await;
         let mut heard = talk.request(&[]).unwrap();
         while heard.is_none() {
             heard = talk.request(&read(&mut stream).await).unwrap();

@@ -21,6 +21,9 @@ use crate::Atom;
 /// Who has nothing open and owes nothing is forgotten when there are more.
 const REMEMBERED: usize = 1024;
 
+/// What is read at once at least, in bytes, however little may pass.
+const LEAST_PORTION: usize = 512;
+
 /// All for whom something is or was carried.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
@@ -126,12 +129,12 @@ fn entry<K: Eq + Hash, V>(
 impl Account {
     fn of(payer: Payer, options: &TransitOptions) -> Self {
         let clients = match payer {
-            Payer::Gateway(_) => options.clients_per_gateway,
+            Payer::Gateway(_) => options.clients_per_gateway.max(1),
             Payer::Neighbour(_) | Payer::Guest { .. } => 1,
         };
         let share = f64::from(clients);
-        let requests = f64::from(options.requests_per_second) * share;
-        let bytes = options.bytes_per_second.map(|bytes| bytes as f64 * share);
+        let requests = f64::from(options.requests_per_second.max(1)) * share;
+        let bytes = options.bytes_per_second.map(|bytes| bytes.max(1) as f64 * share);
         Self {
             tunnels: AtomicUsize::new(0),
             max_tunnels: options.max_tunnels_per_client.saturating_mul(clients as usize),
@@ -147,11 +150,21 @@ impl Account {
 }
 
 impl Place {
+    /// So much may be read at once: a tenth of a second's worth, so that nobody has
+    /// to wait long. A link that stood still would be given up.
+    pub(super) fn portion(&self) -> usize {
+        let limits = self.limits().map(|limit| (limit.per_second() / 10.0) as usize);
+        limits.min().unwrap_or(usize::MAX).max(LEAST_PORTION)
+    }
+
     /// Charges for bytes that pass; how long to wait before more do.
     pub(super) fn owe(&self, bytes: usize) -> Duration {
+        self.limits().map(|limit| limit.owe(bytes)).max().unwrap_or_default()
+    }
+
+    fn limits(&self) -> impl Iterator<Item = &Limit> {
         let payers = [Some(&self.client), self.gateway.as_ref()];
-        let limits = payers.into_iter().flatten().filter_map(|seat| seat.0.bytes.as_ref());
-        limits.map(|limit| limit.owe(bytes)).max().unwrap_or_default()
+        payers.into_iter().flatten().filter_map(|seat| seat.0.bytes.as_ref())
     }
 }
 
@@ -228,6 +241,21 @@ mod tests {
         assert_eq!(accounts.payers.lock().len(), 2, "who has spent all is not forgotten");
         assert!(accounts.place(spent, spent, &options).is_ok(), "one has come back meanwhile");
         assert_eq!(accounts.place(spent, spent, &options).unwrap_err(), Refusal::TooManyRequests);
+    }
+
+    /// A link of which nothing is heard is given up: nobody waits long at once.
+    #[tokio::test(start_paused = true)]
+    async fn little_is_read_at_once_where_little_may_pass() {
+        let accounts = Accounts::default();
+        let place = |name, bytes: Option<u64>| {
+            let mut options = options();
+            options.bytes_per_second = bytes;
+            accounts.place(atom(name), atom(name), &options).unwrap()
+        };
+        assert!(place("unlimited@x", None).portion() > 1 << 20);
+        assert_eq!(place("slow@x", Some(100_000)).portion(), 10_000);
+        let slowest = place("slowest@x", Some(0));
+        assert_eq!((slowest.portion(), slowest.owe(2)), (512, Duration::from_secs(1)));
     }
 
     #[tokio::test(start_paused = true)]

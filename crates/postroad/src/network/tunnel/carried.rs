@@ -7,19 +7,23 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use postroad_wire::tunnel::{Operations, Refusal, Token};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Through;
 use super::account::{Accounts, Place, Traffic};
 use super::policy::TransitOptions;
 use super::side::Summoned;
 use crate::Atom;
-use crate::network::acceptor::HANDSHAKES;
+use crate::network::acceptor::Guests;
+use crate::network::complaints::Complaints;
+use crate::network::places::Places;
 use crate::network::{Network, ProxyFlags};
 
-/// So many streams are dialed at once because peers ask for them.
-const OBEYED: usize = 64;
+/// So many streams are dialed at once because peers ask for them, and so many of
+/// them because one does.
+const OBEYED: usize = 256;
+const OBEYED_OF_ONE: usize = 64;
 
 /// A tunnel that this node carries for others.
 #[derive(Debug, Clone)]
@@ -55,9 +59,10 @@ pub(in crate::network) struct Tunnels {
     draining: AtomicBool,
     /// Who waits for a stream that a peer was asked to dial.
     pub(super) summoned: Mutex<HashMap<Token, Summoned>>,
-    pub(super) obeyed: Arc<Semaphore>,
-    /// For handshakes on streams that were dialed so.
-    pub(in crate::network) places: Arc<Semaphore>,
+    pub(super) obeyed: Arc<Places<Atom>>,
+    pub(in crate::network) guests: Guests,
+    /// What is logged about neighbours that ask in vain.
+    pub(super) complaints: Complaints<Atom>,
     pub(super) buffers: Buffers,
 }
 
@@ -101,8 +106,9 @@ impl Default for Tunnels {
             next: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             summoned: Mutex::default(),
-            obeyed: Arc::new(Semaphore::new(OBEYED)),
-            places: Arc::new(Semaphore::new(HANDSHAKES)),
+            obeyed: Places::new(OBEYED, OBEYED_OF_ONE),
+            guests: Guests::default(),
+            complaints: Complaints::default(),
             buffers: Buffers::default(),
         }
     }
@@ -124,7 +130,10 @@ impl Network {
     /// Finishes what is open and takes nothing new, or, with `false`, takes new
     /// tunnels again. It is done when [`tunnels`](Self::tunnels) is empty.
     pub fn drain_transit(&self, drain: bool) {
-        self.inner().tunnels.draining.store(drain, Ordering::Relaxed);
+        let tunnels = &self.inner().tunnels;
+        // Behind the lock: what is not there afterwards does not come.
+        let _carried = tunnels.carried.lock();
+        tunnels.draining.store(drain, Ordering::Relaxed);
     }
 
     /// Whether no new tunnels are taken.
@@ -147,7 +156,19 @@ impl Tunnels {
         options: &TransitOptions,
     ) -> Result<Place, Refusal> {
         let place = self.accounts.place(client, neighbour, options)?;
-        if self.carried.lock().len() < options.max_tunnels { Ok(place) } else { Err(Refusal::TooManyTunnels) }
+        self.check_room(&self.carried.lock(), options)?;
+        Ok(place)
+    }
+
+    fn check_room(
+        &self,
+        carried: &HashMap<u64, Arc<Carried>>,
+        options: &TransitOptions,
+    ) -> Result<(), Refusal> {
+        if self.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        if carried.len() < options.max_tunnels { Ok(()) } else { Err(Refusal::TooManyTunnels) }
     }
 
     /// How many bytes came from and went to a neighbour for others.
@@ -155,14 +176,14 @@ impl Tunnels {
         self.accounts.transit_of(neighbour)
     }
 
+    /// Lists a tunnel that is about to be opened.
     pub(super) fn add(
         &self,
         place: Place,
         [near, far]: [Atom; 2],
-        path: Vec<Atom>,
-        operations: Operations,
-        limit: Option<Duration>,
-    ) -> Listed<'_> {
+        Through { path, operations }: Through,
+        options: &TransitOptions,
+    ) -> Result<Listed<'_>, Refusal> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let carried = Arc::new(Carried {
             id,
@@ -171,15 +192,19 @@ impl Tunnels {
             place,
             near: self.accounts.traffic(near),
             far: self.accounts.traffic(far),
-            limit,
+            limit: options.idle,
             to_target: AtomicU64::new(0),
             to_client: AtomicU64::new(0),
             since: Instant::now(),
             last: AtomicU64::new(0),
             closed: CancellationToken::new(),
         });
-        self.carried.lock().insert(id, carried.clone());
-        Listed { tunnels: self, carried }
+        let mut all = self.carried.lock();
+        // Others may have come while this one was on its way.
+        self.check_room(&all, options)?;
+        all.insert(id, carried.clone());
+        drop(all);
+        Ok(Listed { tunnels: self, carried })
     }
 
     pub(in crate::network) fn list(&self) -> Vec<TunnelInfo> {
@@ -196,6 +221,11 @@ impl Drop for Listed<'_> {
 }
 
 impl Carried {
+    /// So much is read at once.
+    pub(super) fn portion(&self) -> usize {
+        self.place.portion()
+    }
+
     /// Counts what has been read on its way; how long to wait before more is.
     pub(super) fn passed(&self, direction: Direction, bytes: usize) -> Duration {
         let amount = bytes as u64;

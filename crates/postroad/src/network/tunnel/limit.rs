@@ -25,6 +25,11 @@ impl Limit {
         Self { per_second, most, state: Mutex::new(State { left: most, at: Instant::now() }) }
     }
 
+    /// How much that is in a second, in the long run.
+    pub(super) fn per_second(&self) -> f64 {
+        self.per_second
+    }
+
     /// Takes one, if there is one.
     pub(super) fn take(&self) -> bool {
         let mut state = self.state.lock();

@@ -220,7 +220,7 @@ impl Names {
     }
 
     fn matches(&self, name: Atom) -> bool {
-        !self.table.lookup(name.as_str()).is_empty()
+        !self.table.find(name.as_str()).is_empty()
     }
 }
 

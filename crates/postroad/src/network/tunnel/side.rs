@@ -13,7 +13,7 @@ use postroad_wire::tunnel::{
 use postroad_wire::{Cookie, NetworkFlags};
 use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::error::TunnelError;
 use super::{arrive, carry};
@@ -22,9 +22,11 @@ use crate::network::acceptor::Acceptor;
 use crate::network::connection::Connection;
 use crate::network::handshake::{Doorkeeper, HandshakeError};
 use crate::network::log::log;
+use crate::network::places::Place;
 use crate::network::plan::AttemptError;
 use crate::network::transport::Stream;
 use crate::registrar::BoxFuture;
+use crate::tls::TlsHandshakeError;
 
 /// A stream between the two ends of a connection, who have proved themselves.
 #[derive(Debug)]
@@ -155,9 +157,7 @@ async fn summon(connection: &Arc<Connection>) -> Result<Side, TunnelError> {
     let (deliver, summoned) = oneshot::channel();
     tunnels.summoned.lock().insert(token, Summoned { from: connection.number, deliver });
     let _expected = Expected { connection, token };
-    if !connection.summon(token) {
-        return Err(lost());
-    }
+    connection.summon(token).await.map_err(|_| lost())?;
     let side = summoned.await.map_err(|_| lost())?;
     side.map_err(|reason| TunnelError::Refused { hop: connection.peer.name, reason })
 }
@@ -217,6 +217,10 @@ pub(in crate::network) async fn admit(
         }
     };
     let Visitor { node, token, .. } = visitor;
+    stream.check_node_name(node).map_err(TlsHandshakeError::from)?;
+    if !doorkeeper.expects(node) {
+        return Err(HandshakeError::WrongClient { came: node });
+    }
     let Some(connection) = doorkeeper.admit_side(&visitor).await else {
         write(stream, &machine.refuse(Refusal::UnknownConnection)?).await.map_err(HandshakeError::Io)?;
         let _ = stream.shutdown().await;
@@ -228,12 +232,17 @@ pub(in crate::network) async fn admit(
 }
 
 /// Does what the one wants who dialed one more stream of a connection and came
-/// in by this door.
-pub(in crate::network) async fn received(stream: Stream, guest: Guest, door: &Arc<Acceptor>) {
+/// in by this door. It has this place until it has said what it wants.
+pub(in crate::network) async fn received(
+    stream: Stream,
+    guest: Guest,
+    door: Option<&Arc<Acceptor>>,
+    place: impl Send,
+) {
     let Guest { connection, token, talk } = guest;
     let side = Side { stream, talk };
     match token {
-        None => serve(side, &connection, door).await,
+        None => serve(side, &connection, door, place).await,
         Some(token) => Summoned::answer(&connection, token, Ok(side)),
     }
 }
@@ -246,8 +255,8 @@ pub(in crate::network) fn obey(connection: &Arc<Connection>, token: Token) {
         log!(connection.log, DEBUG, %peer, "asked to dial for a tunnel by a node that knows of none");
         return;
     }
-    let permit = match may_obey(connection) {
-        Ok(permit) => permit,
+    let place = match may_obey(connection) {
+        Ok(place) => place,
         Err(reason) => {
             log!(connection.log, DEBUG, %peer, %reason, "asked to dial for a tunnel: not done");
             return connection.decline(token, reason);
@@ -261,9 +270,8 @@ pub(in crate::network) fn obey(connection: &Arc<Connection>, token: Token) {
         let dialed = tokio::time::timeout(limit, dial(&connection, Some(token), limit)).await;
         let reason = match dialed.unwrap_or(Err(TunnelError::Timeout { peer, limit })) {
             Ok(side) => {
-                drop(permit);
                 let door = Acceptor::behind(connection.node());
-                return serve(side, &connection, &door).await;
+                return serve(side, &connection, door.as_ref(), place).await;
             }
             Err(error) => {
                 log!(connection.log, DEBUG, %peer, %error, "asked to dial for a tunnel, in vain");
@@ -276,13 +284,13 @@ pub(in crate::network) fn obey(connection: &Arc<Connection>, token: Token) {
 }
 
 /// Whether the peer is dialed once more if it asks for that now.
-fn may_obey(connection: &Connection) -> Result<OwnedSemaphorePermit, Refusal> {
-    let network = &connection.node().network;
-    let useful = network.options.accept_tunnels || network.options.transit.is_some();
-    if connection.redial.is_none() || !useful {
+fn may_obey(connection: &Connection) -> Result<Place<Atom>, Refusal> {
+    let useful = [NetworkFlags::PROXY_ACCEPT, NetworkFlags::PROXY_TRANSIT];
+    if connection.redial.is_none() || !useful.iter().any(|flag| connection.allows(*flag)) {
         return Err(Refusal::NotAccepted);
     }
-    network.tunnels.obeyed.clone().try_acquire_owned().map_err(|_| Refusal::TooManyRequests)
+    let places = &connection.node().network.tunnels.obeyed;
+    places.take(connection.peer.name).ok_or(Refusal::TooManyRequests)
 }
 
 /// The peer does not dial once more although it was asked to.
@@ -292,10 +300,17 @@ pub(in crate::network) fn declined(connection: &Connection, token: Token, reason
 
 /// Hears what the peer of a connection wants of a new stream, and does it.
 /// Boxed, because a tunnel may lead through a tunnel.
-fn serve<'a>(mut side: Side, connection: &'a Arc<Connection>, door: &'a Arc<Acceptor>) -> BoxFuture<'a, ()> {
+fn serve<'a>(
+    mut side: Side,
+    connection: &'a Arc<Connection>,
+    door: Option<&'a Arc<Acceptor>>,
+    place: impl Send + 'a,
+) -> BoxFuture<'a, ()> {
     Box::pin(async move {
-        let limit = connection.node().network.options.handshake_timeout;
+        let network = &connection.node().network;
+        let limit = network.options.handshake_timeout;
         let heard = tokio::time::timeout(limit, side.hear(connection.peer.name)).await;
+        drop(place);
         match heard.unwrap_or(Err(TunnelError::Timeout { peer: connection.peer.name, limit })) {
             Ok(Request::Open(open)) => carry::carry(side, connection, open).await,
             Ok(Request::Arrival { operations, path }) => {
@@ -303,7 +318,9 @@ fn serve<'a>(mut side: Side, connection: &'a Arc<Connection>, door: &'a Arc<Acce
             }
             Ok(_) => {}
             Err(error) => {
-                log!(connection.log, WARN, peer = %connection.peer.name, %error, "a stream for a tunnel came to nothing");
+                if let Some(unsaid) = network.tunnels.complaints.about(connection.peer.name) {
+                    log!(connection.log, WARN, peer = %connection.peer.name, %error, unsaid, "a stream for a tunnel came to nothing");
+                }
             }
         }
     })
