@@ -130,9 +130,40 @@ fn the_proof_is_bound_to_both_ends_and_the_certificate() {
     let wrong = |pair: Pair| pair.run().unwrap_err();
     assert_eq!(wrong(meant_for_another), NegotiationError::WrongProof { who: Who::Dialing });
     let in_between = Pair { shown: Some([4; 20]), served: Some(CERTIFICATE), ..Pair::default() };
-    assert_eq!(wrong(in_between), NegotiationError::WrongCertificate);
+    assert_eq!(wrong(in_between), NegotiationError::WrongProof { who: Who::Dialing });
     let stripped = Pair { shown: Some(CERTIFICATE), served: None, ..Pair::default() };
-    assert_eq!(wrong(stripped), NegotiationError::WrongCertificate);
+    assert_eq!(wrong(stripped), NegotiationError::WrongProof { who: Who::Dialing });
+    let does_not_look = Pair { shown: None, served: Some(CERTIFICATE), ..Pair::default() };
+    does_not_look.run().unwrap();
+}
+
+/// What is in between with a certificate of its own learns nothing that it could
+/// use: what the dialing side proves holds for that certificate only.
+#[test]
+fn a_proof_that_was_made_for_another_certificate_is_worth_nothing() {
+    let (mut knock, mut admit) =
+        Pair { shown: Some([4; 20]), served: Some(CERTIFICATE), ..Pair::default() }.machines();
+    admit.receive(&knock.poll_transmit().unwrap()).unwrap();
+    knock.receive(&admit.poll_transmit().unwrap()).unwrap();
+    let passed_on = admit.receive(&knock.poll_transmit().unwrap());
+    assert_eq!(passed_on, Err(NegotiationError::WrongProof { who: Who::Dialing }));
+}
+
+/// Who knows the cookie must prove the certificate as well.
+#[test]
+fn a_welcome_without_the_certificate_is_not_enough() {
+    let welcome = {
+        let (mut knock, mut admit) = Pair::default().machines();
+        admit.receive(&knock.poll_transmit().unwrap()).unwrap();
+        knock.receive(&admit.poll_transmit().unwrap()).unwrap();
+        admit.receive(&knock.poll_transmit().unwrap()).unwrap();
+        admit.welcome().unwrap().0
+    };
+    let pair = Pair { shown: Some(CERTIFICATE), served: Some(CERTIFICATE), ..Pair::default() };
+    let (mut knock, mut admit) = pair.machines();
+    admit.receive(&knock.poll_transmit().unwrap()).unwrap();
+    knock.receive(&admit.poll_transmit().unwrap()).unwrap();
+    assert_eq!(knock.receive(&welcome).unwrap_err(), NegotiationError::WrongCertificate);
 }
 
 /// A connection keeps the cookie that it was made with, whatever holds at the door

@@ -106,7 +106,9 @@ impl Admit {
             }
             (Some(Message::Proof { proof }), Some(context)) => {
                 let cookie = made_with(&context.connection_id).unwrap_or_else(|| self.cookie.clone());
-                if !same(&proof, &context.of(Who::Dialing, &cookie)) {
+                // The dialing side may not look at certificates, or have been shown this one.
+                let mut seen = [None, self.certificate.as_ref()].into_iter();
+                if !seen.any(|shown| same(&proof, &context.of_dialing(shown, &cookie))) {
                     return Err(NegotiationError::WrongProof { who: Who::Dialing });
                 }
                 self.proved = Some(cookie.clone());
@@ -128,7 +130,7 @@ impl Admit {
     /// [`NegotiationError::OutOfTurn`] if nobody has proved anything.
     pub fn welcome(mut self) -> Result<(Vec<u8>, Talk), NegotiationError> {
         let (context, cookie) = self.visited()?;
-        let proof = context.of(Who::Accepting, &cookie);
+        let proof = context.of_accepting(&cookie);
         let certificate = self.certificate.as_ref().map(|own| context.of_certificate(own, &cookie));
         Ok((Message::Welcome { proof, certificate }.to_bytes(), Talk::new(self.inbox)))
     }
