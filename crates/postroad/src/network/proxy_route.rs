@@ -49,7 +49,7 @@ pub struct NetworkProxyRoute {
 /// hold to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ProxyFlags {
-    /// Links. On unless said otherwise.
+    /// Links, and asking processes to end. On unless said otherwise.
     pub link: bool,
     /// Monitors. On unless said otherwise.
     pub monitor: bool,

@@ -9,6 +9,7 @@ use postroad_edf::{Payload, Ref};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp::Head;
 use postroad_wire::enp::any::{Answer, Generation, Request};
+use postroad_wire::tunnel::Operations;
 
 use super::{Connection, log};
 use crate::Atom;
@@ -119,9 +120,10 @@ impl Connection {
     }
 
     /// Whether the peer may be asked for this: it offers it, or does not say
-    /// what it offers at all.
-    pub(crate) fn may_ask_for(&self, what: NetworkFlags) -> bool {
-        !self.peer.flags.allows(NetworkFlags::ENABLE) || self.peer.flags.allows(what)
+    /// what it offers at all. And the gateways in between let it be asked.
+    pub(crate) fn may_ask_for(&self, what: NetworkFlags, operation: Operations) -> bool {
+        let offered = !self.peer.flags.allows(NetworkFlags::ENABLE) || self.peer.flags.allows(what);
+        offered && self.permits(operation)
     }
 
     /// Hands the answer to whoever waits for it.

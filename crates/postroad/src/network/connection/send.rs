@@ -5,6 +5,7 @@ use std::sync::Arc;
 use postroad_edf::{EncodeError, Encoder, ErrorValue, Message, Payload};
 use postroad_wire::enp::any::Answer;
 use postroad_wire::enp::{self, Code, Delivery, Head};
+use postroad_wire::tunnel::Operations;
 
 use super::slot::Appended;
 use super::{Connection, log};
@@ -170,9 +171,13 @@ impl Connection {
         }
     }
 
-    /// Asks a process of the peer to end.
+    /// Asks a process of the peer to end. Where links are barred this is too: it
+    /// is what they would bring.
     pub(crate) async fn send_exit(&self, from: u64, to: Pid, reason: &ExitReason) -> Result<(), SendError> {
         self.check_incarnation(&Target::Pid(to))?;
+        if !self.permits(Operations::LINK) {
+            return Err(SendError::NotAllowed);
+        }
         let reason = ErrorValue::from(reason);
         let head = Head::Exit { from, to: to.id };
         let left = self.place(from, |out| self.write(out, &head, None, &reason))?;
@@ -242,7 +247,7 @@ impl Connection {
         self.write_frame(out, head, compression, |out| value.encode_top(&mut self.encoder(out)))
     }
 
-    fn write_frame(
+    pub(super) fn write_frame(
         &self,
         out: &mut Vec<u8>,
         head: &Head<'_>,

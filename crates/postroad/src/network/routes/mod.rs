@@ -295,6 +295,12 @@ impl<R> RoutingTable<R> {
         })
     }
 
+    /// As [`lookup`](Self::lookup), and does not remember the name: for tables
+    /// that strangers' names are looked up in.
+    pub(crate) fn find(&self, name: &str) -> Matches<R> {
+        self.current.load().find(name)
+    }
+
     /// All routes in the order they were added.
     pub fn list(&self) -> Vec<Arc<Entry<R>>> {
         let snapshot = self.current.load();
