@@ -7,7 +7,7 @@ use crate::node::Target;
 use crate::{Alias, Atom, Event, Pid, ProcessId};
 
 /// What can be linked to and monitored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Watched {
     /// A process.
     Pid(Pid),

@@ -8,18 +8,17 @@ use postroad_edf::AtomMapping;
 use postroad_wire::ehs::{Introduction, JoinRequest};
 use postroad_wire::tunnel::Visitor;
 use postroad_wire::{Cookie, NetworkFlags, Version};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
+use super::NetworkOptions;
 use super::complaints::Complaints;
 use super::connection::{Connection, Lock, Reservation, Terms};
 use super::demands::Shown;
-use super::handshake::{self, Arrived, Doorkeeper, Ehs, Handshake, HandshakeError, Handshakes};
+use super::handshake::{self, Arrived, Doorkeeper, Ehs, Handshake, HandshakeError};
 use super::log::{Log, log};
 use super::places::{Place, Places};
-use super::transport::Stream;
+use super::transport::{Accepted, Listener, Stream};
 use super::tunnel::{self, Through};
 use crate::Atom;
 use crate::error::StartError;
@@ -235,7 +234,7 @@ pub struct AcceptorInfo {
 
 /// A bound listener that does not accept yet.
 pub(crate) struct Bound {
-    listener: TcpListener,
+    listener: Listener,
     cookie: Option<Cookie>,
     tls: Option<Answering>,
     weaker_than_routes: bool,
@@ -249,10 +248,10 @@ pub(crate) struct Bound {
 /// Binds the first free port of the range.
 pub(crate) async fn bind(
     node_host: &str,
-    node_tls: &TlsOptions,
-    handshakes: &Handshakes,
+    network: &NetworkOptions,
     options: &AcceptorOptions,
 ) -> Result<Bound, StartError> {
+    let NetworkOptions { ground, handshakes, tls: node_tls, .. } = network;
     let version = options.handshake.clone().unwrap_or_default();
     let Some(handshake) = handshakes.get(&version) else {
         return Err(StartError::UnknownHandshake { version, known: handshakes.versions() });
@@ -266,12 +265,11 @@ pub(crate) async fn bind(
     let cookie = options.cookie.clone().filter(|cookie| !cookie.is_empty());
     let last = options.port.saturating_add(options.port_count.saturating_sub(1));
     let failed = |source| StartError::Listen { host: host.to_owned(), first: options.port, last, source };
-    let addresses: Vec<SocketAddr> =
-        tokio::net::lookup_host((host, options.port)).await.map_err(failed)?.collect();
+    let addresses = ground.look_up(host, options.port).await.map_err(failed)?;
     let mut error = std::io::Error::new(std::io::ErrorKind::NotFound, "the host name has no address");
     for port in options.port..=last {
         for address in &addresses {
-            match listen(SocketAddr::new(address.ip(), port)) {
+            match ground.listen(SocketAddr::new(address.ip(), port)) {
                 Ok(listener) => {
                     let address = listener.local_addr().map_err(failed)?;
                     let info = AcceptorInfo {
@@ -305,16 +303,6 @@ pub(crate) async fn bind(
         }
     }
     Err(failed(error))
-}
-
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restarted node gets its port back at once.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1024)?;
-    TcpListener::from_std(socket.into())
 }
 
 /// Accepts until the node stops. Each handshake runs by itself, within one
@@ -360,13 +348,13 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    async fn accept_all(self: Arc<Self>, listener: TcpListener) {
+    async fn accept_all(self: Arc<Self>, mut listener: Listener) {
         loop {
             match listener.accept().await {
-                Ok((socket, from)) => match self.places.take(from.ip()) {
+                Ok((accepted, from)) => match self.places.take(from.ip()) {
                     Some(place) => {
                         let acceptor = self.clone();
-                        let serve = async move { acceptor.serve(socket, from, place).await };
+                        let serve = async move { acceptor.serve(accepted, from, place).await };
                         self.node.tasks.spawn_on(serve, &self.node.runtime);
                     }
                     None => {
@@ -384,8 +372,8 @@ impl Acceptor {
         }
     }
 
-    async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place<IpAddr>) {
-        match Stream::accepted(socket) {
+    async fn serve(self: Arc<Self>, accepted: Accepted, from: SocketAddr, place: Place<IpAddr>) {
+        match accepted.prepare() {
             Ok(stream) => self.shake_hands(stream, &from, from.ip(), None, place).await,
             Err(error) => log!(self.terms.log, WARN, %from, %error, "handshake failed"),
         }

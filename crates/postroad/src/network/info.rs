@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::NetworkMode;
 use super::acceptor::AcceptorInfo;
-use super::connection::{Connection, uptime};
+use super::connection::Connection;
 use super::event::Road;
 use super::offers::OfferInfo;
 use super::plan::{NoRoute, ProxyOrder};
@@ -62,6 +62,11 @@ pub struct PeerInfo {
     pub transit_in: u64,
     /// Bytes that went to it through tunnels that this node carries.
     pub transit_out: u64,
+    /// How much of the peer is watched by how many processes here: pairs of a
+    /// process and what it links with or monitors, events aside.
+    pub watching: usize,
+    /// How many links and monitors the peer's processes have here.
+    pub watched: usize,
 }
 
 impl PeerInfo {
@@ -69,10 +74,11 @@ impl PeerInfo {
         let counters = connection.counters();
         let through = connection.through();
         let (transit_in, transit_out) = connection.node().network.tunnels.transit_of(connection.peer.name);
+        let (watching, watched) = connection.relation_counts();
         Self {
             name: connection.peer.name,
             creation: connection.peer.creation,
-            uptime: uptime(connection.peer.creation),
+            uptime: connection.peer_uptime(),
             version: connection.peer.version.clone(),
             flags: connection.peer.flags,
             connected: connection.since.elapsed(),
@@ -89,6 +95,8 @@ impl PeerInfo {
             operations: through.map(|through| through.operations.into()),
             transit_in,
             transit_out,
+            watching,
+            watched,
         }
     }
 }
@@ -127,6 +135,8 @@ pub struct NetworkInfo {
     pub applications: Vec<OfferInfo>,
     /// The nodes that could not be reached a moment ago, by name.
     pub unreachable: Vec<RecentFailure>,
+    /// How many answers and acknowledgements of other nodes are waited for.
+    pub requests: usize,
     /// The rules by which others may pass through this node; none if nobody may.
     pub transit_rules: Vec<String>,
     /// The tunnels that are carried for others, oldest first.
@@ -231,6 +241,7 @@ impl NetworkInfo {
             spawns: network.spawns.list(),
             applications: network.applications.list(),
             unreachable,
+            requests: node.calls.len(),
             transit_rules: rules.iter().map(ToString::to_string).collect(),
             tunnels: network.tunnels.list(),
         }

@@ -8,9 +8,11 @@ mod connection;
 mod demands;
 mod event;
 mod factory;
+mod ground;
 mod handshake;
 mod info;
 mod log;
+mod memory;
 mod offers;
 mod places;
 mod plan;
@@ -61,12 +63,14 @@ pub use self::connection::DownReason;
 pub(crate) use self::connection::{Connection, Outgoing, WayBack};
 pub use self::demands::Demand;
 pub use self::event::{NetworkEvent, Road};
+pub(crate) use self::ground::Ground;
 pub(crate) use self::handshake::Handshakes;
 pub use self::handshake::{
     Accepted, Admission, Dialer, Door, Ehs, Handshake, HandshakeError, HandshakeStream, Joiner, Place,
 };
 pub use self::info::{NetworkInfo, PeerInfo, ProxyRouteInfo, RecentFailure, RouteInfo};
 pub use self::log::CONNECTION_LOG;
+pub use self::memory::MemoryNetwork;
 pub use self::offers::{DisableError, EnableError, Nodes, OfferInfo, OfferedTo};
 pub use self::plan::{
     Answer, Attempt, AttemptError, Discovery, FailedAttempt, NoRoute, OwnName, Plan, PlanOptions, ProxyOrder,
@@ -129,6 +133,8 @@ pub struct NetworkOptions {
     pub flags: NetworkFlags,
     /// The handshakes that routes and acceptors may name.
     pub(crate) handshakes: Handshakes,
+    /// What the node stands on.
+    pub(crate) ground: Ground,
     /// Whether static proxy routes come before or after discovery. Default
     /// [`ProxyOrder::BeforeDiscovery`].
     pub proxy_order: ProxyOrder,
@@ -168,6 +174,7 @@ impl Default for NetworkOptions {
             tls: TlsOptions::default(),
             flags: OFFERED.with(NetworkFlags::PROXY_TRANSIT).with(NetworkFlags::PROXY_ACCEPT),
             handshakes: Handshakes::default(),
+            ground: Ground::default(),
             proxy_order: ProxyOrder::BeforeDiscovery,
             retry_pause: Duration::from_millis(500),
             transit: None,

@@ -1,9 +1,10 @@
 //! Where byte streams come from.
 //!
 //! A transport is anything that yields a stream: a TCP socket, with TLS or
-//! without, a pair of pipes in tests. Handshake, protocol and pools do not know
+//! without, a network in memory. Handshake, protocol and pools do not know
 //! which.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,13 +12,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use postroad_wire::ehs::Fingerprint;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::ground::Ground;
+use super::memory::{MemoryListener, MemoryReadHalf, MemoryStream, MemoryWriteHalf};
 use super::plan::Stage;
 use crate::Atom;
 use crate::tls::{
@@ -41,7 +44,52 @@ const START: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
+    Memory(Box<MemoryStream>),
     Tls(Box<Secured>),
+}
+
+/// Where streams arrive that others open.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Memory(MemoryListener),
+}
+
+impl Listener {
+    /// Waits for a stream; from where it comes.
+    ///
+    /// Cancel safe.
+    pub(super) async fn accept(&mut self) -> io::Result<(Accepted, SocketAddr)> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (socket, from) = listener.accept().await?;
+                (Accepted(Stream::Tcp(socket)), from)
+            }
+            Self::Memory(listener) => {
+                let (stream, from) = listener.accept().await?;
+                (Accepted(Stream::Memory(Box::new(stream))), from)
+            }
+        })
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr(),
+            Self::Memory(listener) => Ok(listener.local_addr()),
+        }
+    }
+}
+
+/// A stream that somebody opened. It costs nothing yet.
+pub(super) struct Accepted(Stream);
+
+impl Accepted {
+    /// Makes it ready for use.
+    pub(super) fn prepare(self) -> io::Result<Stream> {
+        if let Stream::Tcp(socket) = &self.0 {
+            prepare(socket)?;
+        }
+        Ok(self.0)
+    }
 }
 
 /// Why there is no stream.
@@ -66,7 +114,8 @@ impl Stream {
     /// Connects to one of the addresses of a host, to reach `node`; within
     /// `timeout`, the name look-up and the TLS handshake included. Tells which
     /// stages were reached.
-    pub(crate) async fn dial(
+    pub(super) async fn dial(
+        ground: &Ground,
         address: &Address,
         node: Atom,
         timeout: Duration,
@@ -75,20 +124,19 @@ impl Stream {
         let begun = Instant::now();
         let Address { host, port, tls } = address;
         let connecting = async {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
+            let found = ground.look_up(host, *port).await?;
             reached(Stage::Resolve);
-            connect(&found).await
+            ground.connect(&found).await
         };
-        let socket = tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
+        let stream = tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
             let silence = format!("no connection within {timeout:?}");
             Err(io::Error::new(io::ErrorKind::TimedOut, silence))
         })?;
-        prepare(&socket)?;
         reached(Stage::Dial);
         match tls {
-            None => Ok(Self::Tcp(socket)),
+            None => Ok(stream),
             Some(asking) => {
-                let securing = asking.secure(Self::Tcp(socket), host, node);
+                let securing = asking.secure(stream, host, node);
                 let left = timeout.saturating_sub(begun.elapsed());
                 let secured = tokio::time::timeout(left, securing)
                     .await
@@ -99,8 +147,8 @@ impl Stream {
         }
     }
 
-    /// Takes a socket that somebody dialed.
-    pub(crate) fn accepted(socket: TcpStream) -> io::Result<Self> {
+    /// A socket that is connected, ready for use.
+    pub(super) fn prepared(socket: TcpStream) -> io::Result<Self> {
         prepare(&socket)?;
         Ok(Self::Tcp(socket))
     }
@@ -118,6 +166,7 @@ impl Stream {
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.local_addr(),
+            Self::Memory(stream) => Ok(stream.local_addr()),
             Self::Tls(secured) => secured.stream.get_ref().0.local_addr(),
         }
     }
@@ -126,7 +175,7 @@ impl Stream {
     /// be bound to it.
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
         match self {
-            Self::Tcp(_) => None,
+            Self::Tcp(_) | Self::Memory(_) => None,
             Self::Tls(secured) => secured.fingerprint,
         }
     }
@@ -143,7 +192,7 @@ impl Stream {
     /// Whether the certificate of who dialed, if its names count, has this one.
     pub(crate) fn check_node_name(&self, node: Atom) -> Result<(), CertificateFault> {
         match self {
-            Self::Tcp(_) => Ok(()),
+            Self::Tcp(_) | Self::Memory(_) => Ok(()),
             Self::Tls(secured) => secured.check_node_name(node),
         }
     }
@@ -153,6 +202,10 @@ impl Stream {
             Self::Tcp(socket) => {
                 let (read, write) = socket.into_split();
                 (ReadHalf::Tcp { half: read, read: 0, mark: 0 }, WriteHalf::Tcp(write))
+            }
+            Self::Memory(stream) => {
+                let (read, write) = stream.into_split();
+                (ReadHalf::Memory { half: read, read: 0, mark: 0 }, WriteHalf::Memory(write))
             }
             Self::Tls(secured) => {
                 let (read, write) = crate::tls::split(secured.stream);
@@ -165,7 +218,7 @@ impl Stream {
 /// Connects to the first of these addresses that answers. Each has a start over
 /// the next, so that one which swallows everything, as IPv6 does in many places,
 /// does not use up the time of all.
-async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+pub(super) async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut dials = JoinSet::new();
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
     for address in addresses {
@@ -184,6 +237,17 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
         }
     }
     Err(failure)
+}
+
+/// Listens on TCP at an address.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restarted node gets its port back at once.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// Small writes go out without delay, a peer that is gone is noticed, and so is
@@ -207,6 +271,11 @@ pub(crate) enum ReadHalf {
         /// How many bytes had come in when that was noted.
         mark: u64,
     },
+    Memory {
+        half: MemoryReadHalf,
+        read: u64,
+        mark: u64,
+    },
     Tls(Box<TlsReadHalf>),
 }
 
@@ -215,6 +284,7 @@ pub(crate) enum ReadHalf {
 #[derive(Debug)]
 pub(crate) enum WriteHalf {
     Tcp(OwnedWriteHalf),
+    Memory(MemoryWriteHalf),
     Tls(Box<TlsWriteHalf>),
 }
 
@@ -227,15 +297,20 @@ impl ReadHalf {
                 *mark = *read + rustix::io::ioctl_fionread(half.as_ref())?;
                 Ok(())
             }
+            Self::Memory { half, read, mark } => {
+                *mark = *read + half.arrived();
+                Ok(())
+            }
             Self::Tls(half) => half.mark_arrived(),
         }
     }
 
     /// Waits until there may be something to read, where that can be told
     /// without a buffer to read into.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
+    pub(crate) async fn readable(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp { half, .. } => half.readable().await,
+            Self::Memory { half, .. } => poll_fn(|cx| half.poll_readable(cx)).await,
             Self::Tls(half) => half.readable().await,
         }
     }
@@ -244,7 +319,7 @@ impl ReadHalf {
     /// be less: what arrived encrypted is counted as it comes.
     pub(crate) fn below_mark(&self) -> u64 {
         match self {
-            Self::Tcp { read, mark, .. } => mark.saturating_sub(*read),
+            Self::Tcp { read, mark, .. } | Self::Memory { read, mark, .. } => mark.saturating_sub(*read),
             Self::Tls(half) if half.has_read_marked() => 0,
             Self::Tls(_) => u64::MAX,
         }
@@ -253,7 +328,7 @@ impl ReadHalf {
     /// Whether everything has been read that had arrived when it was noted.
     pub(crate) fn has_read_marked(&self) -> bool {
         match self {
-            Self::Tcp { read, mark, .. } => read >= mark,
+            Self::Tcp { read, mark, .. } | Self::Memory { read, mark, .. } => read >= mark,
             Self::Tls(half) => half.has_read_marked(),
         }
     }
@@ -267,6 +342,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_read(cx, buf),
         }
     }
@@ -276,6 +352,7 @@ impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Memory(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(cx, bytes),
         }
     }
@@ -283,6 +360,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Memory(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(cx),
         }
     }
@@ -290,6 +368,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_shutdown(cx),
         }
     }
@@ -308,6 +387,12 @@ impl AsyncRead for ReadHalf {
                 *read += (buf.filled().len() - before) as u64;
                 outcome
             }
+            Self::Memory { half, read, .. } => {
+                let before = buf.filled().len();
+                let outcome = Pin::new(half).poll_read(cx, buf);
+                *read += (buf.filled().len() - before) as u64;
+                outcome
+            }
             Self::Tls(half) => Pin::new(half).poll_read(cx, buf),
         }
     }
@@ -317,6 +402,7 @@ impl AsyncWrite for WriteHalf {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
+            Self::Memory(half) => Pin::new(half).poll_write(cx, bytes),
             Self::Tls(half) => Pin::new(half).poll_write(cx, bytes),
         }
     }
@@ -324,6 +410,7 @@ impl AsyncWrite for WriteHalf {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Tcp(half) => Pin::new(half).poll_flush(cx),
+            Self::Memory(half) => Pin::new(half).poll_flush(cx),
             Self::Tls(half) => Pin::new(half).poll_flush(cx),
         }
     }
@@ -331,6 +418,7 @@ impl AsyncWrite for WriteHalf {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Memory(half) => Pin::new(half).poll_shutdown(cx),
             Self::Tls(half) => Pin::new(half).poll_shutdown(cx),
         }
     }

@@ -31,7 +31,8 @@ impl Way {
     ) -> Result<(Stream, Option<Arc<Through>>), AttemptError> {
         match self {
             Self::Address(address) => {
-                let stream = Stream::dial(address, peer, limit, reached).await?;
+                let stream =
+                    Stream::dial(&node.network.options.ground, address, peer, limit, reached).await?;
                 Ok((stream, None))
             }
             Self::Tunnel(passage) => {

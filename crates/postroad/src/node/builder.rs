@@ -1,8 +1,8 @@
 //! What a node is started with.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use postroad_edf::Registry;
@@ -18,8 +18,8 @@ use crate::application::{ApplicationError, ApplicationSpec, Applications};
 use crate::error::StartError;
 use crate::inspect::Inspector;
 use crate::network::{
-    AcceptorOptions, Handshake, NetworkInner, NetworkMode, NetworkOptions, OnFailure, ProxyOrder,
-    TransitOptions, invented_cookie,
+    AcceptorOptions, Ground, Handshake, MemoryNetwork, NetworkInner, NetworkMode, NetworkOptions, OnFailure,
+    ProxyOrder, TransitOptions, invented_cookie,
 };
 use crate::process::{Environment, ProcessTable, Relations};
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
@@ -42,6 +42,7 @@ pub struct NodeBuilder {
     shutdown_timeout: Duration,
     environment: Environment,
     exposes: Exposes,
+    memory: Option<MemoryNetwork>,
 }
 
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl NodeBuilder {
             shutdown_timeout: Duration::from_secs(10),
             environment: Environment::new(),
             exposes: Exposes::default(),
+            memory: None,
         }
     }
 
@@ -105,6 +107,14 @@ impl NodeBuilder {
     /// Registers nowhere and discovers nothing: only static routes lead out.
     pub fn without_registrar(mut self) -> Self {
         self.registrar = Discovery::None;
+        self
+    }
+
+    /// Puts the node on a network in memory, on the host of its name: no socket
+    /// is used, and what happens on the roads is up to the test. Unless it is
+    /// given a registrar of its own, the node finds all others there.
+    pub fn memory_network(mut self, network: &MemoryNetwork) -> Self {
+        self.memory = Some(network.clone());
         self
     }
 
@@ -267,8 +277,12 @@ impl NodeBuilder {
     ///
     /// Cancellation: a dropped future leaves nothing behind; what had begun
     /// ends in the background.
-    pub async fn start(self) -> Result<Node, StartError> {
+    pub async fn start(mut self) -> Result<Node, StartError> {
         let name = node_name(&self.name)?;
+        if let Some(network) = self.memory {
+            self.options.ground = Ground::memory(network, name);
+        }
+        let ground = self.options.ground.clone();
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         for conflict in self.registry.conflicts() {
             tracing::error!(node = %name, %conflict, "two message types have one name");
@@ -286,16 +300,14 @@ impl NodeBuilder {
         let mut options = vec![self.options.tls.clone()];
         if self.mode == NetworkMode::Enabled {
             for acceptor in self.acceptors.unwrap_or_else(|| vec![AcceptorOptions::default()]) {
-                bound.push(
-                    crate::network::bind(name.host(), &self.options.tls, &self.options.handshakes, &acceptor)
-                        .await?,
-                );
+                bound.push(crate::network::bind(name.host(), &self.options, &acceptor).await?);
                 options.push(acceptor.tls);
             }
         }
         let registrar: Option<Arc<dyn Registrar>> = match (self.mode, self.registrar) {
             (NetworkMode::Disabled, _) | (_, Discovery::None) => None,
             (_, Discovery::Custom(registrar)) => Some(registrar),
+            _ if ground.registrar().is_some() => ground.registrar(),
             (NetworkMode::Hidden, Discovery::Embedded(options)) => {
                 Some(Arc::new(Embedded::new(EmbeddedOptions { may_serve: false, ..options })))
             }
@@ -303,7 +315,7 @@ impl NodeBuilder {
         };
         let node = Arc::new(NodeInner {
             name,
-            creation: creation(),
+            creation: ground.creation(),
             started: Instant::now(),
             version: self.version,
             environment: Mutex::new(self.environment),
@@ -321,7 +333,8 @@ impl NodeBuilder {
             has_stopped: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             next_pid: AtomicU64::new(FIRST_PROCESS),
-            next_reference: AtomicU64::new(first_reference()),
+            // So that those of an earlier incarnation within the same second do not come again.
+            next_reference: AtomicU64::new(ground.unix_time().as_nanos() as u64),
             live: AtomicUsize::new(0),
             drained: Notify::new(),
         });
@@ -379,24 +392,4 @@ impl Drop for Starting {
             self.node.0.runtime.spawn(async move { node.stop().await });
         }
     }
-}
-
-/// Unix seconds, but never the same twice in this program: a node that is
-/// restarted within a second is another incarnation. (The one thing besides
-/// interned names that nodes of a program share.)
-fn creation() -> i64 {
-    static LAST: AtomicI64 = AtomicI64::new(0);
-    let now = unix_time().as_secs().cast_signed();
-    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
-    now.max(last.map_or(0, |last| last + 1))
-}
-
-/// References begin at the time, so that those of an earlier incarnation within
-/// the same second do not come again.
-fn first_reference() -> u64 {
-    unix_time().as_nanos() as u64
-}
-
-fn unix_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

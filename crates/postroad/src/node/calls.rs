@@ -49,6 +49,11 @@ impl Calls {
         Pending { calls: self, awaited, receiver }
     }
 
+    /// How many answers are waited for.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
     /// Hands an answer over; false if nobody waits for it (any more).
     pub(crate) fn answer(&self, awaited: Awaited, answer: impl FnOnce() -> Answered) -> bool {
         let waiting = self.waiting.lock().remove(&awaited);

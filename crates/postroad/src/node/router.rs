@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use postroad_edf::{Message, Payload};
 use postroad_wire::enp::Code;
@@ -255,7 +255,7 @@ async fn call_remote(
     request: impl Message,
     timeout: Duration,
 ) -> Result<Payload, CallError> {
-    let reference = [node.new_reference(), 0, deadline(timeout)];
+    let reference = [node.new_reference(), 0, deadline(node, timeout)];
     let exchange = async {
         let connection = node.network.connection(node, peer).await.map_err(SendError::from)?;
         let pending = node.calls.wait(Awaited::Call(reference), connection.number, peer);
@@ -277,8 +277,8 @@ async fn answer_within(timeout: Duration, receiver: oneshot::Receiver<Answered>)
 }
 
 /// When the caller stops waiting, in Unix seconds (`docs/wire/ENP.md` section 4).
-pub(crate) fn deadline(timeout: Duration) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+pub(crate) fn deadline(node: &NodeInner, timeout: Duration) -> u64 {
+    let now = node.network.options.ground.unix_time();
     now.saturating_add(timeout.min(FAR)).as_secs().saturating_add(1)
 }
 

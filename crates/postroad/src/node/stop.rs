@@ -1,6 +1,6 @@
 //! How a node ends: in order, and in time.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +102,7 @@ impl Node {
 /// node; from `impatient` on all that are left.
 async fn end_families(node: &NodeInner, impatient: Instant) {
     let (waiting, mut ended) = mpsc::unbounded_channel();
-    let mut families: HashMap<u64, Vec<Arc<Process>>> = HashMap::new();
+    let mut families: BTreeMap<u64, Vec<Arc<Process>>> = BTreeMap::new();
     for process in node.processes.all() {
         let parent = if node.is_local(process.parent.node) { process.parent.id } else { Pid::CORE };
         families.entry(parent).or_default().push(process);

@@ -177,9 +177,12 @@ impl Watches {
         due
     }
 
-    /// All relations, each with where its target is.
+    /// All relations, each with where its target is. In an order that does not
+    /// depend on addresses: a simulated run can be repeated.
     pub(super) fn into_relations(self) -> impl Iterator<Item = (Watched, Relation, Over)> {
-        self.0.into_iter().flat_map(|(target, watch)| {
+        let mut watches: Vec<_> = self.0.into_iter().collect();
+        watches.sort_unstable_by_key(|(target, _)| *target);
+        watches.into_iter().flat_map(|(target, watch)| {
             let relation = move |stage: Stage, relation| stage.over().map(|over| (target, relation, over));
             [relation(watch.link, Relation::Link), relation(watch.monitor, Relation::Monitor)]
                 .into_iter()

@@ -136,8 +136,9 @@ impl Connection {
 
     fn new_reference(&self, limit: Duration) -> Ref {
         // Since 3.3.0 the last id is when the answer is of no use any more.
-        let deadline = if self.peer.generation >= Generation::V330 { router::deadline(limit) } else { 0 };
         let node = self.node();
+        let dated = self.peer.generation >= Generation::V330;
+        let deadline = if dated { router::deadline(node, limit) } else { 0 };
         Ref { node: node.name, creation: node.creation, id: [node.new_reference(), 0, deadline] }
     }
 

@@ -24,7 +24,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use postroad_edf::{AtomMapping, DecodeTables, EncodeTables};
@@ -452,6 +452,12 @@ impl Connection {
         &self.counters
     }
 
+    /// How long ago the peer started, by its creation.
+    pub(super) fn peer_uptime(&self) -> Duration {
+        let started = Duration::from_secs(self.peer.creation.max(0).cast_unsigned());
+        self.node.network.options.ground.unix_time().saturating_sub(started)
+    }
+
     pub(super) fn pool_size(&self) -> usize {
         self.slots.len()
     }
@@ -471,10 +477,4 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connection({})", self.peer.name)
     }
-}
-
-/// How long ago a node started, from its creation.
-pub(super) fn uptime(creation: i64) -> Duration {
-    let started = SystemTime::UNIX_EPOCH + Duration::from_secs(creation.max(0).cast_unsigned());
-    SystemTime::now().duration_since(started).unwrap_or_default()
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_wire::secret::Cookie;
-use rand::Rng;
 use tokio::time::Instant;
 
 use super::{Connection, log};
@@ -111,7 +110,7 @@ impl Connection {
     async fn redial_patiently(self: &Arc<Self>, index: usize, redial: &Redial, first_pause: usize) {
         for pause in PAUSES.iter().skip(first_pause) {
             // A little chance keeps the links of a pool from knocking at once.
-            let jitter = rand::rng().random_range(0.75..1.25);
+            let jitter = self.node().network.options.ground.factor(0.75..=1.25);
             tokio::time::sleep(pause.mul_f64(jitter)).await;
             match self.join(index, redial).await {
                 Ok(()) => return,

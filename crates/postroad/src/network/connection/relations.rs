@@ -249,7 +249,8 @@ impl Connection {
         }
     }
 
-    /// Ends all relations across the connection, which has ended.
+    /// Ends all relations across the connection, which has ended. In an order
+    /// that does not depend on addresses: a simulated run can be repeated.
     pub(super) fn end_relations(&self) {
         self.peer_watches_nothing();
         let Ours { targets, events, .. } =
@@ -257,9 +258,13 @@ impl Connection {
         let lost = |target: Watched, watcher| {
             notify(self.node(), watcher, &target, Over::connection(self.number), &ExitReason::NoConnection);
         };
+        let mut targets: Vec<_> = targets.into_iter().collect();
+        targets.sort_unstable_by_key(|(target, _)| *target);
         for (target, watchers) in targets {
             watchers.into_iter().for_each(|watcher| lost(target, watcher));
         }
+        let mut events: Vec<_> = events.into_iter().collect();
+        events.sort_unstable_by_key(|(name, _)| *name);
         for (name, subscribers) in events {
             let event = Watched::Event(Event { name, node: self.peer.name });
             subscribers.processes().for_each(|watcher| lost(event, watcher));
@@ -269,6 +274,13 @@ impl Connection {
     /// Who gets what the peer publishes as this event; nobody, if nobody does.
     pub(super) fn subscribers(&self, event: Atom) -> Option<Snapshot> {
         self.relations.ours.lock().events.get(&event).map(Subscribers::snapshot)
+    }
+
+    /// How many relations processes of this node have to something of the peer,
+    /// events aside, and the peer's to something here.
+    pub(in crate::network) fn relation_counts(&self) -> (usize, usize) {
+        let ours = self.relations.ours.lock().targets.values().map(HashSet::len).sum();
+        (ours, self.relations.theirs.lock().count)
     }
 
     #[cfg(test)]

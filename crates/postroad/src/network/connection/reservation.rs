@@ -144,7 +144,7 @@ mod tests {
         connection.give_up_link(FIRST);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let stream = Stream::accepted(TcpStream::connect(("127.0.0.1", port)).await.unwrap()).unwrap();
+        let stream = Stream::prepared(TcpStream::connect(("127.0.0.1", port)).await.unwrap()).unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
         connection.add_link(1, stream, Vec::new());
         let mut heard = [0; 5];
@@ -163,7 +163,7 @@ mod tests {
         let mut peers = Vec::new();
         for index in [FIRST, 1] {
             let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            connection.add_link(index, Stream::accepted(socket).unwrap(), Vec::new());
+            connection.add_link(index, Stream::prepared(socket).unwrap(), Vec::new());
             peers.push(listener.accept().await.unwrap().0);
         }
         drop(peers.pop());

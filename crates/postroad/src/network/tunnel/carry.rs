@@ -229,7 +229,8 @@ async fn step_out(
         // Then it is the client that speaks TLS with it.
         let ends = operations.allow(Operations::ENCRYPTION);
         let address = if ends { Address { tls: None, ..address } } else { address };
-        let stream = Stream::dial(&address, target, node.network.options.dial_timeout, |_| ()).await;
+        let options = &node.network.options;
+        let stream = Stream::dial(&options.ground, &address, target, options.dial_timeout, |_| ()).await;
         let through = Through { path: [&path[..], &[target]].concat(), operations };
         return Ok(Onward { stream: stream.map_err(|_| unreachable)?, through });
     }
