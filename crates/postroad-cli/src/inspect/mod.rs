@@ -1,11 +1,12 @@
-//! `postroad info`, `ps`, `tree` and `connections`: what a running node tells
-//! about itself.
+//! `postroad info`, `ps`, `tree`, `connections` and `tunnels`: what a running node
+//! tells about itself.
 
 mod connections;
 mod info;
 mod ps;
 mod table;
 mod tree;
+mod tunnels;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub(crate) use connections::Connections;
 pub(crate) use info::Info;
 pub(crate) use ps::Ps;
 pub(crate) use tree::Tree;
+pub(crate) use tunnels::Tunnels;
 
 /// Which node to ask, and how.
 #[derive(clap::Args)]
@@ -74,6 +76,10 @@ impl Visit<'_> {
             ),
             CallError::Answer(error) if *error.text() == *"not supported" => anyhow::anyhow!(
                 "the inspector of {name} is of another version: use the `postroad` of that node's version"
+            ),
+            CallError::Answer(error) if *error.text() == *"not allowed" => anyhow::anyhow!(
+                "{name} takes no orders from who comes in here: go by its acceptor with `operators = true`, \
+                 --route with its address and --cookie-file with its cookie"
             ),
             error => anyhow::anyhow!("{name}: {error}"),
         })

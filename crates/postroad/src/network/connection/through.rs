@@ -2,6 +2,7 @@
 //! tunnels need of a connection.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use postroad_wire::enp::{self, Head};
@@ -32,6 +33,11 @@ impl Connection {
     /// Whether it leads through nobody.
     pub(in crate::network) fn is_direct(&self) -> bool {
         self.through.is_none()
+    }
+
+    /// Where the acceptor listens by which the peer came in, if it dialed.
+    pub(in crate::network) fn door(&self) -> Option<SocketAddr> {
+        self.door
     }
 
     /// Resolves when the connection has ended.
