@@ -45,7 +45,7 @@ impl Asked {
     async fn visit(&self, command: &str) -> anyhow::Result<Visit<'_>> {
         let config = self.guest.config(&self.cookie)?;
         anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
-        let guest = config.start_guest(command).await?;
+        let guest = self.guest.start(&config, command).await?;
         if let Err(error) = guest.network().connect(&self.name).await {
             guest.stop().await;
             anyhow::bail!(explain_failure(&error));
