@@ -85,4 +85,12 @@ fn summarize(config: &Config, roads: &Roads) {
     }
     println!("  routes        {}", config.routes.len());
     println!("  proxy routes  {}", config.proxy_routes.len());
+    match &config.transit {
+        None => println!("  transit       nobody may pass"),
+        Some(transit) => {
+            let facts = transit.facts().to_string();
+            println!("  transit       {}", if facts.is_empty() { "with the usual limits" } else { &facts });
+            transit.rules.iter().for_each(|rule| println!("  transit rule  {rule}"));
+        }
+    }
 }

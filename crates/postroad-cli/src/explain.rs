@@ -40,7 +40,7 @@ impl Explain {
             return Ok(ExitCode::SUCCESS);
         }
         anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
-        let node = config.start_guest("probe").await?;
+        let node = self.guest.start(&config, "probe").await?;
         let probes = node.network().probe(&self.name).await;
         node.stop().await;
         Ok(report(&probes?))

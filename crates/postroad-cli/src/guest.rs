@@ -29,6 +29,10 @@ pub(crate) struct GuestArgs {
     /// Asks no registrar: only static routes lead anywhere.
     #[arg(long, conflicts_with = "registrar_port")]
     no_registrar: bool,
+    /// Acts under this name instead of one that nobody else has: rules of
+    /// gateways go by names. No node of this name may be connected there.
+    #[arg(long = "as", value_name = "NAME@HOST")]
+    acts_as: Option<String>,
 }
 
 impl GuestArgs {
@@ -43,6 +47,15 @@ impl GuestArgs {
         }
         config.overlay(&self.routes, self.registrar_port, self.no_registrar)?;
         Ok(config)
+    }
+
+    /// Starts a node that dials in place of the configured one.
+    pub(crate) async fn start(&self, config: &Config, command: &str) -> anyhow::Result<Node> {
+        let roads = Roads::of(config)?;
+        let name = self.acts_as.clone().unwrap_or_else(|| guest_name(command));
+        let node = roads.guest(config, &name)?.start().await?;
+        roads.open(config, &node.network())?;
+        Ok(node)
     }
 }
 
@@ -81,15 +94,6 @@ impl Config {
     /// Whether a route brings a cookie of its own.
     pub(crate) fn has_route_cookie(&self) -> bool {
         self.routes.iter().any(|route| route.cookie.is_some())
-    }
-
-    /// Starts a node that dials in place of the configured one, under a name
-    /// that nobody else has.
-    pub(crate) async fn start_guest(&self, command: &str) -> anyhow::Result<Node> {
-        let roads = Roads::of(self)?;
-        let node = roads.guest(self, &guest_name(command))?.start().await?;
-        roads.open(self, &node.network())?;
-        Ok(node)
     }
 }
 

@@ -42,7 +42,7 @@ impl Ping {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.guest.config(&self.cookie)?;
         anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
-        let node = config.start_guest("ping").await?;
+        let node = self.guest.start(&config, "ping").await?;
         let outcome = self.ping(&node).await;
         node.stop().await;
         outcome

@@ -4,36 +4,62 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use postroad::network::{AttemptError, HandshakeError, Probe, ProbeOutcome};
+use postroad::network::{
+    AttemptError, HandshakeError, HopAnswer, Probe, ProbeOutcome, TunnelError, TunnelRefusal,
+};
 use postroad::tls::{CertificateFault, TlsHandshakeError};
 use postroad_wire::ehs;
 
 /// Prints how far each road came.
 pub(crate) fn report(probes: &[Probe]) -> ExitCode {
-    for (number, probe) in (1..).zip(probes) {
-        let address =
-            probe.endpoint.as_ref().map(|endpoint| format!(": {}:{}", endpoint.host, endpoint.port));
-        println!("{number}. {}{}", probe.reason, address.unwrap_or_default());
-        for (stage, took) in &probe.stages {
-            println!("     {:<10} {}", stage.to_string(), milliseconds(*took));
-        }
-        match &probe.outcome {
-            ProbeOutcome::Reached { version } => println!("     reached    {version}"),
-            ProbeOutcome::Failed { stage, after, error } => {
-                println!("     {:<10} FAILED after {}: {error}", stage.to_string(), milliseconds(*after));
-                if let Some(advice) = advice(error) {
-                    println!("     to do:     {advice}");
-                }
-            }
-            _ => println!("     answered"),
-        }
-    }
+    show(probes, "");
     let reached = |probe: &&Probe| matches!(probe.outcome, ProbeOutcome::Reached { .. });
     match probes.iter().filter(reached).count() {
         0 => println!("the node was not reached"),
         roads => println!("the node was reached by {roads} of {} steps", probes.len()),
     }
     if probes.iter().any(|probe| reached(&probe)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints steps, and beneath those through gateways how the gateways were reached.
+fn show(probes: &[Probe], indent: &str) {
+    for (number, probe) in (1..).zip(probes) {
+        let address =
+            probe.endpoint.as_ref().map(|endpoint| format!(": {}:{}", endpoint.host, endpoint.port));
+        let proxy = probe.proxy.map(|proxy| format!(": through {proxy}"));
+        println!("{indent}{number}. {}{}", probe.reason, address.or(proxy).unwrap_or_default());
+        let indent = format!("{indent}     ");
+        if let Some(proxy) = probe.proxy.filter(|_| !probe.to_proxy.is_empty()) {
+            println!("{indent}to {proxy}:");
+            show(&probe.to_proxy, &indent);
+        }
+        for (number, hop) in (1..).zip(&probe.hops) {
+            let answer = match hop.answer {
+                HopAnswer::PassesOn => "lets pass; another gateway comes next",
+                HopAnswer::LeadsThere => "lets pass; the node comes next",
+                _ => "REFUSES",
+            };
+            println!(
+                "{indent}{:<10} {}, {} {answer}",
+                format!("hop {number}"),
+                milliseconds(hop.after),
+                hop.node
+            );
+        }
+        for (stage, took) in &probe.stages {
+            println!("{indent}{:<10} {}", stage.to_string(), milliseconds(*took));
+        }
+        match &probe.outcome {
+            ProbeOutcome::Reached { version } => println!("{indent}reached    {version}"),
+            ProbeOutcome::Failed { stage, after, error } => {
+                println!("{indent}{:<10} FAILED after {}: {error}", stage.to_string(), milliseconds(*after));
+                if let Some(advice) = advice(error) {
+                    println!("{indent}to do:     {advice}");
+                }
+            }
+            _ => println!("{indent}answered"),
+        }
+    }
 }
 
 /// What an operator can do.
@@ -84,7 +110,50 @@ fn advice(error: &AttemptError) -> Option<&'static str> {
             }
             _ => return None,
         },
+        AttemptError::Tunnel(error) => return tunnel_advice(error),
         AttemptError::Resolve { .. } => "is the node registered, and the registrar's server running?",
+        _ => return None,
+    })
+}
+
+/// What an operator can do about a way through gateways.
+fn tunnel_advice(error: &TunnelError) -> Option<&'static str> {
+    use TunnelRefusal as R;
+    Some(match error {
+        TunnelError::Refused { reason, .. } => match reason {
+            R::NoTransit => "give that node a [transit] section with rules, or go through another one",
+            R::NotAllowed => {
+                "add a [[transit.rule]] there whose `from` and `to` match client and target, in front"
+            }
+            R::HopsExhausted => {
+                "raise `max_hop` of the proxy route, or of [transit] at the gateway that is named"
+            }
+            R::Loop => "correct the proxy routes of that gateway: they lead back",
+            R::ToItself => "that gateway is the node that was asked for: give it a [[route]] of its own",
+            R::Unreachable => {
+                "from that gateway try `postroad explain --probe`: its own route to the node is missing or broken; a \
+                 node behind NAT must be connected with it (`keep_connected`)"
+            }
+            R::TimedOut => "something behind that gateway is slow or dropped by a firewall: probe from there",
+            R::TooManyTunnels | R::TooManyRequests => {
+                "see `postroad tunnels` of that gateway, and its limits for each client in [transit]"
+            }
+            R::Draining => {
+                "it is being drained: `postroad tunnels --resume` ends that; or go through another one"
+            }
+            R::NotAccepted => "set `accept_tunnels` there, if guests are welcome",
+            R::EncryptionRequired => "add \"encryption\" to the `flags` of the proxy route",
+            R::NoEncryption => {
+                "allow \"encryption\" in the rules on the way, and give the target's acceptor a certificate"
+            }
+            _ => return None,
+        },
+        TunnelError::Proxy(_) => "the gateway itself is not reached: see the steps to it",
+        TunnelError::NoGateway(_) => "give that node a [transit] section, or go through another one",
+        TunnelError::Circle(_) => "give the gateway a [[route]] of its own",
+        TunnelError::Narrowed(_) => {
+            "compare the operations that rules on the way allow with the route's `flags`"
+        }
         _ => return None,
     })
 }

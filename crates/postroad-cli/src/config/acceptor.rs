@@ -1,11 +1,12 @@
 //! Where a node listens, in a configuration file.
 
 use postroad::{Cookie, NetworkFlags};
+use postroad_wire::Version;
 use tracing::level_filters::LevelFilter;
 
 use super::Reading;
 use super::facts::Facts;
-use super::route::{LEVELS, RouteTls};
+use super::route::{LEVELS, Release, RouteTls};
 use super::section::{At, Section};
 use super::tls::Side;
 use super::{atoms, flags, secret};
@@ -21,6 +22,9 @@ pub(crate) struct Acceptor {
     pub(crate) cookie: Option<Cookie>,
     pub(crate) tls: Option<RouteTls>,
     pub(crate) weaker_than_routes: Option<bool>,
+    pub(crate) handshake: Option<Release>,
+    /// Whether who comes in here may change the node.
+    pub(crate) operators: Option<bool>,
     pub(crate) flags: Option<NetworkFlags>,
     pub(crate) atoms: Vec<(String, String)>,
     pub(crate) log: Option<LevelFilter>,
@@ -38,10 +42,19 @@ impl Acceptor {
             cookie: secret::cookie(&mut section, reading),
             tls: RouteTls::read(&mut section, Side::Both),
             weaker_than_routes: section.bool("weaker_than_routes").map(At::into_inner),
+            handshake: handshake(&mut section),
+            operators: section.bool("operators").map(At::into_inner),
             flags: flags::read(&mut section),
             atoms: atoms::read(&mut section),
             log: section.word("log", &LEVELS).map(At::into_inner),
         };
+        let has_cookie = ["cookie", "cookie_file", "cookie_env"].iter().any(|key| section.has(key));
+        if acceptor.operators == Some(true) && !has_cookie {
+            section.warning(
+                "operators come in here with the node's own cookie: whoever knows it can close tunnels; give the \
+                 acceptor a cookie of its own",
+            );
+        }
         section.finish();
         acceptor
     }
@@ -58,10 +71,25 @@ impl Acceptor {
             .cookie(&self.cookie)
             .and(self.tls.as_ref().map(RouteTls::facts).unwrap_or_default())
             .with("weaker_than_routes", &self.weaker_than_routes)
+            .with("handshake", &self.handshake)
+            .with("operators", &self.operators)
             .list("flags", self.flags.map(flags::names).as_deref())
             .and(atoms::facts(&self.atoms))
             .with("log", &self.log)
     }
+}
+
+/// One that this program speaks.
+fn handshake(section: &mut Section<'_>) -> Option<Release> {
+    let place = section.place("handshake");
+    let release = Release::read(section, "handshake")?;
+    let known = Version::ehs();
+    if (release.name.as_str(), release.release.as_str()) != (&known.name, &known.release) {
+        let message = format!("no handshake handler for {}:{}", release.name, release.release);
+        let help = format!("this program speaks {known}: \"{} {}\"", known.name, known.release);
+        section.reader.error_with_help(place, message, help);
+    }
+    Some(release)
 }
 
 impl std::fmt::Display for Acceptor {

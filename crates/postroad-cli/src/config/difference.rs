@@ -4,13 +4,18 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::facts::Facts;
-use super::{Config, NodeTls, ProxyRoute, Route};
+use super::transit::Rule;
+use super::{Config, NodeTls, ProxyRoute, Route, Transit};
 
 /// What has to be done to make one configuration of another.
 #[derive(Debug, Default)]
 pub(crate) struct Difference<'a> {
     pub(crate) routes: Vec<Change<'a, Route>>,
     pub(crate) proxy_routes: Vec<Change<'a, ProxyRoute>>,
+    /// What `[transit]` says now, if that is something else.
+    pub(crate) new_transit: Option<Option<&'a Transit>>,
+    /// The same, in words.
+    pub(crate) transit: Vec<String>,
     /// What `[node]` says and can change while the node runs.
     pub(crate) node: Vec<String>,
     /// What cannot change without a restart.
@@ -37,6 +42,8 @@ impl<'a> Difference<'a> {
         Self {
             routes: changes(&old.routes, &new.routes),
             proxy_routes: changes(&old.proxy_routes, &new.proxy_routes),
+            new_transit: (old.transit != new.transit).then_some(new.transit.as_ref()),
+            transit: transit(old.transit.as_ref(), new.transit.as_ref()),
             node: old
                 .node
                 .live_facts()
@@ -54,7 +61,7 @@ impl<'a> Difference<'a> {
 
     /// How many changes take effect without a restart.
     pub(crate) fn live(&self) -> usize {
-        self.routes.len() + self.proxy_routes.len() + self.node.len()
+        self.routes.len() + self.proxy_routes.len() + self.transit.len() + self.node.len()
     }
 }
 
@@ -66,6 +73,7 @@ impl fmt::Display for Difference<'_> {
         lines.extend(self.node.iter().cloned());
         lines.extend(self.routes.iter().map(ToString::to_string));
         lines.extend(self.proxy_routes.iter().map(ToString::to_string));
+        lines.extend(self.transit.iter().cloned());
         f.write_str(&lines.join("\n"))
     }
 }
@@ -83,6 +91,32 @@ fn changes<'a, R: Described>(old: &'a [R], new: &'a [R]) -> Vec<Change<'a, R>> {
         Some(_) => None,
     });
     removed.chain(others).collect()
+}
+
+fn transit(old: Option<&Transit>, new: Option<&Transit>) -> Vec<String> {
+    let rules = |transit: Option<&'_ Transit>| transit.map_or(Vec::new(), |transit| transit.rules.clone());
+    let (before, after) = (rules(old), rules(new));
+    let facts = |transit: Option<&Transit>| transit.map(Transit::facts).unwrap_or_default();
+    let changes = facts(old).changes(&facts(new)).into_iter();
+    let mut lines: Vec<String> = match (old, new) {
+        (None, Some(_)) => vec!["+ transit: others may pass by rules".to_owned()],
+        (Some(_), None) => vec!["- transit: nobody may pass any more".to_owned()],
+        _ => Vec::new(),
+    };
+    lines.extend(changes.map(|change| format!("~ transit: {change}")));
+    let missing = |rules: &[Rule], from: &[Rule], sign| {
+        let missing = rules.iter().filter(|rule| !from.contains(rule));
+        missing.map(|rule| format!("{sign} transit rule: {rule}")).collect::<Vec<_>>()
+    };
+    lines.extend(missing(&before, &after, '-'));
+    lines.extend(missing(&after, &before, '+'));
+    let kept = |rules: Vec<Rule>, others: &[Rule]| -> Vec<Rule> {
+        rules.into_iter().filter(|rule| others.contains(rule)).collect()
+    };
+    if old != new && (lines.is_empty() || kept(before.clone(), &after) != kept(after, &before)) {
+        lines.push("~ transit: rules in another order".to_owned());
+    }
+    lines
 }
 
 fn fixed(old: &Config, new: &Config) -> Vec<String> {

@@ -9,6 +9,7 @@ mod facts;
 mod files;
 mod flags;
 mod node;
+mod operations;
 mod patterns;
 mod registrar;
 mod roads;
@@ -17,6 +18,7 @@ mod secret;
 mod section;
 mod source;
 mod tls;
+mod transit;
 mod units;
 
 use std::cell::RefCell;
@@ -40,6 +42,7 @@ pub(crate) use route::{DEFAULT_WEIGHT, ProxyRoute, Route};
 use source::Source;
 pub(crate) use source::{Notes, Severity};
 pub(crate) use tls::Tls;
+pub(crate) use transit::Transit;
 
 /// A file that shows every key.
 pub(crate) const EXAMPLE: &str = include_str!("../../../../docs/node.toml");
@@ -54,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<NodeTls>,
     pub(crate) routes: Vec<Route>,
     pub(crate) proxy_routes: Vec<ProxyRoute>,
+    /// Nobody may pass unless it is said.
+    pub(crate) transit: Option<Transit>,
     patterns: Understood,
     proxy_patterns: Understood,
 }
@@ -105,8 +110,10 @@ impl Config {
     pub(crate) fn take_live(&mut self, new: Self) {
         self.node.cookie = new.node.cookie;
         self.node.log = new.node.log;
+        self.node.keep_connected = new.node.keep_connected;
         self.routes = new.routes;
         self.proxy_routes = new.proxy_routes;
+        self.transit = new.transit;
     }
 
     fn of(reader: &Reader, files: Files) -> (Self, Files) {
@@ -156,6 +163,7 @@ impl Config {
             tls,
             routes,
             proxy_routes,
+            transit: root.section("transit").map(Transit::read),
             patterns: understood,
             proxy_patterns: proxy_understood,
         };

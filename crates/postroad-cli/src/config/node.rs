@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use postroad::network::{OnFailure, ProxyOrder};
 use postroad::{Cookie, NetworkFlags, NetworkMode};
-use toml::de::DeValue;
 
 use super::Reading;
 use super::facts::Facts;
 use super::route::{ON_FAILURE, check_node_name};
 use super::section::{At, Section};
-use super::units::{show_duration, show_size};
+use super::units::{show_duration, show_limit, show_size};
 use super::{flags, secret};
 
 /// What `[node]` says.
@@ -25,21 +24,20 @@ pub(crate) struct NodeSettings {
     pub(crate) dial_timeout: Option<Duration>,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) connect_timeout: Option<Duration>,
-    pub(crate) keepalive: Option<Keepalive>,
+    /// How often signs of life are given; none within: never.
+    pub(crate) keepalive: Option<Option<Duration>>,
     pub(crate) on_failure: Option<OnFailure>,
     pub(crate) proxy_order: Option<ProxyOrder>,
     pub(crate) flags: Option<NetworkFlags>,
+    /// Whether connections are taken that come through other nodes; they are
+    /// unless it is said.
+    pub(crate) accept_tunnels: Option<bool>,
+    /// With whom the node is to be connected all the time.
+    pub(crate) keep_connected: Vec<String>,
     /// Whether other nodes are told about this one; they are unless it is said.
     pub(crate) inspector: Option<bool>,
     /// What to log, as `--log` takes it.
     pub(crate) log: Option<String>,
-}
-
-/// How often signs of life are given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keepalive {
-    Never,
-    Every(Duration),
 }
 
 const MODES: [(&str, NetworkMode); 3] =
@@ -76,10 +74,12 @@ impl NodeSettings {
             dial_timeout: section.duration("dial_timeout").map(At::into_inner),
             handshake_timeout: section.duration("handshake_timeout").map(At::into_inner),
             connect_timeout: section.duration("connect_timeout").map(At::into_inner),
-            keepalive: Keepalive::read(&mut section),
+            keepalive: keepalive(&mut section),
             on_failure: section.word("on_failure", &ON_FAILURE).map(At::into_inner),
             proxy_order: section.word("proxy_order", &PROXY_ORDERS).map(At::into_inner),
             flags: flags::read(&mut section),
+            accept_tunnels: section.bool("accept_tunnels").map(At::into_inner),
+            keep_connected: keep_connected(&mut section),
             inspector: section.bool("inspector").map(At::into_inner),
             log: log.map(At::into_inner),
         };
@@ -99,43 +99,36 @@ impl NodeSettings {
             .with("dial_timeout", &self.dial_timeout.map(show_duration))
             .with("handshake_timeout", &self.handshake_timeout.map(show_duration))
             .with("connect_timeout", &self.connect_timeout.map(show_duration))
-            .with("keepalive", &self.keepalive)
+            .with("keepalive", &self.keepalive.map(show_limit))
             .with("on_failure", &self.on_failure)
             .with("proxy_order", &order.map(|(name, _)| name))
+            .with("accept_tunnels", &self.accept_tunnels)
             .with("inspector", &self.inspector)
             .list("flags", self.flags.map(flags::names).as_deref())
     }
 
     /// What can.
     pub(crate) fn live_facts(&self) -> Facts {
-        Facts::default().cookie(&self.cookie).with("log", &self.log)
+        let kept = Some(&self.keep_connected[..]).filter(|kept| !kept.is_empty());
+        Facts::default().cookie(&self.cookie).with("log", &self.log).list("keep_connected", kept)
     }
 }
 
-impl Keepalive {
-    /// `keepalive = "15s"` or `keepalive = false`.
-    fn read(section: &mut Section<'_>) -> Option<Self> {
-        if let Some(value) = section.peek("keepalive")
-            && matches!(value, DeValue::Boolean(false))
-        {
-            section.value("keepalive");
-            return Some(Self::Never);
-        }
-        let period = section.duration("keepalive")?;
-        let whole = period.get_ref().subsec_nanos() == 0 && period.get_ref().as_secs() <= 255;
-        if !whole {
-            let message = "`keepalive` must be whole seconds from 1s to 255s, or false";
-            section.reader.error(period.span(), message);
-        }
-        Some(Self::Every(period.into_inner()))
+/// `keepalive = "15s"` or `keepalive = false`.
+fn keepalive(section: &mut Section<'_>) -> Option<Option<Duration>> {
+    let period = section.duration_or_false("keepalive")?;
+    let fits = |period: Duration| period.subsec_nanos() == 0 && period.as_secs() <= 255;
+    if !period.get_ref().is_none_or(fits) {
+        let message = "`keepalive` must be whole seconds from 1s to 255s, or false";
+        section.reader.error(period.span(), message);
     }
+    Some(period.into_inner())
 }
 
-impl std::fmt::Display for Keepalive {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Never => f.write_str("false"),
-            Self::Every(period) => f.write_str(&show_duration(*period)),
-        }
+fn keep_connected(section: &mut Section<'_>) -> Vec<String> {
+    let names = section.texts("keep_connected").map(At::into_inner).unwrap_or_default();
+    for name in &names {
+        check_node_name(section.reader, name);
     }
+    names.into_iter().map(At::into_inner).collect()
 }

@@ -112,7 +112,7 @@ fn verdicts(patterns: &[At<String>]) -> Vec<Verdict> {
 }
 
 /// The character that an error is about, if the pattern stands in the file as it is.
-fn place(reader: &Reader, text: &At<String>, error: &AddRouteError) -> std::ops::Range<usize> {
+pub(super) fn place(reader: &Reader, text: &At<String>, error: &AddRouteError) -> std::ops::Range<usize> {
     let (span, pattern) = (text.span(), text.get_ref());
     let inside = span.start + 1;
     match error {

@@ -18,9 +18,10 @@ use postroad::{Atom, Network, Node, NodeBuilder};
 use postroad_wire::Version;
 
 use super::certificates::Certificates;
-use super::node::Keepalive;
-use super::route::{OWN_REGISTRAR, ProxyFlag, RouteTls};
-use super::{Acceptor, Change, Config, Difference, Embedded, NodeSettings, ProxyRoute, Registrar, Route};
+use super::route::{OWN_REGISTRAR, Release, RouteTls};
+use super::{
+    Acceptor, Change, Config, Difference, Embedded, NodeSettings, ProxyRoute, Registrar, Route, Transit,
+};
 
 /// The registrar and the resolvers of a node: made once, because routes that
 /// come later share them.
@@ -48,6 +49,10 @@ impl Roads {
         let name = config.node.name.as_deref().context("no name: give --name, or `name` in [node]")?;
         let mut builder = self.builder(config, name)?.network(config.node.mode);
         builder = builder.inspector(config.node.inspector.unwrap_or(true));
+        builder = builder.accept_tunnels(config.node.accept_tunnels.unwrap_or(true));
+        if let Some(transit) = &config.transit {
+            builder = builder.transit(transit.make()?);
+        }
         for acceptor in &config.acceptors {
             builder = builder.acceptor(self.acceptor(acceptor)?);
         }
@@ -114,6 +119,8 @@ impl Roads {
     /// Does to a running node what the difference says. All or nothing, as far
     /// as it can be known before.
     pub(crate) fn change(&self, difference: &Difference<'_>, network: &Network) -> anyhow::Result<()> {
+        let transit =
+            difference.new_transit.map(|transit| transit.map(Transit::make).transpose()).transpose()?;
         let routes = made(&difference.routes, |route| self.route(route))?;
         let proxy_routes = made(&difference.proxy_routes, |route| self.proxy_route(route))?;
         let mut added = Vec::new();
@@ -140,6 +147,9 @@ impl Roads {
             }
         }
         network.add_proxy_routes(added)?;
+        if let Some(transit) = transit {
+            network.set_transit(transit);
+        }
         Ok(())
     }
 
@@ -150,6 +160,7 @@ impl Roads {
             self.builder(config, name)?;
         }
         self.proxy_routes(config)?;
+        config.transit.as_ref().map(Transit::make).transpose()?;
         let node = self.node_tls(config)?;
         for acceptor in &config.acceptors {
             self.acceptor(acceptor)?.check_tls(&node).context("acceptor")?;
@@ -234,8 +245,8 @@ impl Roads {
         if let Some(cookie) = &route.cookie {
             made = made.cookie(cookie.clone());
         }
-        if let Some(flags) = &route.flags {
-            made = made.flags(ProxyFlag::all(flags));
+        if let Some(flags) = route.flags {
+            made = made.flags(flags);
         }
         if let Some(timeout) = route.timeout {
             made = made.timeout(timeout);
@@ -260,6 +271,12 @@ impl Roads {
         }
         if let Some(cookie) = &acceptor.cookie {
             options = options.cookie(cookie.clone());
+        }
+        if let Some(Release { name, release }) = &acceptor.handshake {
+            options = options.handshake(Version::new(name, release));
+        }
+        if acceptor.operators == Some(true) {
+            options = options.operators();
         }
         if let Some(flags) = acceptor.flags {
             options = options.network_flags(flags);
@@ -317,8 +334,7 @@ impl NodeSettings {
         }
         match self.keepalive {
             None => builder,
-            Some(Keepalive::Never) => builder.keepalive(None),
-            Some(Keepalive::Every(period)) => builder.keepalive(period),
+            Some(period) => builder.keepalive(period),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::patterns::Patterns;
 use super::section::{At, Reader, Section};
 use super::tls::{Side, Tls};
 use super::units::show_duration;
-use super::{atoms, flags, secret};
+use super::{atoms, flags, operations, secret};
 
 /// The weight of a route that does not say.
 pub(crate) const DEFAULT_WEIGHT: i64 = 100;
@@ -80,30 +80,10 @@ pub(crate) struct ProxyRoute {
     pub(crate) resolver: Option<String>,
     pub(crate) max_hop: Option<u8>,
     pub(crate) cookie: Option<Cookie>,
-    pub(crate) flags: Option<Vec<ProxyFlag>>,
+    pub(crate) flags: Option<ProxyFlags>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) on_failure: Option<OnFailure>,
 }
-
-/// Something that may be done through a proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProxyFlag {
-    Link,
-    Monitor,
-    Spawn,
-    ApplicationStart,
-    ImportantDelivery,
-    Encryption,
-}
-
-const PROXY_FLAGS: [(&str, ProxyFlag); 6] = [
-    ("link", ProxyFlag::Link),
-    ("monitor", ProxyFlag::Monitor),
-    ("spawn", ProxyFlag::Spawn),
-    ("application_start", ProxyFlag::ApplicationStart),
-    ("important_delivery", ProxyFlag::ImportantDelivery),
-    ("encryption", ProxyFlag::Encryption),
-];
 
 impl Route {
     /// A route to an address that says nothing else.
@@ -184,20 +164,6 @@ impl Route {
     }
 }
 
-impl ProxyFlag {
-    /// What a list of them allows: what is not in it is not.
-    pub(crate) fn all(flags: &[Self]) -> ProxyFlags {
-        ProxyFlags {
-            link: flags.contains(&Self::Link),
-            monitor: flags.contains(&Self::Monitor),
-            spawn: flags.contains(&Self::Spawn),
-            application_start: flags.contains(&Self::ApplicationStart),
-            important_delivery: flags.contains(&Self::ImportantDelivery),
-            encryption: flags.contains(&Self::Encryption),
-        }
-    }
-}
-
 impl ProxyRoute {
     pub(crate) fn read(
         mut section: Section<'_>,
@@ -217,10 +183,6 @@ impl ProxyRoute {
         for name in [&via, &to].into_iter().flatten() {
             check_node_name(reader, name);
         }
-        let flags = section.texts("flags").map(|names| {
-            let named = names.get_ref().iter();
-            named.filter_map(|name| reader.word_of("flags", name, &PROXY_FLAGS)).collect()
-        });
         let route = Self {
             pattern: pattern.clone().unwrap_or_default(),
             weight: weight(&mut section),
@@ -229,7 +191,7 @@ impl ProxyRoute {
             resolver: resolver.map(At::into_inner),
             max_hop: section.number("max_hop", 1..=u8::MAX).map(At::into_inner),
             cookie: secret::cookie(&mut section, reading),
-            flags,
+            flags: operations::read(&mut section, "flags"),
             timeout: section.duration("timeout").map(At::into_inner),
             on_failure: section.word("on_failure", &ON_FAILURE).map(At::into_inner),
         };
@@ -238,10 +200,6 @@ impl ProxyRoute {
     }
 
     pub(crate) fn facts(&self) -> Facts {
-        let flags = self.flags.as_ref().map(|flags| {
-            let on = PROXY_FLAGS.iter().filter(|(_, flag)| flags.contains(flag));
-            on.map(|(name, _)| *name).collect::<Vec<_>>()
-        });
         Facts::default()
             .with("weight", &Some(self.weight))
             .with("via", &self.via)
@@ -249,7 +207,7 @@ impl ProxyRoute {
             .with("resolver", &self.resolver)
             .with("max_hop", &self.max_hop)
             .cookie(&self.cookie)
-            .list("flags", flags.as_deref())
+            .list("flags", self.flags.map(operations::names).as_deref())
             .with("timeout", &self.timeout.map(show_duration))
             .with("on_failure", &self.on_failure)
     }
@@ -282,7 +240,7 @@ impl RouteTls {
 }
 
 impl Release {
-    fn read(section: &mut Section<'_>, key: &'static str) -> Option<Self> {
+    pub(super) fn read(section: &mut Section<'_>, key: &'static str) -> Option<Self> {
         let text = section.text(key)?;
         match text.get_ref().split_once(' ') {
             Some((name, release)) => Some(Self { name: name.to_owned(), release: release.to_owned() }),

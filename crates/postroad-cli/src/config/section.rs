@@ -105,6 +105,18 @@ impl<'a> Section<'a> {
         self.reader.error(self.span.clone(), message);
     }
 
+    /// Something about the section as a whole that may be meant otherwise.
+    pub(crate) fn warning(&self, message: impl Into<String>) {
+        self.reader.warning(self.span.clone(), message);
+    }
+
+    /// Where the value of a key stands that is still in the section; the section
+    /// itself if it is not.
+    pub(crate) fn place(&self, key: &str) -> Range<usize> {
+        let found = self.entries.iter().find(|(name, _)| name.get_ref() == key);
+        found.map_or_else(|| self.span.clone(), |(_, value)| value.span())
+    }
+
     /// Whether the file says this key, whatever its value is worth.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.taken.contains(&key) || self.peek(key).is_some()
@@ -169,6 +181,14 @@ impl<'a> Section<'a> {
                 self.reader.wrong(key, &value, "a time above zero, such as \"3s\", \"500ms\" or \"1m30s\"")
             }
         }
+    }
+
+    /// A time that is not zero, or `false` for none.
+    pub(crate) fn duration_or_false(&mut self, key: &'static str) -> Option<At<Option<Duration>>> {
+        if let Some(DeValue::Boolean(false)) = self.peek(key) {
+            return self.value(key).map(|value| Spanned::new(value.span(), None));
+        }
+        self.duration(key).map(|time| Spanned::new(time.span(), Some(time.into_inner())))
     }
 
     pub(crate) fn size(&mut self, key: &'static str) -> Option<At<u64>> {

@@ -318,3 +318,79 @@ async fn a_change_is_made_as_a_whole() {
     assert_eq!(patterns(), ["^new$"]);
     node.stop().await;
 }
+
+#[test]
+fn who_may_pass_is_read() {
+    let transit = "[transit]\nmax_hop = 3\nbytes_per_second = \"10MB\"\nidle = false\n\
+                   [[transit.rule]]\nfrom = 'app-.*@edge'\nto = 'db@private'\noperations = [\"link\"]\n\
+                   [[transit.rule]]\nfrom = '.*'\nto = 'api@private'\nthrough = 'gate@partner'\n";
+    let options = good(transit).transit.unwrap().make().unwrap();
+    assert_eq!((options.max_hop, options.bytes_per_second, options.idle), (3, Some(10_000_000), None));
+    let rules: Vec<String> = options.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        rules,
+        [
+            "from `app-.*@edge` to `db@private`, for messages, link",
+            "from `.*` also through `gate@partner` to `api@private`, \
+             for messages, link, monitor, important_delivery, encryption",
+        ]
+    );
+    let usual = good("[transit]").transit.unwrap().make().unwrap();
+    let defaults = postroad::network::TransitOptions::new();
+    assert_eq!(format!("{usual:?}"), format!("{defaults:?}"));
+    assert_eq!(good("").transit, None);
+}
+
+#[test]
+fn what_is_wrong_with_rules_is_said() {
+    let complaints = complaints(
+        "[transit]\nmax_hop = 0\nbytes_per_second = 0\nidle = \"soon\"\nmax_tunels = 3\n\
+         [[transit.rule]]\nform = '.*'\nto = 'a(b'\noperations = [\"spwan\"]\n\
+         [[acceptor]]\nlisten = \"0.0.0.0:1\"\nhandshake = \"EHS R9\"\noperators = true\n",
+    );
+    let expected = [
+        "error: node.toml:2:11: `max_hop` must be a whole number from 1 to 255, not 0",
+        "error: node.toml:3:20: `bytes_per_second` must be above 0; leave it out for no limit",
+        "error: node.toml:4:8: `idle` must be a time above zero",
+        "error: node.toml:5:1: unknown key `max_tunels` in [transit]; did you mean `max_tunnels`?",
+        "error: node.toml:6:1: the rule has no `from`: a pattern that says which clients may pass",
+        "error: node.toml:7:1: unknown key `form` in [rule]; did you mean `from`?",
+        "error: node.toml:8:8: `a(b` is not a valid pattern",
+        "error: node.toml:9:15: `operations` cannot be \"spwan\"; did you mean \"spawn\"?",
+        "warning: node.toml:10:1: operators come in here with the node's own cookie",
+        "error: node.toml:12:13: no handshake handler for EHS:R9; this program speaks EHS:R1: \"EHS R1\"",
+    ];
+    for (complaint, expected) in complaints.iter().zip(expected) {
+        assert!(complaint.starts_with(expected), "{complaint}\n{expected}");
+    }
+    assert_eq!(complaints.len(), expected.len(), "{complaints:#?}");
+}
+
+#[test]
+fn what_changes_of_rules_is_shown() {
+    let rule = |from: &str, rest: &str| format!("[[transit.rule]]\nfrom = '{from}'\nto = 'x@y'\n{rest}");
+    let (a, b, c) = (rule("a", ""), rule("b", "operations = []\n"), rule("c", "through = 'g@h'\n"));
+    let with = |rules: &[&String]| rules.iter().fold("[transit]\n".to_owned(), |all, rule| all + rule);
+    let old = with(&[&a, &b]);
+    assert_eq!(
+        difference("", &old),
+        [
+            "+ transit: others may pass by rules",
+            "+ transit rule: `a` to `x@y`",
+            "+ transit rule: `b` to `x@y`, operations none"
+        ]
+    );
+    assert_eq!(difference(&old, "")[0], "- transit: nobody may pass any more");
+    assert_eq!(
+        difference(&old, &(with(&[&a, &c]).replace("[transit]\n", "[transit]\nidle = \"9s\"\n"))),
+        [
+            "~ transit: idle default → 9s",
+            "- transit rule: `b` to `x@y`, operations none",
+            "+ transit rule: `c` also through `g@h` to `x@y`"
+        ]
+    );
+    assert_eq!(difference(&old, &with(&[&b, &a])), ["~ transit: rules in another order"]);
+    assert!(difference(&old, &old).is_empty());
+    let kept = |names: &str| format!("[node]\nkeep_connected = {names}\n");
+    assert_eq!(difference(&kept("[]"), &kept("['g@h']")), ["~ node: keep_connected default → g@h"]);
+}

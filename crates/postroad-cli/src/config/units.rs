@@ -38,6 +38,11 @@ pub(crate) fn show_duration(time: Duration) -> String {
     }
 }
 
+/// Writes a limit that may be `false`: none.
+pub(crate) fn show_limit(limit: Option<Duration>) -> String {
+    limit.map_or_else(|| "false".to_owned(), show_duration)
+}
+
 /// Reads `64MiB`, `10MB`, `4096B`: bytes.
 pub(crate) fn size(text: &str) -> Option<u64> {
     let (number, unit, behind) = number_and_unit(text)?;

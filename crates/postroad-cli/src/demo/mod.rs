@@ -1,5 +1,6 @@
 //! `postroad demo`: the main job, shown and checked.
 
+mod gateway;
 mod road;
 mod traffic;
 
@@ -19,7 +20,7 @@ use traffic::{Entries, Inventory, Shop};
 /// Shows what postroad does, and checks what it shows.
 ///
 /// Several nodes in this program: roads of different weights, the preferred
-/// one cut in mid-traffic, discovery. Takes a few seconds; the exit code is 0
+/// one cut in mid-traffic, discovery, gateways. Takes a few seconds; the exit code is 0
 /// only if all that it says has happened.
 #[derive(clap::Args)]
 pub(crate) struct Demo {}
@@ -155,6 +156,8 @@ async fn show() -> anyhow::Result<Checks> {
         println!("  connect nowhere@127.0.0.1: {error}");
     }
     checks.add("a node that does not exist is an error that says who was asked", nowhere.is_err());
+
+    gateway::show(&town, &village, &mut checks).await?;
 
     for node in [&town, &village, &island] {
         node.stop().await;

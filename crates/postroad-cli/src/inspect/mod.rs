@@ -1,11 +1,12 @@
-//! `postroad info`, `ps`, `tree` and `connections`: what a running node tells
-//! about itself.
+//! `postroad info`, `ps`, `tree`, `connections` and `tunnels`: what a running node
+//! tells about itself.
 
 mod connections;
 mod info;
 mod ps;
 mod table;
 mod tree;
+mod tunnels;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub(crate) use connections::Connections;
 pub(crate) use info::Info;
 pub(crate) use ps::Ps;
 pub(crate) use tree::Tree;
+pub(crate) use tunnels::Tunnels;
 
 /// Which node to ask, and how.
 #[derive(clap::Args)]
@@ -43,7 +45,7 @@ impl Asked {
     async fn visit(&self, command: &str) -> anyhow::Result<Visit<'_>> {
         let config = self.guest.config(&self.cookie)?;
         anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
-        let guest = config.start_guest(command).await?;
+        let guest = self.guest.start(&config, command).await?;
         if let Err(error) = guest.network().connect(&self.name).await {
             guest.stop().await;
             anyhow::bail!(explain_failure(&error));
@@ -74,6 +76,10 @@ impl Visit<'_> {
             ),
             CallError::Answer(error) if *error.text() == *"not supported" => anyhow::anyhow!(
                 "the inspector of {name} is of another version: use the `postroad` of that node's version"
+            ),
+            CallError::Answer(error) if *error.text() == *"not allowed" => anyhow::anyhow!(
+                "{name} takes no orders from who comes in here: go by its acceptor with `operators = true`, \
+                 --route with its address and --cookie-file with its cookie"
             ),
             error => anyhow::anyhow!("{name}: {error}"),
         })

@@ -1,6 +1,7 @@
 //! `postroad node`: a node with a process that echoes.
 
 mod echo;
+mod kept;
 mod signals;
 
 use std::path::{Path, PathBuf};
@@ -15,17 +16,19 @@ use crate::cookie::{CookieArgs, NO_COOKIE};
 use crate::logging::Logging;
 
 use echo::Echo;
+use kept::Kept;
 use signals::{Signals, Told, Watched};
 
 /// Runs a node with a process that echoes.
 ///
 /// The process `echo` answers any request with the request and returns any
 /// message to its sender. The process `postroad.inspector` tells whoever may
-/// connect about the node: `postroad info`, `ps`, `tree`, `connections`. SIGINT and SIGTERM stop the node in order.
+/// connect about the node: `postroad info`, `ps`, `tree`, `connections`,
+/// `tunnels`. SIGINT and SIGTERM stop the node in order.
 ///
 /// With --config the node is as the file says (docs/configuration.md);
 /// options and environment go before it. When the file changes, or on SIGHUP,
-/// it is read again: routes, cookies and the log level change, live
+/// it is read again: routes, transit rules, cookies and the log level change, live
 /// connections stay, and a file with errors changes nothing.
 #[derive(clap::Args)]
 pub(crate) struct RunNode {
@@ -108,6 +111,7 @@ impl RunNode {
                 (Told::Reload, None) => tracing::warn!("there is no configuration file to read again"),
             }
         }
+        running.kept = Kept::default();
         println!("{} stops", running.node.name());
         tokio::select! {
             () = running.node.stop() => Ok(ExitCode::SUCCESS),
@@ -172,6 +176,7 @@ struct Running {
     node: Node,
     roads: Roads,
     config: Config,
+    kept: Kept,
     logging: Logging,
 }
 
@@ -186,7 +191,9 @@ impl Running {
             println!("{} listens on {}", node.name(), acceptor.address);
         }
         println!("{} is ready; its process `echo` answers", node.name());
-        Ok(Self { node, roads, config, logging })
+        let mut kept = Kept::default();
+        kept.set(&node.network(), &config.node.keep_connected);
+        Ok(Self { node, roads, config, kept, logging })
     }
 
     /// Becomes what the new configuration says, as far as a running node can.
@@ -198,6 +205,7 @@ impl Running {
         {
             self.node.network().set_cookie(cookie.clone());
         }
+        self.kept.set(&self.node.network(), &new.node.keep_connected);
         self.logging.set(new.node.log.as_deref());
         let many = if difference.live() == 1 { "change" } else { "changes" };
         println!("{} reloaded: {} {many} in force", path.display(), difference.live());

@@ -43,6 +43,7 @@ pub struct Node {
     program: Child,
     lines: Lines<BufReader<ChildStdout>>,
     pub name: String,
+    /// Where it listens, the last one if there are several; empty if nowhere.
     pub port: String,
 }
 
@@ -67,16 +68,16 @@ impl Node {
         let mut name = String::new();
         for line in lines.by_ref() {
             let line = line.unwrap();
-            if let Some((listening, found)) = line.split_once(" listens on 127.0.0.1:") {
-                listening.clone_into(&mut name);
+            if let Some((_, found)) = line.split_once(" listens on 127.0.0.1:") {
                 found.clone_into(&mut port);
             }
-            if line.contains("is ready") {
+            if let Some((ready, _)) = line.split_once(" is ready") {
+                ready.clone_into(&mut name);
                 break;
             }
         }
         let mut node = Self { program, lines, name, port };
-        assert!(!node.port.is_empty(), "the node did not start: {}", node.errors_to_the_end());
+        assert!(!node.name.is_empty(), "the node did not start: {}", node.errors_to_the_end());
         node
     }
 

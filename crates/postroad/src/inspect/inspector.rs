@@ -9,9 +9,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::connections::list_connections;
+use super::tunnels::{close_tunnel, drain_transit, list_tunnels};
 use super::{
-    ConnectionPage, InspectError, Item, ListConnections, ListProcesses, NodeInfo, ProcessInfo, ProcessPage,
-    ProcessSummary, ask, describe_node, describe_process, list_processes,
+    CloseTunnel, ConnectionPage, DrainTransit, InspectError, Item, ListConnections, ListProcesses,
+    ListTunnels, NodeInfo, ProcessInfo, ProcessPage, ProcessSummary, TunnelPage, ask, describe_node,
+    describe_process, list_processes,
 };
 use crate::error::SpawnError;
 use crate::process::{Compression, CompressionMethod, Priority};
@@ -33,7 +35,8 @@ const MOST_WAITING: usize = 64;
 const CAPACITY: usize = 1024;
 
 /// Tells whoever may connect with the node about it: answers [`DescribeNode`],
-/// [`DescribeProcess`], [`ListProcesses`] and [`ListConnections`].
+/// [`DescribeProcess`], [`ListProcesses`], [`ListConnections`] and [`ListTunnels`].
+/// Operators may change things besides, with [`CloseTunnel`] and [`DrainTransit`].
 ///
 /// Each answer has a bound, and a process that hangs keeps nobody waiting but
 /// who asks for it, and that one for a second. The names of the messages carry
@@ -100,7 +103,15 @@ impl Inspector {
 impl Actor for Inspector {
     type Args = ();
     type Messages = ();
-    type Requests = (DescribeNode, DescribeProcess, ListProcesses, ListConnections);
+    type Requests = (
+        DescribeNode,
+        DescribeProcess,
+        ListProcesses,
+        ListConnections,
+        ListTunnels,
+        CloseTunnel,
+        DrainTransit,
+    );
 
     async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
         Ok(Self { waiting: Arc::new(Semaphore::new(MOST_WAITING)) })
@@ -145,6 +156,34 @@ impl Answer<ListConnections> for Inspector {
     ) -> Result<Reply<ConnectionPage>, ExitReason> {
         let page = list_connections(&ctx.node().network(), &list);
         Ok(self.aside(ctx, ready(page)))
+    }
+}
+
+impl Answer<ListTunnels> for Inspector {
+    type Reply = TunnelPage;
+
+    async fn answer(
+        &mut self,
+        list: ListTunnels,
+        ctx: &mut Context,
+    ) -> Result<Reply<TunnelPage>, ExitReason> {
+        Ok(Reply::Now(list_tunnels(&ctx.node().network(), &list)))
+    }
+}
+
+impl Answer<CloseTunnel> for Inspector {
+    type Reply = ();
+
+    async fn answer(&mut self, close: CloseTunnel, ctx: &mut Context) -> Result<Reply<()>, ExitReason> {
+        Ok(or_refused(close_tunnel(&ctx.node().network(), ctx.sender(), close.id)))
+    }
+}
+
+impl Answer<DrainTransit> for Inspector {
+    type Reply = u64;
+
+    async fn answer(&mut self, order: DrainTransit, ctx: &mut Context) -> Result<Reply<u64>, ExitReason> {
+        Ok(or_refused(drain_transit(&ctx.node().network(), ctx.sender(), order.drain)))
     }
 }
 

@@ -6,8 +6,8 @@
 //! its own state, [`Node::inspect`](crate::Node::inspect). Of the network, more
 //! than goes over it: [`Network::info`](crate::Network::info).
 //!
-//! To other nodes, and so to `postroad ps`, `info`, `tree` and `connections`,
-//! an [`Inspector`] says the same: a process that answers requests. It exists
+//! To other nodes, and so to `postroad ps`, `info`, `tree`, `connections` and
+//! `tunnels`, an [`Inspector`] says the same: a process that answers requests. It exists
 //! only where it is asked for:
 //! [`NodeBuilder::inspector`](crate::NodeBuilder::inspector).
 //!
@@ -18,6 +18,7 @@ mod inspector;
 mod items;
 mod node;
 mod processes;
+mod tunnels;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub use node::NodeInfo;
 pub(crate) use node::describe_node;
 pub use processes::{Depths, ListProcesses, ProcessInfo, ProcessPage, ProcessState, ProcessSummary};
 pub(crate) use processes::{ask, describe_process, list_processes};
+pub use tunnels::{CloseTunnel, DrainTransit, ListTunnels, TunnelPage, TunnelSummary};
 
 /// The most entries a page has, whatever is asked for.
 pub const MAX_PAGE: u32 = 1000;
@@ -55,6 +57,12 @@ pub enum InspectError {
     /// [`Actor::inspect`](crate::Actor::inspect) panicked. The process lives on.
     #[error("the process panicked while it told about its state")]
     Panicked,
+    /// There is no such tunnel.
+    #[error("unknown tunnel")]
+    TunnelUnknown,
+    /// Who asks is no operator of this node.
+    #[error("not allowed")]
+    NotAllowed,
     /// This node has been stopped.
     #[error("node terminated")]
     NodeStopped,

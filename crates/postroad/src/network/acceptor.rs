@@ -79,6 +79,9 @@ pub struct AcceptorOptions {
     /// How much is logged about who comes in here, under the target
     /// [`CONNECTION_LOG`](super::CONNECTION_LOG).
     pub log_level: Option<LevelFilter>,
+    /// Whether who comes in here may change what the node does for others: close
+    /// its tunnels, drain it. Default false.
+    pub operators: bool,
     /// The registrar that is told about this acceptor; the node's if absent.
     pub registrar: Option<Arc<dyn Registrar>>,
 }
@@ -100,6 +103,7 @@ impl Default for AcceptorOptions {
             flags: None,
             mapping: None,
             log_level: None,
+            operators: false,
             registrar: None,
         }
     }
@@ -206,6 +210,15 @@ impl AcceptorOptions {
         self
     }
 
+    /// Takes whoever comes in here for an operator, who may close tunnels and
+    /// drain the node by asking its [`Inspector`](crate::inspect::Inspector). Give
+    /// the acceptor a cookie of its own, or certificates to ask for: else every
+    /// peer is one. Who comes in through a tunnel is none.
+    pub fn operators(mut self) -> Self {
+        self.operators = true;
+        self
+    }
+
     /// Tells this registrar about the acceptor, and the node's does not hear of
     /// it. It is not asked for other nodes; routes that it hands out are dropped.
     pub fn registrar(mut self, registrar: Arc<dyn Registrar>) -> Self {
@@ -230,6 +243,8 @@ pub struct AcceptorInfo {
     pub tls: bool,
     /// The handshake that it speaks.
     pub handshake: Version,
+    /// Whether who comes in here is an operator.
+    pub operators: bool,
 }
 
 /// A bound listener that does not accept yet.
@@ -279,6 +294,7 @@ pub(crate) async fn bind(
                         own_cookie: cookie.is_some(),
                         tls: tls.is_some(),
                         handshake: handshake.version(),
+                        operators: options.operators,
                     };
                     let log = Log::new(options.log_level);
                     return Ok(Bound {

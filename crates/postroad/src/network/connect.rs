@@ -541,8 +541,7 @@ impl NetworkInner {
             }
             Some(tunnel) => {
                 log!(log, DEBUG, %peer, proxy = %tunnel.proxy, reason = %attempt.reason, "asking for a tunnel");
-                let tls = if endpoint.tls { Some(self.asking(&attempt.tls)?) } else { None };
-                Way::Tunnel(Arc::new(Passage::new(tunnel, tls)))
+                Way::Tunnel(Arc::new(self.passage(tunnel)?))
             }
         };
         let (mut stream, through) = way.open(node, peer, left.min(*dial_timeout), &mut reached).await?;
@@ -559,6 +558,13 @@ impl NetworkInner {
                 .await?;
         reached(Stage::Introduce);
         Ok(Met { stream, established, handshake, way, through, cookie })
+    }
+
+    /// How a tunnel is asked for.
+    pub(super) fn passage(&self, tunnel: &Tunnel) -> Result<Passage, AttemptError> {
+        let ends = &tunnel.ends;
+        let tls = if ends.endpoint.tls { Some(self.asking(&ends.tls)?) } else { None };
+        Ok(Passage::new(tunnel, tls))
     }
 
     /// Where an attempt dials, and how.

@@ -23,6 +23,7 @@ mod remote;
 mod route;
 pub mod routes;
 mod routing;
+mod trace;
 mod transport;
 mod tunnel;
 mod unreachable;
@@ -42,7 +43,6 @@ use rand::distr::Alphanumeric;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::Atom;
 use crate::error::InvalidName;
 use crate::node::NodeInner;
 use crate::registrar::{
@@ -50,6 +50,7 @@ use crate::registrar::{
     StaticRoute, guarded,
 };
 use crate::tls::{TlsOptions, Trust, Watched};
+use crate::{Atom, Pid};
 
 use self::factory::Factory;
 use self::offers::Offers;
@@ -85,6 +86,7 @@ pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
 pub use self::routes::{
     AddRouteError, AddRoutesError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact,
 };
+pub use self::trace::{Hop, HopAnswer};
 pub(crate) use self::transport::{ReadHalf, Stream, WriteHalf};
 pub use self::tunnel::{
     NegotiationError, TransitOptions, TransitRule, TunnelError, TunnelInfo, TunnelRefusal,
@@ -264,6 +266,24 @@ impl Network {
     /// Where this node listens.
     pub fn acceptors(&self) -> Vec<AcceptorInfo> {
         self.inner().acceptors.read().clone()
+    }
+
+    /// Whether a process may change what the node does for others: it is one of
+    /// this node, or its node came in by itself by an acceptor for
+    /// [operators](AcceptorOptions::operators).
+    pub(crate) fn is_operator(&self, asker: Pid) -> bool {
+        if asker.node == self.0.name {
+            return true;
+        }
+        let came_by = |connection: &Arc<Connection>| {
+            let same = connection.peer.creation == asker.creation && connection.is_direct();
+            connection.door().filter(|_| same)
+        };
+        let door = self.inner().with_connected(asker.node, came_by).flatten();
+        let acceptors = self.inner().acceptors.read();
+        door.is_some_and(|door| {
+            acceptors.iter().any(|acceptor| acceptor.address == door && acceptor.operators)
+        })
     }
 
     /// The node's registrar: who else is there, configuration, what changes.

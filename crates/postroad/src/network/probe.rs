@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use postroad_wire::Cookie;
 use tokio::time::Instant;
 
 use super::plan::{Attempt, AttemptError, FailedAttempt, Reason, Stage, Step, Tunnel};
+use super::trace::{Hop, Trace};
 use super::{ConnectError, Network};
-use crate::registrar::Endpoint;
+use crate::Atom;
+use crate::registrar::{BoxFuture, Endpoint};
 
 /// How one step of a plan went.
 #[derive(Debug, Clone)]
@@ -16,6 +19,12 @@ pub struct Probe {
     pub reason: Reason,
     /// What was dialed; nothing if somebody was asked for addresses.
     pub endpoint: Option<Endpoint>,
+    /// The gateway that was to be gone through.
+    pub proxy: Option<Atom>,
+    /// How that gateway itself was reached; empty if there was a connection with it.
+    pub to_proxy: Vec<Probe>,
+    /// The gateways on the way, in order, each with its answer.
+    pub hops: Vec<Hop>,
     /// The stages that were reached, and how long each took.
     pub stages: Vec<(Stage, Duration)>,
     /// Whether it leads there.
@@ -51,56 +60,106 @@ impl Network {
     /// goes on after a way that leads there, so that backups are tried as well,
     /// but asks the registrar only if a node that connects would.
     ///
-    /// The peer sees a connection with this node that ends at once: probe from a
-    /// node with a name of its own, not from one that is connected with it.
+    /// The way through gateways is walked as well: how the first one is
+    /// reached, and then one hop more at a time, with what each answers.
+    ///
+    /// The peer sees a connection with this node that ends at once, through
+    /// gateways two: probe from a node with a name of its own, not from one that
+    /// is connected with it. With gateways this node stays connected.
     ///
     /// Cancel safe: what was dialed is hung up.
     pub async fn probe(&self, name: &str) -> Result<Vec<Probe>, ConnectError> {
         let name = crate::node::node_name(name)?;
-        let mut plan = self.inner().plan(self.node(), name)?;
-        let mut probes = Vec::new();
-        let mut led = false;
-        let mut told = 0;
-        while let Some(step) = plan.next_step() {
-            // What needed no trying to fail.
-            probes.extend(plan.failures()[told..].iter().map(Probe::untried));
-            let begun = Instant::now();
-            match step {
-                Step::Attempt(attempt) => {
-                    let probe = self.walk(name, &attempt, None).await;
-                    match &probe.outcome {
-                        ProbeOutcome::Failed { error, .. } => plan.failed(attempt, error.clone()),
-                        _ => led = true,
-                    }
-                    probes.push(probe);
-                }
-                Step::Resolve(resolve) if led && resolve.is_discovery() => break,
-                Step::Resolve(resolve) => {
-                    let answer = resolve.ask().await;
-                    let (reason, before) = (resolve.reason.clone(), plan.failures().len());
-                    plan.resolved(resolve, answer);
-                    let outcome = match plan.failures().get(before) {
-                        Some(failed) => ProbeOutcome::failed(failed, begun.elapsed()),
-                        None => ProbeOutcome::Answered,
-                    };
-                    probes.push(Probe { reason, endpoint: None, stages: Vec::new(), outcome });
-                }
-                Step::Tunnel(tunnel) => {
-                    let probe = self.walk(name, &tunnel.ends, Some(&tunnel)).await;
-                    match &probe.outcome {
-                        ProbeOutcome::Failed { error, .. } => plan.tunnel_failed(tunnel, error.clone()),
-                        _ => led = true,
-                    }
-                    probes.push(probe);
-                }
-            }
-            told = plan.failures().len();
-        }
-        probes.extend(plan.failures()[told..].iter().map(Probe::untried));
-        Ok(probes)
+        self.probe_all(name, None, &[]).await
     }
 
-    async fn walk(&self, name: crate::Atom, attempt: &Attempt, tunnel: Option<&Tunnel>) -> Probe {
+    /// Tries each step of the plan for a node, with this cookie if there is one.
+    /// The way leads to the nodes before it: none of those is gone through.
+    ///
+    /// Boxed, because gateways are reached by plans of their own.
+    fn probe_all<'a>(
+        &'a self,
+        name: Atom,
+        cookie: Option<Cookie>,
+        before: &'a [Atom],
+    ) -> BoxFuture<'a, Result<Vec<Probe>, ConnectError>> {
+        Box::pin(async move {
+            let mut plan = self.inner().plan(self.node(), name)?;
+            let mut probes = Vec::new();
+            let mut led = false;
+            let mut told = 0;
+            while let Some(step) = plan.next_step() {
+                // What needed no trying to fail.
+                probes.extend(plan.failures()[told..].iter().map(Probe::untried));
+                let begun = Instant::now();
+                match step {
+                    Step::Attempt(mut attempt) => {
+                        attempt.cookie = cookie.clone().or(attempt.cookie);
+                        let probe = self.walk(name, &attempt, None).await;
+                        match &probe.outcome {
+                            ProbeOutcome::Failed { error, .. } => plan.failed(attempt, error.clone()),
+                            _ => led = true,
+                        }
+                        probes.push(probe);
+                    }
+                    Step::Resolve(resolve) if led && resolve.is_discovery() => break,
+                    Step::Resolve(resolve) => {
+                        let answer = resolve.ask().await;
+                        let (reason, before) = (resolve.reason.clone(), plan.failures().len());
+                        plan.resolved(resolve, answer);
+                        let outcome = match plan.failures().get(before) {
+                            Some(failed) => ProbeOutcome::failed(failed, begun.elapsed()),
+                            None => ProbeOutcome::Answered,
+                        };
+                        probes.push(Probe { outcome, ..Probe::of(reason) });
+                    }
+                    Step::Tunnel(mut tunnel) => {
+                        tunnel.ends.cookie = cookie.clone().or(tunnel.ends.cookie);
+                        let probe = self.walk_through(name, &tunnel, before).await;
+                        match &probe.outcome {
+                            ProbeOutcome::Failed { error, .. } => plan.tunnel_failed(tunnel, error.clone()),
+                            _ => led = true,
+                        }
+                        probes.push(probe);
+                    }
+                }
+                told = plan.failures().len();
+            }
+            probes.extend(plan.failures()[told..].iter().map(Probe::untried));
+            Ok(probes)
+        })
+    }
+
+    /// Walks a way through gateways: to the first one, hop by hop to the target,
+    /// and then as any other.
+    async fn walk_through(&self, name: Atom, tunnel: &Tunnel, before: &[Atom]) -> Probe {
+        let network = self.inner();
+        let proxy = tunnel.proxy;
+        let mut probe = Probe { proxy: Some(proxy), ..Probe::of(tunnel.reason.clone()) };
+        if network.live(proxy).is_none() && !before.contains(&proxy) {
+            let before = [before, &[name]].concat();
+            let walked = self.probe_all(proxy, tunnel.cookie.clone(), &before).await;
+            probe.to_proxy = walked.unwrap_or_default();
+        }
+        let passage = match network.passage(tunnel) {
+            Ok(passage) => passage,
+            Err(error) => {
+                probe.outcome = ProbeOutcome::Failed { stage: error.stage(), after: Duration::ZERO, error };
+                return probe;
+            }
+        };
+        let limit = network.options.connect_timeout;
+        let trace = Trace::walk(self.node(), name, &passage, limit).await;
+        probe.hops = trace.hops;
+        if let Some((error, after)) = trace.end {
+            probe.outcome = ProbeOutcome::Failed { stage: Stage::Tunnel, after, error: error.into() };
+            return probe;
+        }
+        let Probe { stages, outcome, .. } = self.walk(name, &tunnel.ends, Some(tunnel)).await;
+        Probe { stages, outcome, ..probe }
+    }
+
+    async fn walk(&self, name: Atom, attempt: &Attempt, tunnel: Option<&Tunnel>) -> Probe {
         let mut stages = Vec::new();
         let mut last = Instant::now();
         let reached = |stage| {
@@ -117,7 +176,7 @@ impl Network {
             }
         };
         let endpoint = tunnel.is_none().then(|| attempt.endpoint.clone());
-        Probe { reason: attempt.reason.clone(), endpoint, stages, outcome }
+        Probe { endpoint, stages, outcome, ..Probe::of(attempt.reason.clone()) }
     }
 }
 
@@ -134,10 +193,22 @@ fn stage_behind(reached: &[(Stage, Duration)], error: &AttemptError) -> Stage {
 impl Probe {
     fn untried(failed: &FailedAttempt) -> Self {
         Self {
-            reason: failed.reason.clone(),
             endpoint: failed.endpoint.clone(),
-            stages: Vec::new(),
             outcome: ProbeOutcome::failed(failed, Duration::ZERO),
+            ..Self::of(failed.reason.clone())
+        }
+    }
+
+    /// Nothing but the reason yet.
+    fn of(reason: Reason) -> Self {
+        Self {
+            reason,
+            endpoint: None,
+            proxy: None,
+            to_proxy: Vec::new(),
+            hops: Vec::new(),
+            stages: Vec::new(),
+            outcome: ProbeOutcome::Answered,
         }
     }
 }

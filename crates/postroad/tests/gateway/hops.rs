@@ -1,6 +1,8 @@
 //! Several gateways in a row, and ways that never end.
 
-use postroad::network::{NetworkProxyRoute, TransitOptions, TransitRule, TunnelRefusal, exact};
+use postroad::network::{
+    HopAnswer, NetworkProxyRoute, Probe, ProbeOutcome, TransitOptions, TransitRule, TunnelRefusal, exact,
+};
 use postroad::{Atom, Node, Pid};
 
 use crate::support::{builder, node};
@@ -140,4 +142,37 @@ async fn a_gateway_may_be_reached_through_another_one() {
     let peer = client.network().peer(inner.name().as_str()).unwrap();
     assert_eq!(peer.path, [client.name(), outer.name(), inner.name()]);
     stop([client, outer, inner, target]).await;
+}
+
+/// What each gateway on the only way answers, and why it ends, if it does.
+async fn walked(client: &Node, target: &Node) -> (Vec<(Atom, HopAnswer)>, Option<String>) {
+    let probes = client.network().probe(target.name().as_str()).await.unwrap();
+    let [Probe { hops, outcome, .. }] = &probes[..] else { panic!("{probes:?}") };
+    let hops = hops.iter().map(|hop| (hop.node, hop.answer)).collect();
+    match outcome {
+        ProbeOutcome::Failed { error, .. } => (hops, Some(error.to_string())),
+        _ => (hops, None),
+    }
+}
+
+#[tokio::test]
+async fn a_probe_walks_from_gateway_to_gateway() {
+    use HopAnswer::{LeadsThere, PassesOn, Refuses};
+    let (client, gateways, target, _) = row(3).await;
+    let [first, second, third] = [0, 1, 2].map(|at| gateways[at].name());
+    let whole = vec![(first, PassesOn), (second, PassesOn), (third, LeadsThere)];
+    assert_eq!(walked(&client, &target).await, (whole, None));
+    limited(&client, &gateways[0], &target, 2).await;
+    let (hops, end) = walked(&client, &target).await;
+    assert_eq!(hops, [(first, PassesOn), (second, Refuses)]);
+    assert!(end.unwrap().contains(&format!("{second} refused: the hop budget is used up")));
+    limited(&client, &gateways[0], &target, 8).await;
+    gateways[1].network().set_transit(Some(open().max_hop(1)));
+    assert_eq!(walked(&client, &target).await.0, [(first, PassesOn), (second, Refuses)]);
+    gateways[1].network().set_transit(Some(open()));
+    gateways[2].network().set_transit(Some(TransitOptions::new()));
+    let (hops, end) = walked(&client, &target).await;
+    assert_eq!(hops, [(first, PassesOn), (second, PassesOn), (third, Refuses)]);
+    assert!(end.unwrap().contains(&format!("{third} refused: not allowed")));
+    stop(gateways.into_iter().chain([client, target])).await;
 }

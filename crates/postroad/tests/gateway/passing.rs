@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postroad::network::{NetworkMode, NetworkProxyRoute, NetworkRoute, exact};
+use postroad::network::{HopAnswer, NetworkMode, NetworkProxyRoute, NetworkRoute, ProbeOutcome, exact};
 use postroad::{Atom, Node, Pid};
 
 use crate::support::scripted::{Desk, introduction};
@@ -178,6 +178,10 @@ async fn the_way_is_explained_and_probed() {
     let probe = &client.network().probe(name).await.unwrap()[0];
     let stages: Vec<_> = probe.stages.iter().map(|(stage, _)| stage.to_string()).collect();
     assert_eq!(stages, ["tunnel", "hello", "introduce"]);
+    let [to_gateway] = &probe.to_proxy[..] else { panic!("{probe:?}") };
+    assert!(matches!(to_gateway.outcome, ProbeOutcome::Reached { .. }), "{to_gateway:?}");
+    let [hop] = &probe.hops[..] else { panic!("{probe:?}") };
+    assert_eq!((hop.node, hop.answer), (gateway.name(), HopAnswer::LeadsThere));
     stop([client, gateway, target]).await;
 }
 

@@ -52,6 +52,40 @@ impl Lab {
         host
     }
 
+    /// A host on a private network. `nat` lets its connections out under its own
+    /// address, and nothing in.
+    pub(crate) fn behind_nat(&mut self, nat: &Host) -> Host {
+        let namespace = format!("{}p", nat.namespace);
+        run(&format!("ip netns add {namespace}"));
+        let host = Host { namespace: namespace.clone(), address: "192.168.77.2".to_owned() };
+        self.hosts.push(host.clone());
+        run(&format!(
+            "ip link add private netns {} type veth peer name uplink netns {namespace}",
+            nat.namespace
+        ));
+        nat.run("ip address add 192.168.77.1/24 dev private");
+        nat.run("ip link set private up");
+        nat.run("sysctl -q -w net.ipv4.ip_forward=1");
+        nat.run("nft add table inet nat");
+        nat.run("nft add chain inet nat out { type nat hook postrouting priority 100 ; }");
+        nat.run("nft add rule inet nat out oifname uplink masquerade");
+        nat.run("nft add chain inet nat guard { type filter hook forward priority 0 ; }");
+        nat.run("nft add rule inet nat guard iifname uplink ct state new drop");
+        host.run("ip address add 192.168.77.2/24 dev uplink");
+        host.run("ip link set lo up");
+        host.run("ip link set uplink up");
+        host.run("ip route add default via 192.168.77.1");
+        host
+    }
+
+    /// From now on nothing passes between these two, and nobody is told.
+    pub(crate) fn separate(&self, one: &Host, other: &Host) {
+        for (from, to) in [(one, other), (other, one)] {
+            let pair = format!("ip saddr {} ip daddr {}", from.address, to.address);
+            self.on_router(&format!("nft add rule inet lab forward {pair} drop"));
+        }
+    }
+
     /// From now on nothing passes to or from this host, and nobody is told.
     pub(crate) fn cut_off(&self, host: &Host) {
         for direction in ["saddr", "daddr"] {
@@ -88,12 +122,18 @@ impl Host {
     where
         F: Future<Output: Send + 'static>,
     {
-        let namespace = File::open(format!("/run/netns/{}", self.namespace)).unwrap();
+        let host = self.clone();
         std::thread::spawn(move || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            host.enter();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(work())
         })
+    }
+
+    /// Moves the thread that calls this to the host.
+    pub(crate) fn enter(&self) {
+        let namespace = File::open(format!("/run/netns/{}", self.namespace)).unwrap();
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
     }
 
     fn run(&self, command: &str) {

@@ -2,7 +2,11 @@
 //! it: it needs root, `ip` and `nft`.
 #![allow(clippy::unwrap_used, reason = "a test that does not get to its point fails")]
 
+mod capture;
+mod gateways;
 mod lab;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What may be done over a connection that leads through other nodes, and what
 //! tunnels need of a connection.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use postroad_wire::NetworkFlags;
@@ -37,6 +38,11 @@ impl Connection {
     /// Whether it leads through nobody.
     pub(in crate::network) fn is_direct(&self) -> bool {
         self.through.is_none()
+    }
+
+    /// Where the acceptor listens by which the peer came in, if it dialed.
+    pub(in crate::network) fn door(&self) -> Option<SocketAddr> {
+        self.door
     }
 
     /// Resolves when the connection has ended.

@@ -98,6 +98,27 @@ impl Passage {
         })
     }
 
+    /// Through how many nodes the way may lead.
+    pub(in crate::network) fn hops(&self) -> u8 {
+        self.hops
+    }
+
+    /// Asks for a stream through so many nodes at most, and closes it at once; all
+    /// nodes on the way, both ends included.
+    pub(in crate::network) async fn ask(
+        &self,
+        node: &Arc<NodeInner>,
+        target: Atom,
+        hops: u8,
+        limit: Duration,
+    ) -> Result<Vec<Atom>, TunnelError> {
+        let connecting = node.network.connect_with_proxy(node, target, self.proxy, self.cookie.clone());
+        let connection = connecting.await?;
+        let order = Order { target, hops, operations: self.operations, path: vec![node.name] };
+        let (_, through) = order.place(&connection, limit.min(self.timeout)).await?;
+        Ok(through.path)
+    }
+
     /// Speaks TLS with the other end, if that is wanted.
     pub(in crate::network) async fn secure(
         &self,

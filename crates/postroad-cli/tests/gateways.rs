@@ -1,0 +1,184 @@
+//! Gateways as operators run them: configured by files, looked at, closed and
+//! drained by `postroad tunnels`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod folder;
+mod program;
+
+use std::process::Output;
+
+use folder::Folder;
+use postroad::network::{NetworkProxyRoute, NetworkRoute};
+use program::{Node, free_port, postroad, run, stderr, stdout};
+use serde_json::Value as Json;
+
+/// A node that listens here and registers nowhere.
+fn hermit(name: &str, port: u16) -> String {
+    format!(
+        "[node]\nname = \"{name}@127.0.0.1\"\ncookie_file = \"cookie\"\n[registrar]\nkind = \"none\"\n\
+         [[acceptor]]\nlisten = \"127.0.0.1:{port}\"\n"
+    )
+}
+
+fn route(name: &str, port: &str) -> String {
+    format!("[[route]]\nname = \"{name}\"\nhost = \"127.0.0.1\"\nport = {port}\n")
+}
+
+/// `postroad tunnels` of a node, by the acceptor on this port, with this cookie.
+fn tunnels(node: &Node, port: &str, cookie: &str, more: &[&str]) -> Output {
+    let route = format!("^{}$=127.0.0.1:{port}", node.name.replace('.', "[.]"));
+    postroad(&["tunnels", &node.name, "--no-registrar", "--route", &route])
+        .args(more)
+        .env("POSTROAD_COOKIE", cookie)
+        .output()
+        .unwrap()
+}
+
+/// What it says on success.
+fn told(output: &Output) -> &str {
+    assert!(output.status.success(), "{}", stderr(output));
+    stdout(output)
+}
+
+/// A client in this program that goes to a node through a gateway.
+async fn client(name: &str, gateway: &Node, target: &str) -> postroad::Node {
+    let client = postroad::Node::builder(format!("{name}-{}@127.0.0.1", std::process::id()))
+        .cookie("a cookie")
+        .network(postroad::NetworkMode::Hidden)
+        .without_registrar()
+        .start()
+        .await
+        .unwrap();
+    let network = client.network();
+    let by = NetworkRoute::to("127.0.0.1", gateway.port.parse().unwrap());
+    network.add_route(&postroad::network::exact(&gateway.name), by, 1).unwrap();
+    let proxy = NetworkProxyRoute::via(&gateway.name);
+    network.add_proxy_route(&postroad::network::exact(target), proxy, 1).unwrap();
+    client
+}
+
+async fn echo(client: &postroad::Node, target: &str, number: u64) -> u64 {
+    client.call::<u64>(("echo", target), number).await.unwrap()
+}
+
+/// Listed by whoever may look; closed and drained by operators only.
+#[tokio::test(flavor = "multi_thread")]
+async fn tunnels_are_listed_closed_and_drained() {
+    let folder = Folder::new("tunnels");
+    folder.put("operators", "the cookie of operators");
+    let target = Node::start("target", &["--no-registrar"]);
+    let (name, orders) = (format!("gate-{}", std::process::id()), free_port());
+    let operators = format!(
+        "[[acceptor]]\nlisten = \"127.0.0.1:{orders}\"\ncookie_file = \"operators\"\noperators = true\n"
+    );
+    let rules = "[transit]\n[[transit.rule]]\nfrom = '.*'\nto = 'target-.*'\n";
+    let file = hermit(&name, 0).replace("[[acceptor]]", &(operators + "[[acceptor]]"));
+    folder.put("gate.toml", &(file + &route(&target.name, &target.port) + rules));
+    let gateway = Node::run(&["--config", &folder.path("gate.toml"), "--no-watch"]);
+    let orders = orders.to_string();
+    let client = client("client", &gateway, &target.name).await;
+    assert_eq!(echo(&client, &target.name, 1).await, 1);
+
+    let listed = tunnels(&gateway, &gateway.port, "a cookie", &["--json"]);
+    let json: Json = serde_json::from_str(told(&listed)).unwrap();
+    assert_eq!((&json["gateway"], &json["draining"]), (&true.into(), &false.into()));
+    let first = &json["tunnels"][0];
+    assert_eq!(first["client"], client.name().as_str());
+    assert_eq!(first["through"], serde_json::json!([gateway.name]));
+    assert_eq!(first["target"], target.name);
+    assert_eq!(first["operations"], serde_json::json!(["link", "monitor", "important_delivery"]));
+    assert!(first["bytes_to_target"].as_u64().unwrap() > 100, "{json}");
+    let id = first["id"].to_string();
+    let shown = tunnels(&gateway, &gateway.port, "a cookie", &[]);
+    let row: Vec<&str> = told(&shown).lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..4], [&id, client.name().as_str(), &gateway.name, &target.name]);
+
+    for order in [&["--close", &id][..], &["--drain"], &["--resume"]] {
+        let refused = tunnels(&gateway, &gateway.port, "a cookie", order);
+        assert!(!refused.status.success());
+        assert!(stderr(&refused).contains("takes no orders from who comes in here"), "{}", stderr(&refused));
+    }
+    let locked = tunnels(&gateway, &orders, "a cookie", &["--drain"]);
+    assert!(stderr(&locked).contains("no route to"), "{}", stderr(&locked));
+    assert_eq!(echo(&client, &target.name, 2).await, 2);
+
+    let order = |more: &[&str]| tunnels(&gateway, &orders, "the cookie of operators", more);
+    assert_eq!(told(&order(&["--close", &id])), format!("tunnel {id} is closed\n"));
+    assert!(stderr(&order(&["--close", &id])).contains("unknown tunnel"));
+    // The client opens another one in its place, while what it sends finds other links.
+    assert_eq!(echo(&client, &target.name, 3).await, 3);
+    assert!(told(&order(&["--drain"])).contains("takes no new tunnels; "));
+    assert!(told(&order(&[])).contains("is draining: it takes no new tunnels"));
+    client.network().disconnect(&target.name).await;
+    let error = client.network().connect(&target.name).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("{} refused: it takes no new tunnels", gateway.name)), "{error}");
+    assert!(told(&order(&["--resume"])).contains("takes tunnels again"));
+    client.network().connect(&target.name).await.unwrap();
+    assert!(told(&tunnels(&target, &target.port, "a cookie", &[])).contains("is no gateway"));
+    client.stop().await;
+}
+
+/// New rules hold for who comes; what is open stays.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_read_again_and_open_tunnels_stay() {
+    let folder = Folder::new("rules");
+    let target = Node::start("target", &["--no-registrar"]);
+    let name = format!("gatekeeper-{}", std::process::id());
+    let rules = |from: &str| format!("[transit]\n[[transit.rule]]\nfrom = '{from}'\nto = 'target-.*'\n");
+    let file = hermit(&name, 0) + &route(&target.name, &target.port);
+    folder.put("gate.toml", &(file.clone() + &rules("early-.*")));
+    let mut gateway = Node::run(&["--config", &folder.path("gate.toml"), "--no-watch"]);
+    let early = client("early", &gateway, &target.name).await;
+    let late = client("late", &gateway, &target.name).await;
+    assert_eq!(echo(&early, &target.name, 1).await, 1);
+    let refused = format!("{} refused: ", gateway.name);
+    let error = late.network().connect(&target.name).await.unwrap_err().to_string();
+    assert!(error.contains(&refused), "{error}");
+    let mut events = early.network().subscribe();
+
+    folder.put("gate.toml", &(file + &rules("late-.*")));
+    gateway.signal("-HUP");
+    assert!(gateway.line().ends_with("reloaded: 2 changes in force"));
+    assert_eq!(gateway.line(), "- transit rule: `early-.*` to `target-.*`");
+    assert_eq!(gateway.line(), "+ transit rule: `late-.*` to `target-.*`");
+    late.network().connect(&target.name).await.unwrap();
+    assert_eq!(echo(&early, &target.name, 2).await, 2);
+    assert!(events.try_recv().is_err(), "the connection was touched");
+    early.network().disconnect(&target.name).await;
+    let error = early.network().connect(&target.name).await.unwrap_err().to_string();
+    assert!(error.contains(&refused), "{error}");
+    early.stop().await;
+    late.stop().await;
+    gateway.stop("-TERM");
+}
+
+/// A traceroute for nodes: each step to the gateway and behind it, what is
+/// refused, by whom, and what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_walks_through_the_gateway() {
+    let folder = Folder::new("walk");
+    let target = Node::start("target", &["--no-registrar"]);
+    let name = format!("walked-{}", std::process::id());
+    let rules = "[transit]\n[[transit.rule]]\nfrom = 'probe-.*'\nto = 'target-.*'\n";
+    folder.put("gate.toml", &(hermit(&name, 0) + &route(&target.name, &target.port) + rules));
+    let gateway = Node::run(&["--config", &folder.path("gate.toml"), "--no-watch"]);
+    let proxy = |name: &str| format!("[[proxy_route]]\nname = \"{name}\"\nvia = \"{}\"\n", gateway.name);
+    let file = hermit("walker", 0) + &route(&gateway.name, &gateway.port) + &proxy(&target.name);
+    folder.put("client.toml", &(file + &proxy("private@127.0.0.1")));
+    let probe = |name: &str| {
+        let output = run(&["explain", "--config", &folder.path("client.toml"), "--probe", name]);
+        let (_, probed) = stdout(&output).split_once("\n1. ").unwrap();
+        probed.to_owned()
+    };
+    let probed = probe(&target.name);
+    let stages: Vec<&str> =
+        probed.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    let to_gateway = ["to", "1.", "resolve", "dial", "hello", "introduce", "reached"];
+    assert_eq!(stages[..7], to_gateway, "{probed}");
+    assert_eq!(stages[7..12], ["hop", "tunnel", "hello", "introduce", "reached"], "{probed}");
+    assert!(probed.contains(&format!("{} lets pass; the node comes next", gateway.name)), "{probed}");
+    let refused = probe("private@127.0.0.1");
+    assert!(refused.contains(&format!("{} REFUSES", gateway.name)), "{refused}");
+    assert!(refused.contains("to do:     add a [[transit.rule]] there"), "{refused}");
+}
