@@ -4,14 +4,16 @@
 use std::time::Duration;
 
 use postroad::Atom;
-use postroad::network::{AttemptError, NegotiationError, TunnelError, TunnelRefusal};
+use postroad::network::{
+    AttemptError, NegotiationError, NetworkProxyRoute, NetworkRoute, Stage, TunnelError, TunnelRefusal, exact,
+};
 use postroad_wire::tunnel::{Answer, Open, Operations, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::liar::{Client, read};
 use crate::support::log::Log;
-use crate::support::scripted::{Caller, Wire, introduction};
+use crate::support::scripted::{Caller, Desk, Wire, introduction};
 use crate::support::{builder, node, port, unique};
 use crate::{gateway, knows, open, refused, stop, target};
 
@@ -211,10 +213,10 @@ async fn a_gateway_that_dies_during_the_negotiation_is_an_error() {
     });
     let client = node("client").await;
     let target = atom(&unique("target"));
-    let to = postroad::network::NetworkRoute::to("127.0.0.1", dying);
-    client.network().add_route(&postroad::network::exact(real.name().as_str()), to, 1).unwrap();
-    let route = postroad::network::NetworkProxyRoute::via(real.name().as_str());
-    client.network().add_proxy_route(&postroad::network::exact(target.as_str()), route, 1).unwrap();
+    let to = NetworkRoute::to("127.0.0.1", dying);
+    client.network().add_route(&exact(real.name().as_str()), to, 1).unwrap();
+    let route = NetworkProxyRoute::via(real.name().as_str());
+    client.network().add_proxy_route(&exact(target.as_str()), route, 1).unwrap();
     let attempt = refused(&client, target.as_str()).await;
     assert!(
         matches!(
@@ -251,4 +253,31 @@ async fn a_gateway_that_says_nothing_has_the_time_of_the_route() {
 
 fn port_of(listener: &TcpListener) -> u16 {
     listener.local_addr().unwrap().port()
+}
+
+/// A gateway that is gone while the two ends shake hands: the attempt says where
+/// it was, and the next gateway is tried.
+#[tokio::test]
+async fn a_gateway_that_dies_during_the_handshake_is_an_error() {
+    let (client, gateway) = (node("client").await, gateway("gateway", open()).await);
+    let ergo = introduction("ergo");
+    let (desk, name) = (Desk::open().await, ergo.node);
+    desk.leads(&gateway, name);
+    knows(&client, &gateway);
+    let route = NetworkProxyRoute::via(gateway.name().as_str());
+    client.network().add_proxy_route(&exact(name.as_str()), route, 1).unwrap();
+    let dying = async {
+        let mut connected = desk.called(ergo.clone()).await;
+        connected.hello().await;
+        connected.introduce().await;
+        let _connection = connected.agreed().await;
+        let mut handshake = desk.called(ergo.clone()).await;
+        handshake.hear_hello().await;
+        gateway.stop().await;
+        handshake.wire.expect_close().await;
+    };
+    let (attempt, ()) = tokio::join!(refused(&client, name.as_str()), dying);
+    assert_eq!((attempt.proxy, attempt.stage), (Some(gateway.name()), Stage::Hello), "{attempt}");
+    assert!(matches!(attempt.error, AttemptError::Handshake(_)), "{attempt}");
+    stop([client]).await;
 }

@@ -20,6 +20,7 @@ use crate::network::acceptor::Guests;
 use crate::network::complaints::Complaints;
 use crate::network::places::Places;
 use crate::network::{Network, ProxyFlags};
+use crate::node::NodeInner;
 
 /// So many streams are dialed at once because peers ask for them, and so many of
 /// them because one does.
@@ -89,8 +90,8 @@ pub(super) struct Carried {
 }
 
 /// A tunnel is listed until this is dropped.
-pub(super) struct Listed<'a> {
-    tunnels: &'a Tunnels,
+pub(super) struct Listed {
+    node: Arc<NodeInner>,
     pub(super) carried: Arc<Carried>,
 }
 
@@ -199,20 +200,21 @@ impl Tunnels {
 
     /// Lists a tunnel that is about to be opened.
     pub(super) fn add(
-        &self,
+        node: &Arc<NodeInner>,
         place: Place,
         [near, far]: [Atom; 2],
         Through { path, operations }: Through,
         options: &TransitOptions,
-    ) -> Result<Listed<'_>, Refusal> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+    ) -> Result<Listed, Refusal> {
+        let tunnels = &node.network.tunnels;
+        let id = tunnels.next.fetch_add(1, Ordering::Relaxed);
         let carried = Arc::new(Carried {
             id,
             path,
             operations,
             place,
-            near: self.accounts.traffic(near),
-            far: self.accounts.traffic(far),
+            near: tunnels.accounts.traffic(near),
+            far: tunnels.accounts.traffic(far),
             limit: options.idle,
             to_target: AtomicU64::new(0),
             to_client: AtomicU64::new(0),
@@ -220,12 +222,12 @@ impl Tunnels {
             last: AtomicU64::new(0),
             closed: CancellationToken::new(),
         });
-        let mut all = self.carried.lock();
+        let mut all = tunnels.carried.lock();
         // Others may have come while this one was on its way.
-        self.check_room(&all, options)?;
+        tunnels.check_room(&all, options)?;
         all.insert(id, carried.clone());
         drop(all);
-        Ok(Listed { tunnels: self, carried })
+        Ok(Listed { node: node.clone(), carried })
     }
 
     pub(in crate::network) fn list(&self) -> Vec<TunnelInfo> {
@@ -235,9 +237,15 @@ impl Tunnels {
     }
 }
 
-impl Drop for Listed<'_> {
+impl Listed {
+    pub(super) fn buffers(&self) -> &Buffers {
+        &self.node.network.tunnels.buffers
+    }
+}
+
+impl Drop for Listed {
     fn drop(&mut self) {
-        self.tunnels.carried.lock().remove(&self.carried.id);
+        self.node.network.tunnels.carried.lock().remove(&self.carried.id);
     }
 }
 

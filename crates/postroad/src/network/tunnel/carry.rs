@@ -7,6 +7,7 @@ use postroad_wire::NetworkFlags;
 use postroad_wire::tunnel::{Answer, MAX_PATH, Open, Operations, Refusal, Request};
 
 use super::account::Place;
+use super::carried::Tunnels;
 use super::error::TunnelError;
 use super::passage::Order;
 use super::policy::TransitOptions;
@@ -45,7 +46,8 @@ struct Onward {
     through: Through,
 }
 
-/// Opens a tunnel for the peer of a connection, and carries it until it ends.
+/// Opens a tunnel for the peer of a connection; it is carried until it ends, or the
+/// node stops.
 pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
     let node = from.node();
     let (peer, target) = (from.peer.name, open.target);
@@ -54,17 +56,16 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
         let onward = tokio::time::timeout(errand.limit, onward(node, &errand.order)).await;
         Ok((errand, onward.unwrap_or(Err((node.name, Refusal::TimedOut)))?))
     };
-    let tunnels = &node.network.tunnels;
     let opened = opened.await.and_then(|(errand, Onward { stream, through })| {
         let Errand { place, transit, .. } = errand;
         let answer = Answer::Opened { operations: through.operations, path: through.path.clone() };
-        let listed = tunnels.add(place, [peer, next(&through, node)], through, &transit);
+        let listed = Tunnels::add(node, place, [peer, next(&through, node)], through, &transit);
         Ok((listed.map_err(|reason| (node.name, reason))?, stream, answer))
     });
     let (listed, far, answer) = match opened {
         Ok(opened) => opened,
         Err((hop, reason)) => {
-            if let Some(unsaid) = tunnels.complaints.about(peer) {
+            if let Some(unsaid) = node.network.tunnels.complaints.about(peer) {
                 log!(from.log, INFO, %peer, %target, %hop, %reason, unsaid, "tunnel refused");
             }
             side.reply(&Answer::Refused { hop, reason }).await;
@@ -72,9 +73,14 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
         }
     };
     let Some(near) = side.reply(&answer).await else { return };
-    log!(from.log, INFO, %peer, %target, "tunnel opened");
-    let end = relay(near, far, &listed.carried, &tunnels.buffers).await;
-    log!(from.log, INFO, %peer, %target, %end, "tunnel closed");
+    let log = from.log;
+    log!(log, INFO, %peer, %target, "tunnel opened");
+    // By itself: a tunnel lasts, and all that was needed to open it does not.
+    let carrying = async move {
+        let end = relay(near, far, &listed.carried, listed.buffers()).await;
+        log!(log, INFO, %peer, %target, %end, "tunnel closed");
+    };
+    node.tasks.spawn_on(node.stopping.clone().run_until_cancelled_owned(carrying), &node.runtime);
 }
 
 /// The neighbour towards the target.
