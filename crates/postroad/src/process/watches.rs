@@ -65,7 +65,18 @@ impl Due {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Watches(HashMap<Watched, Watch, FixedState>);
+pub(super) struct Watches(Targets);
+
+/// The targets of one process. Most processes watch one or two, and a map costs
+/// four times as much as one entry.
+#[derive(Debug)]
+enum Targets {
+    Few(Vec<(Watched, Watch)>),
+    Many(HashMap<Watched, Watch, FixedState>),
+}
+
+/// So many targets are looked through one by one.
+const FEW: usize = 8;
 
 #[derive(Debug, Default)]
 struct Watch {
@@ -121,6 +132,72 @@ impl Watch {
     }
 }
 
+impl Default for Targets {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+impl Targets {
+    fn get_mut(&mut self, target: &Watched) -> Option<&mut Watch> {
+        match self {
+            Self::Few(few) => few.iter_mut().find(|(known, _)| known == target).map(|(_, watch)| watch),
+            Self::Many(many) => many.get_mut(target),
+        }
+    }
+
+    /// Adds a target that is not there yet.
+    fn add(&mut self, target: Watched, watch: Watch) {
+        match self {
+            Self::Few(few) if few.len() < FEW => {
+                if few.len() == few.capacity() {
+                    few.reserve_exact(few.len().max(1));
+                }
+                few.push((target, watch));
+            }
+            Self::Few(few) => {
+                let all = mem::take(few).into_iter().chain([(target, watch)]);
+                *self = Self::Many(all.collect());
+            }
+            Self::Many(many) => {
+                many.insert(target, watch);
+            }
+        }
+    }
+
+    fn remove(&mut self, target: &Watched) {
+        match self {
+            Self::Few(few) => few.retain(|(known, _)| known != target),
+            Self::Many(many) => {
+                many.remove(target);
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Watched, &Watch)> {
+        let (few, many) = match self {
+            Self::Few(few) => (Some(few), None),
+            Self::Many(many) => (None, Some(many)),
+        };
+        few.into_iter().flatten().map(|(target, watch)| (target, watch)).chain(many.into_iter().flatten())
+    }
+
+    fn into_iter(self) -> impl Iterator<Item = (Watched, Watch)> {
+        let (few, many) = match self {
+            Self::Few(few) => (few, HashMap::default()),
+            Self::Many(many) => (Vec::new(), many),
+        };
+        few.into_iter().chain(many)
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Few(few) => few.len(),
+            Self::Many(many) => many.len(),
+        }
+    }
+}
+
 impl Watches {
     /// Begins a relation, which [`confirm`](Self::confirm) completes.
     pub(super) fn begin(
@@ -129,9 +206,14 @@ impl Watches {
         relation: Relation,
         over: Over,
     ) -> Result<(), RelationError> {
-        let stage = self.0.entry(target).or_default().stage(relation);
-        match stage {
-            Stage::None => {
+        let Some(watch) = self.0.get_mut(&target) else {
+            let mut watch = Watch::default();
+            *watch.stage(relation) = Stage::Asked(over, None);
+            self.0.add(target, watch);
+            return Ok(());
+        };
+        match watch.stage(relation) {
+            stage @ Stage::None => {
                 *stage = Stage::Asked(over, None);
                 Ok(())
             }
@@ -207,8 +289,42 @@ impl Watches {
     }
 
     fn tidy(&mut self, target: &Watched) {
-        if self.0.get(target).is_some_and(Watch::is_over) {
+        if self.0.get_mut(target).is_some_and(|watch| watch.is_over()) {
             self.0.remove(target);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Atom, Pid};
+
+    /// Below and above the number that is looked through one by one.
+    #[test]
+    fn each_of_many_targets_is_forgotten_or_ends_once() {
+        let node = Atom::new("watches@localhost").unwrap();
+        let target = |id| Watched::Pid(Pid { node, id, creation: 1 });
+        let mut watches = Watches::default();
+        let count = 3 * FEW as u64;
+        for id in 0..count {
+            watches.begin(target(id), Relation::Monitor, Over::HERE).unwrap();
+            let again = watches.begin(target(id), Relation::Monitor, Over::HERE);
+            assert!(matches!(again, Err(RelationError::Exists)), "{id}: {again:?}");
+            assert_eq!(watches.confirm(&target(id), Relation::Monitor), None);
+            assert_eq!(watches.len() as u64, id + 1);
+            assert_eq!(watches.iter().count() as u64, id + 1);
+        }
+        let due = Due { link: false, monitor: true };
+        for id in 0..count {
+            if id % 2 == 0 {
+                assert_eq!(watches.forget(&target(id), Relation::Monitor), Some((Over::HERE, true)));
+            } else {
+                assert_eq!(watches.end(&target(id), Over::HERE, &ExitReason::Normal), due);
+            }
+            assert_eq!(watches.forget(&target(id), Relation::Monitor), None);
+            assert_eq!(watches.end(&target(id), Over::HERE, &ExitReason::Normal), Due::default());
+        }
+        assert_eq!(watches.into_relations().count(), 0);
     }
 }

@@ -129,14 +129,27 @@ impl Element {
 }
 
 impl AsciiSet {
+    pub(super) const NONE: Self = Self(0);
+    pub(super) const ALL: Self = Self(u128::MAX);
+
+    /// This character, if it is one of ASCII.
+    pub(super) fn only(char: char) -> Self {
+        if char.is_ascii() { Self(1 << char as u32) } else { Self::NONE }
+    }
+
+    /// Whether something is in both.
+    pub(super) fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// What is in either.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     fn of(contains: impl Fn(char) -> bool) -> Self {
         let bits = (0..128u8).filter(|byte| contains(char::from(*byte)));
         Self(bits.fold(0, |set, byte| set | 1 << byte))
-    }
-
-    /// Whether an ASCII character is in it.
-    pub(super) fn contains(self, char: char) -> bool {
-        self.0 >> (char as u32) & 1 == 1
     }
 }
 
@@ -146,7 +159,7 @@ impl Class {
     }
 
     fn contains(&self, char: char) -> bool {
-        if char.is_ascii() { self.ascii.contains(char) } else { within(&self.ranges, char) }
+        if char.is_ascii() { self.ascii.meets(AsciiSet::only(char)) } else { within(&self.ranges, char) }
     }
 
     fn weight(&self) -> u32 {

@@ -78,9 +78,25 @@ struct Node<T> {
     postings: Box<[Posting<T>]>,
     /// The nodes below that begin with one certain character, sorted by it.
     certain: Box<[(char, Arc<Node<T>>)]>,
-    /// The nodes below that begin with one of several, with those of them that
-    /// are ASCII: most of these nodes need not be touched.
-    vague: Box<[(AsciiSet, Arc<Node<T>>)]>,
+    /// The nodes below that begin with one of several.
+    vague: Box<[Vague<T>]>,
+}
+
+/// A node that begins with one of several characters, with what can be known of
+/// it from outside: a name fits few of them, and the others need not be touched.
+#[derive(Debug)]
+struct Vague<T> {
+    /// The ASCII characters that it begins with.
+    first: AsciiSet,
+    /// Those that come next, if anything has to.
+    second: AsciiSet,
+    node: Arc<Node<T>>,
+}
+
+impl<T> Clone for Vague<T> {
+    fn clone(&self) -> Self {
+        Self { first: self.first, second: self.second, node: Arc::clone(&self.node) }
+    }
 }
 
 impl<T> Default for Node<T> {
@@ -100,13 +116,27 @@ impl<T> Node<T> {
         if let Ok(at) = self.certain.binary_search_by_key(first, |(char, _)| *char) {
             self.certain[at].1.enter(rest, found);
         }
-        for (ascii, below) in &self.vague {
-            let begins =
-                if first.is_ascii() { ascii.contains(*first) } else { below.label[0].contains(*first) };
-            if begins {
-                below.enter(rest, found);
+        let begins = AsciiSet::only(*first);
+        // Nothing is known of what is not ASCII, and what is not there is for the node to say.
+        let goes_on = rest.get(1).map_or(AsciiSet::NONE, |second| AsciiSet::only(*second));
+        for vague in &self.vague {
+            let fits = vague.first.meets(begins) || !first.is_ascii() && vague.node.label[0].contains(*first);
+            if fits && (goes_on == AsciiSet::NONE || vague.second.meets(goes_on)) {
+                vague.node.enter(rest, found);
             }
         }
+    }
+
+    /// The ASCII characters that can follow the first one of the label.
+    fn second(&self) -> AsciiSet {
+        if let Some(second) = self.label.get(1) {
+            return second.ascii();
+        }
+        if !self.postings.is_empty() {
+            return AsciiSet::ALL;
+        }
+        let certain = self.certain.iter().map(|(char, _)| Element::Char(*char).ascii());
+        certain.chain(self.vague.iter().map(|vague| vague.first)).fold(AsciiSet::NONE, AsciiSet::or)
     }
 
     /// Goes on below the label, if `rest` has it; of its first element that is known.
@@ -122,7 +152,7 @@ impl<T> Node<T> {
     fn all<'i>(&'i self, each: &mut impl FnMut(&'i T)) {
         self.postings.iter().for_each(|posting| each(&posting.value));
         self.certain.iter().for_each(|(_, below)| below.all(each));
-        self.vague.iter().for_each(|(_, below)| below.all(each));
+        self.vague.iter().for_each(|vague| vague.node.all(each));
     }
 }
 
@@ -133,13 +163,16 @@ impl<T: Clone> Node<T> {
             return change(&mut self.postings, |postings| postings.push(posting));
         };
         match self.below(first) {
-            Ok(below) => {
+            Ok((below, second)) => {
                 let below = Arc::make_mut(below);
                 let common = below.label.iter().zip(path).take_while(|(a, b)| a == b).count();
                 if common < below.label.len() {
                     below.split(common);
                 }
                 below.insert(&path[common..], posting);
+                if let Some(second) = second {
+                    *second = below.second();
+                }
             }
             Err(at) => {
                 let leaf = Self { label: path.into(), postings: [posting].into(), ..Self::default() };
@@ -153,16 +186,21 @@ impl<T: Clone> Node<T> {
         let Some(first) = path.first() else {
             return change(&mut self.postings, |postings| postings.retain(|posting| !is(&posting.value)));
         };
-        let Ok(below) = self.below(first) else { return };
+        let Ok((below, second)) = self.below(first) else { return };
         let Some(path) = path.strip_prefix(&*below.label) else { return };
         let below = Arc::make_mut(below);
         below.remove(path, is);
+        if let Some(second) = second {
+            *second = below.second();
+        }
         if below.postings.is_empty() && below.certain.is_empty() && below.vague.is_empty() {
             match first {
                 Element::Char(first) => {
                     change(&mut self.certain, |certain| certain.retain(|(char, _)| char != first))
                 }
-                first => change(&mut self.vague, |vague| vague.retain(|(_, below)| below.label[0] != *first)),
+                first => {
+                    change(&mut self.vague, |vague| vague.retain(|vague| vague.node.label[0] != *first));
+                }
             }
         }
     }
@@ -178,17 +216,18 @@ impl<T: Clone> Node<T> {
         }
     }
 
-    /// The node below that begins with `first`, or where it belongs.
-    fn below(&mut self, first: &Element) -> Result<&mut Arc<Self>, usize> {
+    /// The node below that begins with `first`, and what has to be told if that
+    /// changes what comes second; or where it belongs.
+    fn below(&mut self, first: &Element) -> Result<(&mut Arc<Self>, Option<&mut AsciiSet>), usize> {
         match first {
             Element::Char(first) => {
                 let at = self.certain.binary_search_by_key(first, |(char, _)| *char)?;
-                Ok(&mut self.certain[at].1)
+                Ok((&mut self.certain[at].1, None))
             }
             first => {
                 let count = self.vague.len();
-                let found = self.vague.iter_mut().find(|(_, below)| below.label[0] == *first);
-                found.map(|(_, below)| below).ok_or(count)
+                let found = self.vague.iter_mut().find(|vague| vague.node.label[0] == *first);
+                found.map(|vague| (&mut vague.node, Some(&mut vague.second))).ok_or(count)
             }
         }
     }
@@ -200,8 +239,8 @@ impl<T: Clone> Node<T> {
                 change(&mut self.certain, |certain| certain.insert(at, (first, below)));
             }
             first => {
-                let ascii = first.ascii();
-                change(&mut self.vague, |vague| vague.insert(at, (ascii, below)));
+                let (first, second) = (first.ascii(), below.second());
+                change(&mut self.vague, |vague| vague.insert(at, Vague { first, second, node: below }));
             }
         }
     }

@@ -110,14 +110,18 @@ enum Language {
 impl Language {
     fn of(expression: &Expression) -> Self {
         match expression {
-            Expression::Element(element) => {
-                Self::one(Text { elements: vec![element.clone()], ..Text::default() })
-            }
+            Expression::Element(_) => Self::of_elements(std::slice::from_ref(expression)),
             Expression::Look(Look::Start) => Self::one(Text { starts: true, ..Text::default() }),
             Expression::Look(Look::End) => Self::one(Text { ends: true, ..Text::default() }),
             Expression::Look(_) => Self::All { texts: vec![Text::default()], precise: false },
             Expression::Concat(items) => {
-                items.iter().map(Self::of).fold(Self::one(Text::default()), Self::then)
+                // Each step copies what is known so far: a text of many characters is one step.
+                let runs = items.chunk_by(|a, b| is_element(a) && is_element(b));
+                let steps = runs.flat_map(|run| run.chunks(MAX_LEN)).map(|run| match run {
+                    [item] => Self::of(item),
+                    elements => Self::of_elements(elements),
+                });
+                steps.fold(Self::one(Text::default()), Self::then)
             }
             Expression::Alternate(branches) => {
                 let none = Self::All { texts: Vec::new(), precise: true };
@@ -125,6 +129,15 @@ impl Language {
             }
             Expression::Repeat { of, min, max } => Self::of(of).repeated(*min, *max),
         }
+    }
+
+    /// Of elements one after the other.
+    fn of_elements(items: &[Expression]) -> Self {
+        let element = |item: &Expression| match item {
+            Expression::Element(element) => Some(element.clone()),
+            _ => None,
+        };
+        Self::one(Text { elements: items.iter().filter_map(element).collect(), ..Text::default() })
     }
 
     fn one(text: Text) -> Self {
@@ -157,16 +170,16 @@ impl Language {
             *precise &= also;
             return self;
         }
-        let prefixes = match &self {
-            Self::All { texts, .. } => joined(texts, next.prefixes()).unwrap_or_else(|| texts.clone()),
-            Self::Open { prefixes, .. } => prefixes.clone(),
-        };
+        let across = joined(self.suffixes(), next.prefixes()).unwrap_or_else(anything);
+        let infixes = most_telling([&across, self.infixes(), next.infixes()]).to_vec();
         let suffixes = match &next {
             Self::All { texts, .. } => joined(self.suffixes(), texts).unwrap_or_else(|| texts.clone()),
             Self::Open { suffixes, .. } => suffixes.clone(),
         };
-        let across = joined(self.suffixes(), next.prefixes()).unwrap_or_else(anything);
-        let infixes = most_telling([&across, self.infixes(), next.infixes()]).to_vec();
+        let prefixes = match self {
+            Self::All { texts, .. } => joined(&texts, next.prefixes()).unwrap_or(texts),
+            Self::Open { prefixes, .. } => prefixes,
+        };
         Self::Open { prefixes, suffixes, infixes }
     }
 
@@ -214,6 +227,10 @@ impl Language {
         }
         Self::Open { prefixes: least.clone(), suffixes: least.clone(), infixes: least }
     }
+}
+
+fn is_element(item: &Expression) -> bool {
+    matches!(item, Expression::Element(_))
 }
 
 impl Text {
