@@ -414,6 +414,7 @@ impl NetworkInner {
         for (registrar, endpoints) in apart {
             self.register(node, &registrar, endpoints).await?;
         }
+        tunnel::announce(node).await;
         Ok(())
     }
 

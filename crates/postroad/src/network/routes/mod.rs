@@ -21,6 +21,7 @@
 mod expression;
 mod index;
 mod matcher;
+mod names;
 mod remembered;
 mod syntax;
 mod texts;
@@ -46,6 +47,7 @@ use self::matcher::{Matcher, Name, Workspace};
 use self::remembered::Remembered;
 use self::texts::{Required, strip};
 
+pub use self::names::Names;
 pub use self::syntax::PatternFault;
 pub use self::warning::PatternWarning;
 

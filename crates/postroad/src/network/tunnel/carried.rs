@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use postroad_wire::tunnel::{Operations, Refusal, Token};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +56,8 @@ pub(in crate::network) struct Tunnels {
     accounts: Mutex<HashMap<Atom, Arc<Account>>>,
     next: AtomicU64,
     draining: AtomicBool,
+    /// Notified when what the registrar was told may not hold any more.
+    pub(super) announcements: Notify,
     /// Who waits for a stream that a peer was asked to dial.
     pub(super) summoned: Mutex<HashMap<Token, oneshot::Sender<Side>>>,
     pub(super) obeyed: Arc<Semaphore>,
@@ -116,6 +118,7 @@ impl Default for Tunnels {
             accounts: Mutex::default(),
             next: AtomicU64::new(1),
             draining: AtomicBool::new(false),
+            announcements: Notify::new(),
             summoned: Mutex::default(),
             obeyed: Arc::new(Semaphore::new(OBEYED)),
             places: Arc::new(Semaphore::new(HANDSHAKES)),
@@ -141,6 +144,7 @@ impl Network {
     /// tunnels again. It is done when [`tunnels`](Self::tunnels) is empty.
     pub fn drain_transit(&self, drain: bool) {
         self.inner().tunnels.draining.store(drain, Ordering::Relaxed);
+        self.inner().tunnels.announcements.notify_one();
     }
 
     /// Whether no new tunnels are taken.

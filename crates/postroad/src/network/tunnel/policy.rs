@@ -1,14 +1,13 @@
 //! Who may pass through this node.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_wire::tunnel::Operations;
 
 use crate::Atom;
 use crate::network::proxy_route::{DEFAULT_MAX_HOP, ProxyFlags};
-use crate::network::routes::{AddRouteError, RoutingTable};
+use crate::network::routes::{AddRouteError, Names};
 
 /// Who may reach whom through this node, and how much of it. A node without
 /// such options lets nobody pass, and one without rules neither.
@@ -45,6 +44,11 @@ pub struct TransitOptions {
     /// [`NetworkOptions::keepalive`](crate::network::NetworkOptions::keepalive).
     /// Default 5 minutes.
     pub idle: Option<Duration>,
+    /// Whether the node's registrar is told to whom this node leads: the target
+    /// pattern of each rule. Others then find the way by themselves, see
+    /// [`Registrar::register_proxy`](crate::registrar::Registrar::register_proxy).
+    /// Default: no.
+    pub announce: bool,
 }
 
 impl Default for TransitOptions {
@@ -57,6 +61,7 @@ impl Default for TransitOptions {
             requests_per_second: 100,
             bytes_per_second: None,
             idle: Some(Duration::from_secs(300)),
+            announce: false,
         }
     }
 }
@@ -109,13 +114,30 @@ impl TransitOptions {
         self
     }
 
+    /// Sets [`announce`](Self#structfield.announce).
+    pub fn announce(mut self, announce: bool) -> Self {
+        self.announce = announce;
+        self
+    }
+
+    /// To whom this node leads, each once.
+    pub(super) fn targets(&self) -> Vec<&Names> {
+        let mut targets: Vec<&Names> = Vec::new();
+        for rule in &self.rules {
+            if !targets.contains(&&rule.to) {
+                targets.push(&rule.to);
+            }
+        }
+        targets
+    }
+
     /// What `client`, who comes by way of `neighbour`, may do with `target`;
     /// nothing if it may not go there.
     pub(super) fn allowed(&self, client: Atom, neighbour: Atom, target: Atom) -> Option<Operations> {
         let fits = |rule: &&TransitRule| {
             let by = client == neighbour
-                || rule.through.as_ref().is_some_and(|through| through.matches(neighbour));
-            by && rule.from.matches(client) && rule.to.matches(target)
+                || rule.through.as_ref().is_some_and(|through| through.contains(neighbour.as_str()));
+            by && rule.from.contains(client.as_str()) && rule.to.contains(target.as_str())
         };
         self.rules.iter().find(fits).map(|rule| rule.operations.operations())
     }
@@ -175,32 +197,11 @@ impl fmt::Debug for TransitRule {
 
 impl fmt::Display for TransitRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "from `{}`", self.from.text)?;
+        write!(f, "from `{}`", self.from)?;
         if let Some(through) = &self.through {
-            write!(f, " also through `{}`", through.text)?;
+            write!(f, " also through `{through}`")?;
         }
-        write!(f, " to `{}`, for {}", self.to.text, self.operations)
-    }
-}
-
-/// The names that a pattern matches, from one end to the other.
-#[derive(Clone)]
-struct Names {
-    text: Arc<str>,
-    table: Arc<RoutingTable<()>>,
-}
-
-impl Names {
-    fn matching(pattern: &str) -> Result<Self, AddRouteError> {
-        let table = RoutingTable::new();
-        // By itself first: `a)|(b` is no pattern.
-        crate::network::routes::check_pattern(pattern)?;
-        table.add(&format!("^(?:{pattern})$"), (), 0)?;
-        Ok(Self { text: pattern.into(), table: Arc::new(table) })
-    }
-
-    fn matches(&self, name: Atom) -> bool {
-        !self.table.lookup(name.as_str()).is_empty()
+        write!(f, " to `{}`, for {}", self.to, self.operations)
     }
 }
 
