@@ -26,6 +26,8 @@ pub(crate) enum Subject<'a> {
     Config(Place, &'a str),
     /// A static route to hand out.
     StaticRoute(&'a str),
+    /// Where a gateway leads.
+    Proxy(&'a str),
 }
 
 /// Where an item of the configuration is, in the order in which they count.
@@ -68,6 +70,15 @@ impl Keys {
         format!("{}{}", self.application(name), self.node)
     }
 
+    /// Where all gateways say where they lead.
+    pub(crate) fn proxies(&self) -> String {
+        format!("{}postroad/proxies/", self.cluster_prefix)
+    }
+
+    pub(crate) fn own_proxy(&self) -> String {
+        format!("{}{}", self.proxies(), self.node)
+    }
+
     /// What a key is about; nothing if it is of no concern to this node.
     pub(crate) fn read<'a>(&self, key: &'a str) -> Option<Subject<'a>> {
         if let Some(rest) = key.strip_prefix(&self.cluster_prefix) {
@@ -79,6 +90,7 @@ impl Keys {
                 ["config", "*", item] => Some(Subject::Config(Place::AnyNode, item)),
                 ["config", node, item] if node == self.node => Some(Subject::Config(Place::Node, item)),
                 ["postroad", "routes", name] => Some(Subject::StaticRoute(name)),
+                ["postroad", "proxies", node] => Some(Subject::Proxy(node)),
                 _ => None,
             };
         }
@@ -123,6 +135,7 @@ mod tests {
         let keys = Keys::new("shop", "a@host");
         assert_eq!(keys.own_node(), "services/ergo/cluster/shop/routes/nodes/a@host");
         assert_eq!(keys.own_application("web"), "services/ergo/cluster/shop/routes/applications/web/a@host");
+        assert_eq!(keys.own_proxy(), "services/ergo/cluster/shop/postroad/proxies/a@host");
         assert_eq!(end_of(&keys.cluster_prefix), b"services/ergo/cluster/shop0");
         let config = |place, item| Some(Subject::Config(place, item));
         for (key, subject) in [
@@ -136,6 +149,7 @@ mod tests {
             ("services/ergo/cluster/shop/config/*/x", config(Place::AnyNode, "x")),
             ("services/ergo/config/global/x", config(Place::Global, "x")),
             ("services/ergo/cluster/shop/postroad/routes/r1", Some(Subject::StaticRoute("r1"))),
+            ("services/ergo/cluster/shop/postroad/proxies/b@h", Some(Subject::Proxy("b@h"))),
             // Other clusters and nodes, other places, parts missing or too many.
             ("services/ergo/cluster/other/routes/nodes/b@h", None),
             ("services/ergo/cluster/shop2/routes/nodes/b@h", None),

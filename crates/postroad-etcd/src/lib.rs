@@ -25,6 +25,7 @@ mod error;
 mod keys;
 mod mirror;
 mod options;
+mod proxy;
 mod registrar;
 mod session;
 mod static_route;

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use postroad::Atom;
-use postroad::registrar::{ApplicationRoute, ApplicationState, Endpoint, RegistrarEvent};
+use postroad::registrar::{ApplicationRoute, ApplicationState, Endpoint, ProxyEndpoint, RegistrarEvent};
 
 use crate::api::{Event, KeyValue};
 use crate::config::Config;
 use crate::keys::{Keys, Subject};
+use crate::proxy::Proxies;
 use crate::value::{self, ValueError};
 
 /// How many nodes, applications and items of configuration are kept. What
@@ -34,6 +35,7 @@ struct Seen {
     /// How many entries that are.
     placements: usize,
     config: Config,
+    proxies: Proxies,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,11 @@ impl Mirror {
     pub(crate) fn application(&self, name: Atom) -> Vec<ApplicationRoute> {
         let nodes = self.seen.applications.get(&name).into_iter().flatten();
         nodes.filter(|(node, _)| **node != self.own).map(|(_, route)| route.clone()).collect()
+    }
+
+    /// The gateways that lead to a node, without the own one.
+    pub(crate) fn proxies(&self, to: Atom) -> Vec<ProxyEndpoint> {
+        self.seen.proxies.to(to, Some(self.own))
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -131,6 +138,10 @@ impl Mirror {
                 let text = String::from_utf8_lossy(&kv.value);
                 Ok(self.seen.config.set(place, item, Some(value::config_value(&text))))
             }
+            Subject::Proxy(node) => value::node(node).map(|node| {
+                self.seen.proxies.put(node, &kv.value);
+                None
+            }),
             Subject::StaticRoute(_) => Ok(None),
         };
         put.unwrap_or_else(|error: ValueError| {
@@ -140,10 +151,7 @@ impl Mirror {
     }
 
     fn put_node(&mut self, node: &str, kv: &KeyValue) -> Result<Option<RegistrarEvent>, ValueError> {
-        let name = value::atom(node)?;
-        if name.host().is_empty() {
-            return Err(ValueError::Name(node.to_owned()));
-        }
+        let name = value::node(node)?;
         if self.seen.nodes.len() >= LIMIT && !self.seen.nodes.contains_key(&name) {
             return Ok(full(node));
         }
@@ -196,6 +204,10 @@ impl Mirror {
                 Some(RegistrarEvent::ApplicationStopped { name, node })
             }
             Subject::Config(place, item) => self.seen.config.set(place, item, None),
+            Subject::Proxy(node) => {
+                self.seen.proxies.remove(Atom::existing(node)?);
+                None
+            }
             Subject::StaticRoute(_) => None,
         }
     }

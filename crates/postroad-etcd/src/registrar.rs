@@ -7,9 +7,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use postroad::Atom;
+use postroad::network::routes::Names;
 use postroad::registrar::{
-    ApplicationRoute, BoxFuture, Capabilities, ConfigValue, Endpoint, RegisterError, Registered, Registrar,
-    RegistrarError, RegistrarEvent, RegistrarInfo, Registration, ResolveError, Resolver, StaticRoute,
+    ApplicationRoute, BoxFuture, Capabilities, ConfigValue, Endpoint, ProxyEndpoint, RegisterError,
+    Registered, Registrar, RegistrarError, RegistrarEvent, RegistrarInfo, Registration, ResolveError,
+    Resolver, StaticRoute,
 };
 use postroad_wire::Version;
 use tokio::sync::broadcast;
@@ -20,6 +22,7 @@ use crate::api::KeyValue;
 use crate::client::{self, Client};
 use crate::keys::{self, Keys, Subject};
 use crate::mirror::sort_applications;
+use crate::proxy::Proxies;
 use crate::session::{EnterError, Session};
 use crate::{EtcdError, EtcdOptions, static_route, value};
 
@@ -169,6 +172,21 @@ impl Registrar for EtcdRegistrar {
         })
     }
 
+    /// If etcd does not answer this is an error, and it is announced when it does.
+    fn register_proxy(&self, to: Names) -> BoxFuture<'_, Result<(), RegistrarError>> {
+        Box::pin(async move {
+            let session = self.0.session().map_err(|Ended| RegistrarError::Terminated)?;
+            self.0.in_time(session.announce(to)).await
+        })
+    }
+
+    fn unregister_proxy(&self, to: Names) -> BoxFuture<'_, Result<(), RegistrarError>> {
+        Box::pin(async move {
+            let session = self.0.session().map_err(|Ended| RegistrarError::Terminated)?;
+            if self.0.in_time(session.recall(&to)).await? { Ok(()) } else { Err(RegistrarError::Unknown) }
+        })
+    }
+
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<Atom>, RegistrarError>> {
         Box::pin(async move {
             let session = self.0.session().map_err(|Ended| RegistrarError::Terminated)?;
@@ -227,6 +245,25 @@ impl Resolver for EtcdRegistrar {
                     format!("the routes of this node in etcd cannot be read: {error}").into(),
                 )
             })
+        })
+    }
+
+    /// In the order of their names: nothing tells a better one.
+    fn resolve_proxy(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
+        let inner = &*self.0;
+        Box::pin(async move {
+            if inner.stop.is_cancelled() {
+                return Err(ResolveError::Terminated);
+            }
+            let proxies = match inner.session() {
+                Ok(session) => session.mirror.lock().proxies(name),
+                Err(Ended) => {
+                    let keys = Keys::new(&inner.options.cluster, "");
+                    let (all, _) = inner.client().read(&[&keys.proxies()]).await?;
+                    proxies(&keys, &all).to(name, None)
+                }
+            };
+            if proxies.is_empty() { Err(ResolveError::Unknown) } else { Ok(proxies) }
         })
     }
 
@@ -301,6 +338,19 @@ fn static_routes(keys: &Keys, all: &[KeyValue]) -> Vec<StaticRoute> {
             .ok()
     };
     all.iter().filter_map(read).take(MAX_STATIC_ROUTES).collect()
+}
+
+fn proxies(keys: &Keys, all: &[KeyValue]) -> Proxies {
+    let mut proxies = Proxies::default();
+    for kv in all {
+        let key = std::str::from_utf8(&kv.key).ok();
+        if let Some(Subject::Proxy(node)) = key.and_then(|key| keys.read(key))
+            && let Ok(gateway) = value::node(node)
+        {
+            proxies.put(gateway, &kv.value);
+        }
+    }
+    proxies
 }
 
 fn application(keys: &Keys, kv: &KeyValue) -> Option<ApplicationRoute> {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use postroad::Atom;
+use postroad::network::routes::Names;
 use postroad::registrar::{ApplicationRoute, RegistrarEvent};
 use rand::Rng;
 use tokio::sync::broadcast;
@@ -27,7 +28,7 @@ use crate::api::{Compare, DeleteRangeRequest, Event, KeyValue, Operation, PutReq
 use crate::client::Client;
 use crate::keys::{Keys, Subject};
 use crate::mirror::Mirror;
-use crate::value;
+use crate::{proxy, value};
 
 /// How many operations a transaction has at most: fewer than etcd allows.
 const OPERATIONS: usize = 100;
@@ -67,6 +68,8 @@ pub(crate) struct Session {
     lease_ttl: Duration,
     /// What this node publishes.
     applications: Mutex<BTreeMap<Atom, ApplicationRoute>>,
+    /// To whom it leads.
+    proxied: Mutex<Vec<Names>>,
     /// Locked while etcd is brought in line with that.
     publishing: tokio::sync::Mutex<()>,
     leases: Mutex<Leases>,
@@ -113,6 +116,7 @@ impl Session {
             routes,
             lease_ttl,
             applications: Mutex::default(),
+            proxied: Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
             leases: Mutex::default(),
             events,
@@ -202,6 +206,48 @@ impl Session {
         Ok(true)
     }
 
+    /// Says that this node leads to nodes of these names, now and with every lease
+    /// to come.
+    pub(crate) async fn announce(&self, to: Names) -> Result<(), EtcdError> {
+        {
+            let mut proxied = self.proxied.lock();
+            if !proxied.contains(&to) {
+                proxied.push(to);
+            }
+        }
+        self.publish_proxied().await
+    }
+
+    /// Takes that back; false if it was not said.
+    pub(crate) async fn recall(&self, to: &Names) -> Result<bool, EtcdError> {
+        let is_known = {
+            let mut proxied = self.proxied.lock();
+            let before = proxied.len();
+            proxied.retain(|known| known != to);
+            proxied.len() < before
+        };
+        if is_known {
+            self.publish_proxied().await?;
+        }
+        Ok(is_known)
+    }
+
+    async fn publish_proxied(&self) -> Result<(), EtcdError> {
+        let _publishing = self.publishing.lock().await;
+        let lease = self.leases.lock().current;
+        match self.proxied() {
+            Some((key, value)) => self.client.put(key, value, lease.unwrap_or_default()).await,
+            None => self.client.delete(self.keys.own_proxy()).await,
+        }
+    }
+
+    /// Key and value that say to whom this node leads; nothing if to nobody.
+    fn proxied(&self) -> Option<(String, Vec<u8>)> {
+        let proxied = self.proxied.lock();
+        let value = || proxy::encode(proxied.iter().map(Names::pattern));
+        (!proxied.is_empty()).then(|| (self.keys.own_proxy(), value()))
+    }
+
     fn connected(&self) {
         self.connected.store(true, Ordering::Release);
         let _ = self.events.send(RegistrarEvent::Connected);
@@ -271,9 +317,11 @@ impl Session {
                 (self.keys.own_application(route.name.as_str()), value::encode_application(route))
             }),
         );
+        wanted.extend(self.proxied());
         let is_own = |kv: &&KeyValue| {
             let subject = std::str::from_utf8(&kv.key).ok().and_then(|key| self.keys.read(key));
-            matches!(subject, Some(Subject::Application { node, .. } | Subject::Node(node)) if node == self.node.as_str())
+            let own = |node| node == self.node.as_str();
+            matches!(subject, Some(Subject::Application { node, .. } | Subject::Node(node) | Subject::Proxy(node)) if own(node))
         };
         let mut own: BTreeMap<&[u8], &KeyValue> =
             all.iter().filter(is_own).map(|kv| (kv.key.as_slice(), kv)).collect();

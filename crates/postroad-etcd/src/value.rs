@@ -102,6 +102,12 @@ pub(crate) fn atom(text: &str) -> Result<Atom, ValueError> {
     Atom::from_peer(text).map_err(|_| ValueError::Name(text.to_owned()))
 }
 
+/// The name of a node that came from etcd.
+pub(crate) fn node(text: &str) -> Result<Atom, ValueError> {
+    let name = atom(text)?;
+    if name.host().is_empty() { Err(ValueError::Name(text.to_owned())) } else { Ok(name) }
+}
+
 /// Reads a value of the configuration: `int:`, `float:` and `bool:` begin
 /// values that are no texts. What cannot be read so is a text, all of it.
 pub(crate) fn config_value(text: &str) -> ConfigValue {

@@ -9,14 +9,17 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroad::network::AcceptorOptions;
+use postroad::network::routes::Names;
+use postroad::network::{
+    AcceptorOptions, NetworkEvent, NetworkRoute, Reason, TransitOptions, TransitRule, exact,
+};
 use postroad::registrar::{
     Embedded, EmbeddedOptions, RegisterError, Registrar, RegistrarError, Registration, ResolveError, Resolver,
 };
 use postroad::{Atom, Node};
 use postroad_wire::esrd::{self, Packet, Route};
 
-use support::{COOKIE, registrar_options, unique};
+use support::{COOKIE, Echo, builder, port, registrar_options, unique};
 
 /// A node, and its view of the registrar.
 async fn start(name: &str, options: &EmbeddedOptions) -> (Node, Embedded) {
@@ -287,4 +290,104 @@ async fn a_server_that_talks_nonsense_is_not_waited_for() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("is this port that of a registrar?"), "{error}");
+}
+
+/// A gateway to the nodes of the private network, that says so; and its registrar.
+async fn start_gateway(options: &EmbeddedOptions) -> (Node, Embedded) {
+    let embedded = Embedded::new(options.clone());
+    let rule = TransitRule::new(".*", "private-.*").expect("a pattern");
+    let builder = Node::builder(unique("gateway")).cookie(COOKIE).registrar(Arc::new(embedded.clone()));
+    let builder = builder.transit(TransitOptions::new().allow(rule).announce(true));
+    let builder = builder.acceptor(AcceptorOptions::bind("127.0.0.1", 0));
+    (builder.start().await.expect("the node starts"), embedded)
+}
+
+/// Waits until these are the proxies to a node, as that registrar knows.
+async fn knows(registrar: &Embedded, to: Atom, proxies: &[Atom]) {
+    until(async || match registrar.resolve_proxy(to).await {
+        Ok(known) => known.iter().map(|found| found.proxy).collect::<Vec<_>>() == proxies,
+        Err(ResolveError::Unknown) => proxies.is_empty(),
+        Err(error) => panic!("{error}"),
+    })
+    .await;
+}
+
+/// > **Try proxy discovery** - If direct connection fails, try discovered proxy
+/// > routes
+///
+/// Among the nodes of a host: whoever runs the registrar's server, and also
+/// after another one has taken over.
+#[tokio::test]
+async fn seed_a_gateway_of_the_host_is_found_by_what_it_announces() {
+    let options = registrar_options();
+    let (first, serving) = start_gateway(&options).await;
+    let (second, _) = start_gateway(&options).await;
+    let (client, asking) = start(&unique("client"), &options).await;
+    // Beyond the gateways: in no registrar that the client could ask.
+    let target = builder("private").start().await.unwrap();
+    let echo = target.spawn::<Echo>(()).await.unwrap();
+    for gateway in [&first, &second] {
+        let route = NetworkRoute::to("127.0.0.1", port(&target));
+        gateway.network().add_route(&exact(target.name().as_str()), route, 1).unwrap();
+    }
+    let (to, both) = (target.name(), [first.name(), second.name()]);
+    assert!(serving.is_server() && asking.info().capabilities.proxies);
+    knows(&asking, to, &both).await;
+    knows(&asking, Atom::new("other@127.0.0.1").unwrap(), &[]).await;
+    knows(&serving, to, &both[1..]).await;
+
+    assert_eq!(client.call::<u8>(echo, 7u8).await.unwrap(), 7);
+    let peer = client.network().peer(to.as_str()).unwrap();
+    assert_eq!(peer.path, [client.name(), first.name(), to]);
+    assert_eq!(peer.road.unwrap().reason, Reason::Discovery);
+
+    second.network().drain_transit(true);
+    knows(&asking, to, &both[..1]).await;
+    second.network().drain_transit(false);
+    knows(&asking, to, &both).await;
+    let mut events = client.network().subscribe();
+    first.stop().await;
+    while !matches!(events.recv().await, Ok(NetworkEvent::Disconnected { peer, .. }) if peer == to) {}
+    until(async || asking.resolve_proxy(to).await.is_ok_and(|found| found[0].proxy == second.name())).await;
+    assert_eq!(client.call::<u8>(echo, 8u8).await.unwrap(), 8);
+    assert_eq!(client.network().peer(to.as_str()).unwrap().path, [client.name(), second.name(), to]);
+    client.stop().await;
+    second.stop().await;
+    target.stop().await;
+}
+
+/// Its server is another program's: it is not asked again and again, and nobody
+/// waits for what it does not know.
+#[tokio::test]
+async fn a_server_that_knows_no_proxies_is_asked_once() {
+    let options = registrar_options();
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, options.port)).unwrap();
+    let embedded = Embedded::new(options);
+    let name = Atom::new("private-1@localhost").unwrap();
+    for _ in 0..3 {
+        let unknown = embedded.resolve_proxy(name).await;
+        assert!(matches!(unknown, Err(ResolveError::NotSupported)), "{unknown:?}");
+    }
+    server.set_nonblocking(true).unwrap();
+    let mut question = [0; 1024];
+    assert!(server.recv(&mut question).is_ok());
+    assert!(server.recv(&mut question).is_err());
+    let to = Names::matching("private-.*").unwrap();
+    assert!(matches!(embedded.register_proxy(to).await, Err(RegistrarError::Terminated)), "it has no node");
+}
+
+#[tokio::test]
+async fn a_host_has_room_for_so_many_patterns_of_a_node() {
+    let (node, embedded) = start(&unique("a"), &registrar_options()).await;
+    let names = |number: usize| Names::matching(&format!("private-{number}@.*")).unwrap();
+    for number in 0..16 {
+        embedded.register_proxy(names(number)).await.unwrap();
+    }
+    embedded.register_proxy(names(3)).await.unwrap();
+    let refused = embedded.register_proxy(names(16)).await;
+    assert!(matches!(refused, Err(RegistrarError::Name { .. })), "{refused:?}");
+    embedded.unregister_proxy(names(3)).await.unwrap();
+    assert!(matches!(embedded.unregister_proxy(names(3)).await, Err(RegistrarError::Unknown)));
+    embedded.register_proxy(names(16)).await.unwrap();
+    node.stop().await;
 }

@@ -16,7 +16,7 @@ use postroad_wire::enp::fragment::{Assembler, AssemblyLimits, fragments};
 use postroad_wire::enp::{
     Code, Delivery, Frame, Head, Method, Name, Priority, Split, Subject, Target, split, write,
 };
-use postroad_wire::esrd::{Packet, Route};
+use postroad_wire::esrd::{Packet, Proxy, Route};
 use postroad_wire::tunnel::Refusal;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -268,7 +268,10 @@ proptest! {
             Packet::ResolveReply { routes, error },
             Packet::Nodes,
             Packet::NodesReply { nodes: vec![node.clone(); 3] },
-            Packet::NodeEvent { node, joined },
+            Packet::NodeEvent { node: node.clone(), joined },
+            Packet::Leads { to: vec![host.clone(); 3] },
+            Packet::Proxies,
+            Packet::ProxiesReply { proxies: vec![Proxy { node, to: host }; 2] },
         ];
         for packet in packets {
             let mut out = Vec::new();

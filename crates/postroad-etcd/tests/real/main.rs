@@ -15,6 +15,7 @@ mod configuration;
 mod finding;
 mod members;
 mod outage;
+mod proxies;
 
 use std::collections::BTreeSet;
 use std::future::Future;

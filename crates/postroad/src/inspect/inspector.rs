@@ -126,10 +126,8 @@ impl Answer<DescribeNode> for Inspector {
     type Reply = NodeInfo;
 
     async fn answer(&mut self, _: DescribeNode, ctx: &mut Context) -> Result<Reply<NodeInfo>, ExitReason> {
-        match describe_node(&ctx.node()) {
-            Ok(info) => Ok(self.aside(ctx, ready(info))),
-            Err(error) => Ok(refused(error)),
-        }
+        let described = describe_node(&ctx.node());
+        Ok(self.aside_or_refused(ctx, described))
     }
 }
 
@@ -167,7 +165,8 @@ impl Answer<ListTunnels> for Inspector {
         list: ListTunnels,
         ctx: &mut Context,
     ) -> Result<Reply<TunnelPage>, ExitReason> {
-        Ok(Reply::Now(list_tunnels(&ctx.node().network(), &list)))
+        let page = list_tunnels(&ctx.node().network(), &list);
+        Ok(self.aside(ctx, ready(page)))
     }
 }
 
@@ -175,7 +174,8 @@ impl Answer<CloseTunnel> for Inspector {
     type Reply = ();
 
     async fn answer(&mut self, close: CloseTunnel, ctx: &mut Context) -> Result<Reply<()>, ExitReason> {
-        Ok(or_refused(close_tunnel(&ctx.node().network(), ctx.sender(), close.id)))
+        let closed = close_tunnel(&ctx.node().network(), ctx.sender(), close.id);
+        Ok(self.aside_or_refused(ctx, closed))
     }
 }
 
@@ -183,7 +183,8 @@ impl Answer<DrainTransit> for Inspector {
     type Reply = u64;
 
     async fn answer(&mut self, order: DrainTransit, ctx: &mut Context) -> Result<Reply<u64>, ExitReason> {
-        Ok(or_refused(drain_transit(&ctx.node().network(), ctx.sender(), order.drain)))
+        let drained = drain_transit(&ctx.node().network(), ctx.sender(), order.drain);
+        Ok(self.aside_or_refused(ctx, drained))
     }
 }
 
@@ -210,6 +211,13 @@ impl Answer<DescribeProcess> for Inspector {
 }
 
 impl Inspector {
+    fn aside_or_refused<T: Message>(&self, ctx: &mut Context, answer: Result<T, InspectError>) -> Reply<T> {
+        match answer {
+            Ok(answer) => self.aside(ctx, ready(answer)),
+            Err(error) => refused(error),
+        }
+    }
+
     /// Answers beside what else is asked: a process that hangs, or an asker that
     /// does not read, keeps nobody else waiting.
     fn aside<T: Message>(

@@ -443,6 +443,7 @@ impl NetworkInner {
         for (registrar, endpoints) in apart {
             self.register(node, &registrar, endpoints).await?;
         }
+        tunnel::announce(node).await;
         Ok(())
     }
 

@@ -26,6 +26,7 @@ use tokio::sync::broadcast;
 
 use crate::Atom;
 use crate::network::NetworkRoute;
+use crate::network::routes::Names;
 
 pub use application::{ApplicationMode, ApplicationRoute, ApplicationState};
 pub use embedded::{Embedded, EmbeddedOptions};
@@ -78,8 +79,9 @@ pub trait Resolver: Send + Sync + std::fmt::Debug {
     /// Cancel safe.
     fn resolve(&self, name: Atom) -> BoxFuture<'_, Result<Vec<Endpoint>, ResolveError>>;
 
-    /// Nodes through which a node can be reached, the best one first. What it
-    /// says is a hint, as with [`resolve`](Self::resolve).
+    /// Nodes through which a node can be reached, the best one first;
+    /// [`ResolveError::Unknown`] if there is none. What it says is a hint, as with
+    /// [`resolve`](Self::resolve).
     ///
     /// Cancel safe.
     fn resolve_proxy(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
@@ -129,6 +131,22 @@ pub trait Registrar: Resolver {
     /// Withdraws an application of this node.
     fn unregister_application(&self, name: Atom) -> BoxFuture<'_, Result<(), RegistrarError>> {
         let _ = name;
+        not_supported()
+    }
+
+    /// Announces that nodes of these names can be reached through this one, for
+    /// [`resolve_proxy`](Resolver::resolve_proxy) of others.
+    ///
+    /// Cancel safe: it is announced or it is not, and announced again with the
+    /// next registration.
+    fn register_proxy(&self, to: Names) -> BoxFuture<'_, Result<(), RegistrarError>> {
+        let _ = to;
+        not_supported()
+    }
+
+    /// Takes an announcement back; [`RegistrarError::Unknown`] if there is none.
+    fn unregister_proxy(&self, to: Names) -> BoxFuture<'_, Result<(), RegistrarError>> {
+        let _ = to;
         not_supported()
     }
 
@@ -234,9 +252,11 @@ pub struct Capabilities {
     pub config: bool,
     /// It tells what changes.
     pub events: bool,
+    /// It announces proxies and resolves them.
+    pub proxies: bool,
 }
 
 impl Capabilities {
     /// Everything there is.
-    pub const ALL: Self = Self { nodes: true, applications: true, config: true, events: true };
+    pub const ALL: Self = Self { nodes: true, applications: true, config: true, events: true, proxies: true };
 }

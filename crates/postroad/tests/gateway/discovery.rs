@@ -4,21 +4,37 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use postroad::Atom;
-use postroad::network::{NetworkProxyRoute, NetworkRoute, OnFailure, Reason, TunnelRefusal, exact};
-use postroad::registrar::{
-    BoxFuture, Endpoint, ProxyEndpoint, RegisterError, Registered, Registrar, Registration, ResolveError,
-    Resolver,
+use postroad::network::routes::Names;
+use postroad::network::{
+    NetworkProxyRoute, NetworkRoute, OnFailure, Reason, TransitOptions, TransitRule, TunnelRefusal, exact,
 };
+use postroad::registrar::{
+    BoxFuture, Endpoint, ProxyEndpoint, RegisterError, Registered, Registrar, RegistrarError, Registration,
+    ResolveError, Resolver,
+};
+use tokio::sync::mpsc;
 
+use crate::support::log::Log;
 use crate::support::{builder, node};
 use crate::{answers, gateway, inner_door, knows, open, refusal, stop, target, through};
 
 /// Discovery that knows no address, and a way through that node to all others;
-/// it notes whom it is asked for.
+/// it notes whom it is asked for, and tells what is announced.
 #[derive(Debug, Default)]
 struct Knows {
     proxy: Option<Atom>,
     asked: Mutex<Vec<Atom>>,
+    announced: Option<mpsc::UnboundedSender<(String, bool)>>,
+}
+
+impl Knows {
+    fn tell(&self, to: &Names, leads: bool) -> BoxFuture<'static, Result<(), RegistrarError>> {
+        let told = match &self.announced {
+            Some(announced) => announced.send((to.to_string(), leads)).map_err(|_| RegistrarError::Unknown),
+            None => Err(RegistrarError::NotSupported),
+        };
+        Box::pin(async { told })
+    }
 }
 
 impl Resolver for Knows {
@@ -46,6 +62,50 @@ impl Registrar for Knows {
     fn leave(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
+
+    fn register_proxy(&self, to: Names) -> BoxFuture<'_, Result<(), RegistrarError>> {
+        self.tell(&to, true)
+    }
+
+    fn unregister_proxy(&self, to: Names) -> BoxFuture<'_, Result<(), RegistrarError>> {
+        self.tell(&to, false)
+    }
+}
+
+/// Each pattern once; nothing while it takes no new tunnels.
+#[tokio::test]
+async fn a_gateway_announces_to_whom_it_leads() {
+    let rule = |from, to| TransitRule::new(from, to).unwrap();
+    let rules = [rule("a@.*", "db@private"), rule("b@.*", "web@private"), rule("c@.*", "db@private")];
+    let transit = rules.into_iter().fold(TransitOptions::new(), TransitOptions::allow);
+    let (announced, mut told) = mpsc::unbounded_channel();
+    let registrar = Arc::new(Knows { announced: Some(announced), ..Knows::default() });
+    let start = async |transit| {
+        builder("gateway").transit(transit).registrar(registrar.clone()).start().await.unwrap()
+    };
+    let quiet = start(transit.clone()).await;
+    quiet.network().drain_transit(true);
+    let gateway = start(transit.announce(true)).await;
+    let all = |leads| ["db@private", "web@private"].map(|to| (to.to_owned(), leads));
+    let known = [told.try_recv().unwrap(), told.try_recv().unwrap()];
+    assert_eq!(known, all(true), "before the node has started");
+    for drains in [true, false] {
+        gateway.network().drain_transit(drains);
+        assert_eq!([told.recv().await.unwrap(), told.recv().await.unwrap()], all(!drains));
+        gateway.network().drain_transit(drains);
+    }
+    stop([gateway, quiet]).await;
+    assert!(told.try_recv().is_err(), "nothing was said twice");
+}
+
+/// A registrar that knows nothing of proxies keeps no gateway from starting.
+#[tokio::test]
+async fn a_gateway_starts_where_it_cannot_be_announced() {
+    let log = Log::start();
+    let announcing = builder("gateway").transit(open().announce(true));
+    let gateway = announcing.registrar(Arc::new(Knows::default())).start().await.unwrap();
+    log.says(&["nobody will find this gateway by discovery", "not supported"]).await;
+    stop([gateway]).await;
 }
 
 /// > **Try proxy discovery** - If direct connection fails, try discovered proxy

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad::network::AcceptorOptions;
-use postroad::registrar::{Embedded, EmbeddedOptions};
-use postroad::{Node, SpawnOptions, StartError};
+use postroad::network::routes::Names;
+use postroad::registrar::{Embedded, EmbeddedOptions, Registrar, RegistrarError, ResolveError, Resolver};
+use postroad::{Atom, Node, SpawnOptions, StartError};
 use serde_json::json;
 
 use crate::peer::{Peer, named};
@@ -166,4 +167,50 @@ async fn go_takes_over_from_rust() {
     go_finds(&late, &client).await;
     rust_finds(&client, &heir).await;
     client.stop().await;
+}
+
+/// What gateways announce is nothing that a Go node is shown: neither one that
+/// serves nor one that asks is any worse off.
+#[tokio::test]
+async fn go_nodes_do_not_stumble_over_gateways() {
+    let to = || Names::matching("private-.*").unwrap();
+    let name = Atom::new("private-1@127.0.0.1").unwrap();
+
+    let by_go = free_port();
+    let server = go(by_go).await;
+    let (gateway, embedded) = rust(&unique("gateway"), by_go, true).await.unwrap();
+    assert!(matches!(embedded.register_proxy(to()).await, Err(RegistrarError::NotSupported)));
+    assert!(matches!(embedded.resolve_proxy(name).await, Err(ResolveError::NotSupported)));
+    let client = go_client(&unique("client"), by_go).await.unwrap();
+    go_finds(&server, &gateway).await;
+    go_finds(&client, &gateway).await;
+    rust_finds(&gateway, &client).await;
+    // Who takes over understands it.
+    server.stop().await;
+    let (late, asking) = within("the take-over", async {
+        loop {
+            if embedded.is_server()
+                && let Ok(late) = rust(&unique("late"), by_go, false).await
+            {
+                break late;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    within("the announcement", async {
+        while asking.resolve_proxy(name).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    within("the client to register again", async {
+        while late.network().connect(client.name()).await.is_err() {}
+    })
+    .await;
+    rust_finds(&late, &client).await;
+    go_finds(&client, &late).await;
+    for node in [gateway, late] {
+        node.stop().await;
+    }
 }

@@ -7,7 +7,7 @@
 mod packet;
 mod route;
 
-pub use packet::{HEADER_LEN, Packet, PacketError, PacketSplit, split};
+pub use packet::{HEADER_LEN, Packet, PacketError, PacketSplit, Proxy, split};
 pub use route::Route;
 
 /// The port that registrars listen on, TCP and UDP, everywhere the same

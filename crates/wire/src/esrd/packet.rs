@@ -1,4 +1,4 @@
-//! Packets and their layout (`docs/wire/ESRD.md` sections 2 and 8).
+//! Packets and their layout (`docs/wire/ESRD.md` sections 2, 8 and 9).
 
 use super::Route;
 use crate::body::{BodyError, Fields, Writer};
@@ -16,6 +16,9 @@ mod kind {
     pub(super) const NODES: u8 = 48;
     pub(super) const NODES_REPLY: u8 = 49;
     pub(super) const NODE_EVENT: u8 = 50;
+    pub(super) const LEADS: u8 = 128;
+    pub(super) const PROXIES: u8 = 129;
+    pub(super) const PROXIES_REPLY: u8 = 130;
 }
 
 /// A packet. Names are plain texts, for they come from anybody.
@@ -60,6 +63,28 @@ pub enum Packet {
         /// Whether it came.
         joined: bool,
     },
+    /// 128, TCP, postroad only: to whom the node leads that is registered by this
+    /// link, in the place of what it said before.
+    Leads {
+        /// Patterns of names.
+        to: Vec<String>,
+    },
+    /// 129, UDP, postroad only: which nodes of this host lead to whom?
+    Proxies,
+    /// 130, UDP, postroad only: the answer to that.
+    ProxiesReply {
+        /// One for each node and pattern.
+        proxies: Vec<Proxy>,
+    },
+}
+
+/// A node, and to whom it leads as a proxy (`docs/wire/ESRD.md` section 9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// The name of the node.
+    pub node: String,
+    /// A pattern of the names it leads to.
+    pub to: String,
 }
 
 /// Why bytes are not a packet.
@@ -177,6 +202,9 @@ impl Packet {
             Self::Nodes => kind::NODES,
             Self::NodesReply { .. } => kind::NODES_REPLY,
             Self::NodeEvent { .. } => kind::NODE_EVENT,
+            Self::Leads { .. } => kind::LEADS,
+            Self::Proxies => kind::PROXIES,
+            Self::ProxiesReply { .. } => kind::PROXIES_REPLY,
         }
     }
 
@@ -200,6 +228,16 @@ impl Packet {
                 Self::NodesReply { nodes }
             }
             kind::NODE_EVENT => Self::NodeEvent { node: read_name(&mut fields)?, joined: fields.bool()? },
+            kind::LEADS => {
+                let to = (0..fields.slice(2)?).map(|_| read_text(&mut fields)).collect::<Result<_, _>>()?;
+                Self::Leads { to }
+            }
+            kind::PROXIES => Self::Proxies,
+            kind::PROXIES_REPLY => {
+                let proxies =
+                    (0..fields.slice(4)?).map(|_| read_proxy(&mut fields)).collect::<Result<_, _>>()?;
+                Self::ProxiesReply { proxies }
+            }
             _ => Self::Nodes,
         })
     }
@@ -225,6 +263,18 @@ impl Packet {
                 out.text(node);
                 out.bool(*joined);
             }
+            Self::Leads { to } => {
+                out.slice(to.len());
+                to.iter().for_each(|to| out.text(to));
+            }
+            Self::Proxies => {}
+            Self::ProxiesReply { proxies } => {
+                out.slice(proxies.len());
+                for Proxy { node, to } in proxies {
+                    out.text(node);
+                    out.text(to);
+                }
+            }
         }
     }
 }
@@ -239,12 +289,23 @@ const fn type_name(kind: u8) -> Option<&'static str> {
         kind::NODES => "#ergo.services/ergo/net/registrar/MessageNodes",
         kind::NODES_REPLY => "#ergo.services/ergo/net/registrar/MessageNodesReply",
         kind::NODE_EVENT => "#ergo.services/ergo/net/registrar/MessageNodeEvent",
+        kind::LEADS => "#postroad/registrar/Leads",
+        kind::PROXIES => "#postroad/registrar/Proxies",
+        kind::PROXIES_REPLY => "#postroad/registrar/ProxiesReply",
         _ => return None,
     })
 }
 
 fn read_name(fields: &mut Fields<'_>) -> Result<String, BodyError> {
     fields.atom_text().map(str::to_owned)
+}
+
+fn read_text(fields: &mut Fields<'_>) -> Result<String, BodyError> {
+    fields.text().map(std::borrow::Cow::into_owned)
+}
+
+fn read_proxy(fields: &mut Fields<'_>) -> Result<Proxy, BodyError> {
+    Ok(Proxy { node: read_name(fields)?, to: read_text(fields)? })
 }
 
 fn read_error(fields: &mut Fields<'_>) -> Result<Option<String>, BodyError> {

@@ -1,5 +1,5 @@
 use postroad_wire::Version;
-use postroad_wire::esrd::{Packet, PacketSplit, Route, split};
+use postroad_wire::esrd::{Packet, PacketSplit, Proxy, Route, split};
 use serde_json::{Value, json};
 
 use crate::recorded::{files, json as read_json, value};
@@ -71,4 +71,32 @@ fn vector_registrar_packets_are_read_and_written() {
         }
     }
     assert!(kinds.is_superset(&[44, 45, 46, 47].into()), "only these types of packets were seen: {kinds:?}");
+}
+
+/// Ergo has nothing of the kind: `docs/wire/ESRD.md` section 9.
+#[test]
+fn our_own_packets_are_as_documented() {
+    let one = |text: &str| [&[0x9d, 0, 0, 0, 1], text.as_bytes()].concat();
+    for (kind, packet, name, fields) in [
+        (
+            0x80,
+            Packet::Leads { to: vec!["web@x".to_owned()] },
+            "#postroad/registrar/Leads",
+            one("\0\x05web@x"),
+        ),
+        (0x81, Packet::Proxies, "#postroad/registrar/Proxies", Vec::new()),
+        (
+            0x82,
+            Packet::ProxiesReply { proxies: vec![Proxy { node: "a@b".to_owned(), to: ".*".to_owned() }] },
+            "#postroad/registrar/ProxiesReply",
+            one("\0\x03a@b\0\x02.*"),
+        ),
+    ] {
+        let body = [&[0x83, 0, u8::try_from(name.len()).unwrap()], name.as_bytes(), &fields].concat();
+        let whole = [&[1, kind, 0, u8::try_from(body.len()).unwrap()], &body[..]].concat();
+        let mut out = Vec::new();
+        packet.encode(&mut out).unwrap();
+        assert_eq!(out, whole);
+        assert_eq!(Packet::decode(&whole), Ok(packet));
+    }
 }

@@ -289,8 +289,12 @@ impl Plan {
     pub fn answer_ahead(&mut self, at: usize, resolve: Resolve, answer: impl Into<Answer>) {
         let found = match answer.into() {
             Answer::Addresses(answer) => answer.map(|endpoints| self.attempts(&resolve, endpoints)),
-            // Most registrars know nothing of proxies; none was asked for by name.
-            Answer::Proxies(Err(ResolveError::NotSupported)) if resolve.is_discovery() => return,
+            // Most nodes have no proxy, and none was asked for by name.
+            Answer::Proxies(Err(ResolveError::NotSupported | ResolveError::Unknown))
+                if resolve.is_discovery() =>
+            {
+                return;
+            }
             Answer::Proxies(answer) => answer.map(|proxies| self.tunnels(&resolve, proxies)),
         };
         let resolver = || resolve.resolver.describe();

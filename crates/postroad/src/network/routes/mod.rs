@@ -21,6 +21,7 @@
 mod expression;
 mod index;
 mod matcher;
+mod names;
 mod remembered;
 mod syntax;
 mod texts;
@@ -46,6 +47,7 @@ use self::matcher::{Matcher, Name, Workspace};
 use self::remembered::Remembered;
 use self::texts::{Required, strip};
 
+pub use self::names::Names;
 pub use self::syntax::PatternFault;
 pub use self::warning::PatternWarning;
 
@@ -294,12 +296,6 @@ impl<R> RoutingTable<R> {
             snapshot.remembered.put(name, &matches);
             matches
         })
-    }
-
-    /// As [`lookup`](Self::lookup), and does not remember the name: for tables
-    /// that strangers' names are looked up in.
-    pub(crate) fn find(&self, name: &str) -> Matches<R> {
-        self.current.load().find(name)
     }
 
     /// All routes in the order they were added.

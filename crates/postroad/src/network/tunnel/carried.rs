@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use postroad_wire::tunnel::{Operations, Refusal, Token};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +62,8 @@ pub(in crate::network) struct Tunnels {
     accounts: Accounts,
     next: AtomicU64,
     draining: AtomicBool,
+    /// Notified when what the registrar was told may not hold any more.
+    pub(super) announcements: Notify,
     /// Who waits for a stream that a peer was asked to dial.
     pub(super) summoned: Mutex<HashMap<Token, Summoned>>,
     pub(super) obeyed: Arc<Places<Atom>>,
@@ -111,6 +114,7 @@ impl Tunnels {
             accounts: Accounts::default(),
             next: AtomicU64::new(1),
             draining: AtomicBool::new(false),
+            announcements: Notify::new(),
             summoned: Mutex::default(),
             obeyed: Places::new(OBEYED, OBEYED_OF_ONE),
             guests: Guests::default(),
@@ -143,8 +147,10 @@ impl Network {
     pub fn drain_transit(&self, drain: bool) {
         let tunnels = &self.inner().tunnels;
         // Behind the lock: what is not there afterwards does not come.
-        let _carried = tunnels.carried.lock();
+        let carried = tunnels.carried.lock();
         tunnels.draining.store(drain, Ordering::Relaxed);
+        drop(carried);
+        tunnels.announcements.notify_one();
     }
 
     /// Whether no new tunnels are taken.

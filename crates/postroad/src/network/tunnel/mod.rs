@@ -9,10 +9,12 @@
 //! | `relay` | the gateway: bytes both ways |
 //! | `arrive` | the target: who comes, through whom, and what it may do |
 //! | `policy` | who may pass |
+//! | `announce` | the registrar is told to whom the gateway leads |
 //! | `carried` | what is being carried |
 //! | `account` | for whom, within which limits, and how many bytes |
 
 mod account;
+mod announce;
 mod arrive;
 mod carried;
 mod carry;
@@ -34,6 +36,7 @@ pub use self::error::TunnelError;
 pub use self::policy::{TransitOptions, TransitRule};
 pub use postroad_wire::tunnel::{NegotiationError, Refusal as TunnelRefusal};
 
+pub(super) use self::announce::announce;
 pub(super) use self::carried::Tunnels;
 pub(super) use self::passage::Passage;
 pub(super) use self::side::{Guest, admit, declined, obey, received};

@@ -84,18 +84,28 @@ impl Passage {
         limit: Duration,
     ) -> BoxFuture<'a, Result<(Stream, Arc<Through>), AttemptError>> {
         Box::pin(async move {
-            let limit = limit.min(self.timeout);
-            let connecting =
-                node.network.connect_with_proxy(node, target, self.proxy, self.cookie.clone(), limit);
-            let (connection, left) = connecting.await?;
-            let order = Order { target, hops: self.hops, operations: self.operations, path: vec![node.name] };
-            let (stream, through) = order.place(&connection, left).await?;
+            let (stream, through) = self.opened(node, target, self.hops, limit).await?;
             let expected = self.granted.unwrap_or(self.operations.both(Operations::ENCRYPTION));
             if !through.operations.allow(expected) {
                 return Err(TunnelError::Narrowed(self.proxy).into());
             }
             Ok((stream, Arc::new(through)))
         })
+    }
+
+    async fn opened(
+        &self,
+        node: &Arc<NodeInner>,
+        target: Atom,
+        hops: u8,
+        limit: Duration,
+    ) -> Result<Opened, TunnelError> {
+        let limit = limit.min(self.timeout);
+        let connecting =
+            node.network.connect_with_proxy(node, target, self.proxy, self.cookie.clone(), limit);
+        let (connection, left) = connecting.await?;
+        let order = Order { target, hops, operations: self.operations, path: vec![node.name] };
+        order.place(&connection, left).await
     }
 
     /// Through how many nodes the way may lead.
@@ -112,10 +122,7 @@ impl Passage {
         hops: u8,
         limit: Duration,
     ) -> Result<Vec<Atom>, TunnelError> {
-        let connecting = node.network.connect_with_proxy(node, target, self.proxy, self.cookie.clone());
-        let connection = connecting.await?;
-        let order = Order { target, hops, operations: self.operations, path: vec![node.name] };
-        let (_, through) = order.place(&connection, limit.min(self.timeout)).await?;
+        let (_, through) = self.opened(node, target, hops, limit).await?;
         Ok(through.path)
     }
 

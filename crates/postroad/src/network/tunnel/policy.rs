@@ -10,7 +10,7 @@ use super::carried::Tunnels;
 use crate::Atom;
 use crate::network::Network;
 use crate::network::proxy_route::{DEFAULT_MAX_HOP, ProxyFlags};
-use crate::network::routes::{AddRouteError, RoutingTable};
+use crate::network::routes::{AddRouteError, Names};
 
 /// Who may reach whom through this node, and how much of it. A node without
 /// such options lets nobody pass, and one without rules neither.
@@ -51,6 +51,11 @@ pub struct TransitOptions {
     /// [`NetworkOptions::keepalive`](crate::network::NetworkOptions::keepalive).
     /// Default 5 minutes.
     pub idle: Option<Duration>,
+    /// Whether the node's registrar is told to whom this node leads: the target
+    /// pattern of each rule. Others then find the way by themselves, see
+    /// [`Registrar::register_proxy`](crate::registrar::Registrar::register_proxy).
+    /// Default: no.
+    pub announce: bool,
 }
 
 impl Default for TransitOptions {
@@ -64,6 +69,7 @@ impl Default for TransitOptions {
             bytes_per_second: None,
             clients_per_gateway: 16,
             idle: Some(Duration::from_secs(300)),
+            announce: false,
         }
     }
 }
@@ -122,6 +128,23 @@ impl TransitOptions {
         self
     }
 
+    /// Sets [`announce`](Self#structfield.announce).
+    pub fn announce(mut self, announce: bool) -> Self {
+        self.announce = announce;
+        self
+    }
+
+    /// To whom this node leads, each once.
+    pub(super) fn targets(&self) -> Vec<Names> {
+        let mut targets: Vec<Names> = Vec::new();
+        for rule in &self.rules {
+            if !targets.contains(&rule.to) {
+                targets.push(rule.to.clone());
+            }
+        }
+        targets
+    }
+
     /// Whether this neighbour may say for whom it comes: some rule lets clients pass
     /// by way of it.
     pub(super) fn believes(&self, neighbour: Atom) -> bool {
@@ -133,7 +156,7 @@ impl TransitOptions {
     pub(super) fn allowed(&self, client: Atom, neighbour: Atom, target: Atom) -> Option<Operations> {
         let fits = |rule: &&TransitRule| {
             let by = client == neighbour || rule.brings(neighbour);
-            by && rule.from.matches(client) && rule.to.matches(target)
+            by && rule.from.contains(client.as_str()) && rule.to.contains(target.as_str())
         };
         self.rules.iter().find(fits).map(|rule| rule.operations.operations())
     }
@@ -169,6 +192,7 @@ impl Tunnels {
         if let Some(transit) = &transit {
             self.limit(transit);
         }
+        self.announcements.notify_one();
     }
 }
 
@@ -218,7 +242,7 @@ impl TransitRule {
     }
 
     fn brings(&self, gateway: Atom) -> bool {
-        self.through.as_ref().is_some_and(|through| through.matches(gateway))
+        self.through.as_ref().is_some_and(|through| through.contains(gateway.as_str()))
     }
 }
 
@@ -230,32 +254,11 @@ impl fmt::Debug for TransitRule {
 
 impl fmt::Display for TransitRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "from `{}`", self.from.text)?;
+        write!(f, "from `{}`", self.from)?;
         if let Some(through) = &self.through {
-            write!(f, " also through `{}`", through.text)?;
+            write!(f, " also through `{through}`")?;
         }
-        write!(f, " to `{}`, for {}", self.to.text, self.operations)
-    }
-}
-
-/// The names that a pattern matches, from one end to the other.
-#[derive(Clone)]
-struct Names {
-    text: Arc<str>,
-    table: Arc<RoutingTable<()>>,
-}
-
-impl Names {
-    fn matching(pattern: &str) -> Result<Self, AddRouteError> {
-        let table = RoutingTable::new();
-        // By itself first: `a)|(b` is no pattern.
-        crate::network::routes::check_pattern(pattern)?;
-        table.add(&format!("^(?:{pattern})$"), (), 0)?;
-        Ok(Self { text: pattern.into(), table: Arc::new(table) })
-    }
-
-    fn matches(&self, name: Atom) -> bool {
-        !self.table.find(name.as_str()).is_empty()
+        write!(f, " to `{}`, for {}", self.to, self.operations)
     }
 }
 

@@ -6,9 +6,12 @@ use std::time::Duration;
 use postroad_wire::esrd::{Packet, PacketSplit, Route, reason, split};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::server::Server;
-use super::{Inner, RegisterError, Registered, Registration, encode};
+use super::{Inner, RegisterError, Registered, Registration, encode, question};
+use crate::Atom;
+use crate::network::routes::Names;
 
 /// How long the server may take to answer a registration.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,8 +32,8 @@ pub(super) async fn register(
         loop {
             let lost = async {
                 match held {
-                    Held::Server => std::future::pending().await,
-                    Held::Client(link) => wait_for_end(link).await,
+                    Held::Server => lead_here(&inner, registration.node).await,
+                    Held::Client(link) => stay(&inner, link).await,
                 }
             };
             tokio::select! {
@@ -121,8 +124,57 @@ async fn enter_as_client(inner: &Inner, registration: &Registration) -> Result<H
     }
 }
 
+/// Lets the own server know to whom this node leads, for as long as it serves.
+async fn lead_here(inner: &Inner, node: Atom) {
+    let mut leads = inner.leads.subscribe();
+    loop {
+        let to = patterns(&leads.borrow_and_update());
+        if let Some((_, server)) = &*inner.serving.lock() {
+            server.leads(node.as_str(), to);
+        }
+        if leads.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Keeps a registration until the server is gone.
+async fn stay(inner: &Inner, mut link: TcpStream) {
+    // It may be another server than before.
+    inner.ask_again();
+    let (mut news, mut out) = link.split();
+    tokio::select! {
+        () = wait_for_end(&mut news) => {}
+        () = lead_there(inner, &mut out) => {}
+    }
+}
+
+/// Lets the server know to whom this node leads, if it understands that: one of
+/// Ergo would complain of it.
+async fn lead_there(inner: &Inner, link: &mut WriteHalf<'_>) {
+    let mut leads = inner.leads.subscribe();
+    let mut told = Vec::new();
+    loop {
+        let to = patterns(&leads.borrow_and_update());
+        if to != told && question::proxies(inner.options.port).await.is_ok() {
+            let Ok(packet) = encode(&Packet::Leads { to: to.clone() }) else { return };
+            if link.write_all(&packet).await.is_err() {
+                return;
+            }
+            told = to;
+        }
+        if leads.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn patterns(leads: &[Names]) -> Vec<String> {
+    leads.iter().map(ToString::to_string).collect()
+}
+
 /// Reads, and ignores, what the server says until it is gone.
-async fn wait_for_end(mut link: TcpStream) {
+async fn wait_for_end(link: &mut ReadHalf<'_>) {
     let mut news = [0; 512];
     while matches!(link.read(&mut news).await, Ok(read) if read > 0) {}
 }

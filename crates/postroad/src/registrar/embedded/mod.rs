@@ -10,21 +10,30 @@ mod client;
 mod question;
 mod server;
 
+use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use postroad_wire::Version;
-use postroad_wire::esrd::{self, Packet, PacketError, Route};
+use postroad_wire::esrd::{self, Packet, PacketError, Proxy, Route};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BoxFuture, Capabilities, Endpoint, RegisterError, Registered, Registrar, RegistrarError, RegistrarInfo,
-    Registration, ResolveError, Resolver,
+    BoxFuture, Capabilities, Endpoint, ProxyEndpoint, RegisterError, Registered, Registrar, RegistrarError,
+    RegistrarInfo, Registration, ResolveError, Resolver,
 };
 use crate::Atom;
+use crate::network::routes::Names;
 
 use server::Server;
+
+/// For how long a server that does not know of proxies is not asked for them.
+const MUTE: Duration = Duration::from_secs(60);
 
 /// Where the embedded registrar listens, and whether this node may be its server.
 #[derive(Debug, Clone)]
@@ -64,6 +73,10 @@ struct Inner {
     serving: Mutex<Option<(Atom, Server)>>,
     /// Whether a node has begun to register, and which.
     node: OnceLock<Atom>,
+    /// To whom that node leads as a proxy.
+    leads: watch::Sender<Vec<Names>>,
+    /// Until when the server is not asked for proxies.
+    mute: Mutex<Option<Instant>>,
     stop: CancellationToken,
 }
 
@@ -74,6 +87,8 @@ impl Embedded {
             options,
             serving: Mutex::new(None),
             node: OnceLock::new(),
+            leads: watch::Sender::default(),
+            mute: Mutex::default(),
             stop: CancellationToken::new(),
         }))
     }
@@ -106,9 +121,47 @@ impl Registrar for Embedded {
         RegistrarInfo {
             server: format!("127.0.0.1:{}", self.0.options.port),
             embedded: self.is_server(),
-            capabilities: Capabilities { nodes: true, ..Capabilities::default() },
+            capabilities: Capabilities { nodes: true, proxies: true, ..Capabilities::default() },
             version: Version { license: "MIT".to_owned(), ..Version::new("ESRD", "R1") },
         }
+    }
+
+    /// Announced to the nodes of this host, while a node of postroad runs its
+    /// server; to others it means nothing ([`RegistrarError::NotSupported`]), and it
+    /// is announced when that changes. A node that cannot be dialed is not listed,
+    /// and neither is what it leads to. 16 patterns of 1024 bytes together.
+    fn register_proxy(&self, to: Names) -> BoxFuture<'_, Result<(), RegistrarError>> {
+        Box::pin(async move {
+            self.check_registered()?;
+            let mut fits = true;
+            self.0.leads.send_if_modified(|leads| {
+                if leads.contains(&to) {
+                    return false;
+                }
+                fits = server::are_few(leads.iter().chain([&to]).map(Names::pattern));
+                if fits {
+                    leads.push(to.clone());
+                }
+                fits
+            });
+            if !fits {
+                let why = "there are too many patterns, or they are too long together";
+                return Err(RegistrarError::Name { name: to.to_string(), why });
+            }
+            self.0.proxies().await.map(drop).map_err(|_| RegistrarError::NotSupported)
+        })
+    }
+
+    fn unregister_proxy(&self, to: Names) -> BoxFuture<'_, Result<(), RegistrarError>> {
+        Box::pin(async move {
+            self.check_registered()?;
+            let was_there = self.0.leads.send_if_modified(|leads| {
+                let before = leads.len();
+                leads.retain(|known| *known != to);
+                leads.len() < before
+            });
+            if was_there { Ok(()) } else { Err(RegistrarError::Unknown) }
+        })
     }
 
     /// The nodes of this host. When this node does not run the server, it is
@@ -131,6 +184,36 @@ impl Registrar for Embedded {
     }
 }
 
+impl Embedded {
+    fn check_registered(&self) -> Result<(), RegistrarError> {
+        let is_registered = !self.0.stop.is_cancelled() && self.0.node.get().is_some();
+        if is_registered { Ok(()) } else { Err(RegistrarError::Terminated) }
+    }
+}
+
+impl Inner {
+    /// Who leads to whom on this host, as the server of postroad knows that runs
+    /// there; another one is not asked often.
+    async fn proxies(&self) -> Result<Vec<Proxy>, ResolveError> {
+        if let Some((_, server)) = &*self.serving.lock() {
+            return Ok(server.proxies());
+        }
+        if self.mute.lock().is_some_and(|until| Instant::now() < until) {
+            return Err(ResolveError::NotSupported);
+        }
+        question::proxies(self.options.port).await.map_err(|error| {
+            if error.kind() == io::ErrorKind::TimedOut {
+                *self.mute.lock() = Some(Instant::now() + MUTE);
+            }
+            ResolveError::NotSupported
+        })
+    }
+
+    fn ask_again(&self) {
+        *self.mute.lock() = None;
+    }
+}
+
 impl Resolver for Embedded {
     fn resolve(&self, name: Atom) -> BoxFuture<'_, Result<Vec<Endpoint>, ResolveError>> {
         Box::pin(async move {
@@ -146,6 +229,27 @@ impl Resolver for Embedded {
                 None => question::resolve(name, self.0.options.port).await?,
             };
             Ok(routes.into_iter().map(|route| endpoint(route, name)).collect())
+        })
+    }
+
+    /// Among the nodes of this host, in the order of their names, as far as a node
+    /// of postroad runs its server.
+    fn resolve_proxy(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
+        Box::pin(async move {
+            if self.0.stop.is_cancelled() {
+                return Err(ResolveError::Terminated);
+            }
+            let own = self.0.node.get();
+            let leads = |proxy: &Proxy| {
+                let to = Names::matching(&proxy.to).ok()?;
+                let node = crate::node::node_name(&proxy.node).ok()?;
+                (to.contains(name.as_str()) && node != name && Some(&node) != own).then_some(node)
+            };
+            let leading: BTreeSet<Atom> = self.0.proxies().await?.iter().filter_map(leads).collect();
+            if leading.is_empty() {
+                return Err(ResolveError::Unknown);
+            }
+            Ok(leading.into_iter().map(|proxy| ProxyEndpoint { to: name, proxy }).collect())
         })
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use postroad_wire::esrd::{self, Packet, Route, reason};
+use postroad_wire::esrd::{self, Packet, Proxy, Route, reason};
 use tokio::net::UdpSocket;
 
 use super::{RegistrarError, ResolveError, encode};
@@ -14,7 +14,8 @@ use crate::Atom;
 const QUESTIONS: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1500)];
 
-/// How long the names of nodes may take. A server older than Ergo 3.3 never answers.
+/// How long what is known of this host may take: names of nodes, or proxies. A
+/// server older than Ergo 3.3 never answers.
 const NODES_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Asks the registrar on the host of `name` where that node is.
@@ -55,16 +56,27 @@ pub(super) async fn nodes(port: u16) -> Result<Vec<String>, RegistrarError> {
         Packet::NodesReply { nodes } => Some(nodes),
         _ => None,
     };
-    let asked = async {
-        let socket = connected((Ipv4Addr::LOCALHOST, port).into()).await?;
-        let question = encode(&Packet::Nodes).map_err(io::Error::other)?;
-        socket.send(&question).await?;
-        answer(&socket, names).await
-    };
-    match tokio::time::timeout(NODES_PATIENCE, asked).await {
+    match tokio::time::timeout(NODES_PATIENCE, ask_here(port, &Packet::Nodes, names)).await {
         Ok(names) => names.map_err(|error| RegistrarError::Backend(std::sync::Arc::new(error))),
         Err(_) => Err(RegistrarError::Timeout(NODES_PATIENCE)),
     }
+}
+
+/// Asks the registrar of this host who leads to whom (`docs/wire/ESRD.md`
+/// section 9). One that is not postroad's never answers: then the time is out.
+pub(super) async fn proxies(port: u16) -> io::Result<Vec<Proxy>> {
+    let proxies = |packet| match packet {
+        Packet::ProxiesReply { proxies } => Some(proxies),
+        _ => None,
+    };
+    tokio::time::timeout(NODES_PATIENCE, ask_here(port, &Packet::Proxies, proxies)).await?
+}
+
+async fn ask_here<T>(port: u16, question: &Packet, read: impl Fn(Packet) -> Option<T>) -> io::Result<T> {
+    let socket = connected((Ipv4Addr::LOCALHOST, port).into()).await?;
+    let question = encode(question).map_err(io::Error::other)?;
+    socket.send(&question).await?;
+    answer(&socket, read).await
 }
 
 /// A socket that hears nobody else. Each question has one of its own, because

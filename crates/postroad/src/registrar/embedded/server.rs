@@ -1,5 +1,6 @@
 //! The server of a host: who is registered here, and answers about it.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postroad_wire::esrd::{self, Packet, PacketSplit, Route, reason, split};
+use postroad_wire::esrd::{self, Packet, PacketError, PacketSplit, Proxy, Route, reason, split};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -23,6 +24,11 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_NODES: usize = 4096;
 const MAX_ROUTES: usize = 16;
 
+/// How many patterns a node may lead to, and how long they may be together, in
+/// bytes.
+const MAX_LEADS: usize = 16;
+const MAX_LEADS_LEN: usize = 1024;
+
 /// How many questions are answered in a second, and how many of one address.
 /// Answers go to whatever address a question claims to come from, so they must
 /// not be a useful flood; and who asks too often must not silence the others.
@@ -37,7 +43,21 @@ pub(super) struct Server {
 }
 
 #[derive(Debug, Default)]
-struct Nodes(Mutex<HashMap<String, Vec<Route>>>);
+struct Nodes(Mutex<HashMap<String, Entry>>);
+
+/// What is known of a node.
+#[derive(Debug)]
+struct Entry {
+    routes: Vec<Route>,
+    /// Patterns of the nodes it leads to as a proxy. They are not looked at here.
+    leads: Vec<String>,
+}
+
+/// Whether a node may lead to all of these.
+pub(super) fn are_few<'a>(mut leads: impl Iterator<Item = &'a str> + Clone) -> bool {
+    leads.clone().count() <= MAX_LEADS
+        && leads.try_fold(MAX_LEADS_LEN, |left, to| left.checked_sub(to.len())).is_some()
+}
 
 impl Server {
     /// Takes both sockets of the port, or neither.
@@ -60,12 +80,21 @@ impl Server {
     /// Registers the node that runs this server.
     pub(super) fn register(&self, node: &str, routes: Vec<Route>) {
         if !routes.is_empty() {
-            self.nodes.0.lock().insert(node.to_owned(), routes);
+            self.nodes.0.lock().insert(node.to_owned(), Entry { routes, leads: Vec::new() });
         }
     }
 
+    /// The node that runs this server leads to these.
+    pub(super) fn leads(&self, node: &str, to: Vec<String>) {
+        self.nodes.leads(node, to);
+    }
+
     pub(super) fn routes_of(&self, node: &str) -> Option<Vec<Route>> {
-        self.nodes.0.lock().get(node).cloned()
+        self.nodes.0.lock().get(node).map(|entry| entry.routes.clone())
+    }
+
+    pub(super) fn proxies(&self) -> Vec<Proxy> {
+        self.nodes.proxies()
     }
 
     pub(super) fn nodes(&self) -> Vec<String> {
@@ -95,36 +124,39 @@ async fn accept_all(listener: TcpListener, nodes: Arc<Nodes>, stop: Cancellation
 
 /// A node's registration: it lasts as long as the connection.
 async fn serve(mut link: TcpStream, from: SocketAddr, nodes: Arc<Nodes>) {
-    let registered = match tokio::time::timeout(REGISTER_TIMEOUT, read_register(&mut link)).await {
-        Ok(Ok(Some((node, routes)))) => nodes.enter(node, routes),
-        Ok(Ok(None)) => Err(reason::INCORRECT),
+    let mut bytes = Vec::with_capacity(512);
+    let registered = match tokio::time::timeout(REGISTER_TIMEOUT, read_packet(&mut link, &mut bytes)).await {
+        Ok(Ok(Ok(Packet::Register { node, routes }))) => nodes.enter(node, routes),
+        Ok(Ok(_)) => Err(reason::INCORRECT),
         Ok(Err(error)) => return tracing::debug!(%from, %error, "registration failed"),
         Err(_) => return tracing::debug!(%from, "no registration in time"),
     };
     let error = registered.as_ref().err().map(|reason| (*reason).to_owned());
     let Ok(reply) = encode(&Packet::RegisterReply { error }) else { return };
-    if link.write_all(&reply).await.is_err() || registered.is_err() {
-        return;
+    let (Ok(()), Ok(registered)) = (link.write_all(&reply).await, registered) else { return };
+    loop {
+        match read_packet(&mut link, &mut bytes).await {
+            Ok(Ok(Packet::Leads { to })) => nodes.leads(&registered.node, to),
+            Ok(Ok(_) | Err(PacketError::UnknownType(_))) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
     }
-    let mut ignored = [0; 512];
-    while matches!(link.read(&mut ignored).await, Ok(read) if read > 0) {}
 }
 
-/// Reads one Register; nothing if something else came.
-async fn read_register(link: &mut TcpStream) -> io::Result<Option<(String, Vec<Route>)>> {
-    let mut bytes = Vec::with_capacity(512);
+/// The next packet of a link, of which `bytes` have come already.
+async fn read_packet(link: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Result<Packet, PacketError>> {
     loop {
-        match split(&bytes) {
+        match split(bytes) {
             Ok(PacketSplit::Packet { packet, .. }) => {
-                return Ok(match Packet::decode(packet) {
-                    Ok(Packet::Register { node, routes }) => Some((node, routes)),
-                    Ok(_) | Err(_) => None,
-                });
+                let (read, len) = (Packet::decode(packet), packet.len());
+                bytes.drain(..len);
+                return Ok(read);
             }
             Ok(PacketSplit::Need { .. }) if bytes.len() < esrd::MAX_REGISTER => {}
-            Ok(_) | Err(_) => return Ok(None),
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the packet is too long")),
+            Err(error) => return Ok(Err(error)),
         }
-        if link.read_buf(&mut bytes).await? == 0 {
+        if link.read_buf(bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
@@ -139,8 +171,45 @@ impl Nodes {
         if nodes.contains_key(&node) || nodes.len() >= MAX_NODES {
             return Err(reason::TAKEN);
         }
-        nodes.insert(node.clone(), routes);
+        nodes.insert(node.clone(), Entry { routes, leads: Vec::new() });
         Ok(Registered { nodes: self.clone(), node })
+    }
+
+    /// A node that is registered leads to these, in the place of what it said before.
+    fn leads(&self, node: &str, to: Vec<String>) {
+        if !are_few(to.iter().map(String::as_str)) {
+            return tracing::debug!(node, "it leads to too many patterns, or too long ones: ignored");
+        }
+        if let Some(entry) = self.0.lock().get_mut(node) {
+            entry.leads = to;
+        }
+    }
+
+    /// Who leads to whom: as many as fit into a datagram that askers read.
+    fn proxies(&self) -> Vec<Proxy> {
+        let nodes = self.0.lock();
+        let all = nodes.iter().flat_map(|(node, entry)| {
+            entry.leads.iter().map(|to| Proxy { node: node.clone(), to: to.clone() })
+        });
+        let room = Room::default();
+        all.take_while(|proxy| room.take(proxy.node.len() + proxy.to.len() + 4)).collect()
+    }
+}
+
+/// What is left of a datagram.
+struct Room(Cell<usize>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Cell::new(esrd::MAX_RESOLVE_REPLY - 128))
+    }
+}
+
+impl Room {
+    fn take(&self, len: usize) -> bool {
+        let left = self.0.get().checked_sub(len);
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
     }
 }
 
@@ -174,7 +243,7 @@ async fn answer_all(socket: UdpSocket, nodes: Arc<Nodes>) {
         if from.port() == own_port || !allowance.take(from.ip(), Instant::now()) {
             continue;
         }
-        if let Some(answer) = nodes.answer(&buffer[..length]) {
+        if let Some(answer) = nodes.answer(&buffer[..length], from.ip()) {
             // A full send buffer loses the answer, as the network may: the asker repeats.
             let _ = socket.try_send_to(&answer, from);
         }
@@ -212,23 +281,21 @@ impl Allowance {
 }
 
 impl Nodes {
-    fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
+    fn answer(&self, question: &[u8], from: IpAddr) -> Option<Vec<u8>> {
         let answer = match Packet::decode(question).ok()? {
             Packet::Resolve { node } => match self.0.lock().get(&node) {
-                Some(routes) => Packet::ResolveReply { routes: routes.clone(), error: None },
+                Some(entry) => Packet::ResolveReply { routes: entry.routes.clone(), error: None },
                 None => Packet::ResolveReply { routes: Vec::new(), error: Some(reason::UNKNOWN.to_owned()) },
             },
             Packet::Nodes => {
                 // As many as fit into a datagram that askers read.
-                let mut room = esrd::MAX_RESOLVE_REPLY - 128;
+                let room = Room::default();
                 let nodes = self.0.lock();
-                let fitting = nodes.keys().take_while(|node| {
-                    let fits = node.len() + 2 <= room;
-                    room = room.saturating_sub(node.len() + 2);
-                    fits
-                });
+                let fitting = nodes.keys().take_while(|node| room.take(node.len() + 2));
                 Packet::NodesReply { nodes: fitting.cloned().collect() }
             }
+            // Whom a gateway leads to is for nodes of this host.
+            Packet::Proxies if from.is_loopback() => Packet::ProxiesReply { proxies: self.proxies() },
             _ => return None,
         };
         let bytes = encode(&answer).ok()?;
@@ -259,7 +326,9 @@ mod tests {
         let enter = |number| nodes.enter(format!("node{number}@localhost"), vec![Route::to_port(1)]);
         let held: Vec<_> = (0..10_000).filter_map(|number| enter(number).ok()).collect();
         assert_eq!(held.len(), MAX_NODES);
-        let reply = nodes.answer(&encode(&Packet::Nodes).unwrap()).expect("as many names as fit");
+        let reply = nodes
+            .answer(&encode(&Packet::Nodes).unwrap(), IpAddr::from([10, 0, 0, 1]))
+            .expect("as many names as fit");
         assert!(reply.len() <= esrd::MAX_RESOLVE_REPLY, "{}", reply.len());
         drop(held);
         assert!(nodes.0.lock().is_empty());
@@ -277,5 +346,37 @@ mod tests {
         assert_eq!(nodes.enter("a@b".to_owned(), many).err(), Some(reason::INCORRECT));
         let _held = nodes.enter("a@b".to_owned(), route()).expect("it is free");
         assert_eq!(nodes.enter("a@b".to_owned(), route()).err(), Some(reason::TAKEN));
+    }
+
+    #[test]
+    fn gateways_are_told_to_this_host_as_far_as_they_fit() {
+        let nodes = Arc::new(Nodes::default());
+        let question = encode(&Packet::Proxies).unwrap();
+        let asked = |from: [u8; 4]| nodes.answer(&question, IpAddr::from(from));
+        let told = || match Packet::decode(&asked([127, 0, 0, 1]).unwrap()) {
+            Ok(Packet::ProxiesReply { proxies }) => proxies,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(asked([10, 0, 0, 1]), None);
+        assert_eq!(told(), []);
+        let gateway = nodes.enter("gateway@localhost".to_owned(), vec![Route::to_port(1)]).unwrap();
+        nodes.leads(&gateway.node, vec!["db@private".to_owned()]);
+        let one = [Proxy { node: gateway.node.clone(), to: "db@private".to_owned() }];
+        assert_eq!(told(), one);
+        for too_much in [vec!["x".to_owned(); MAX_LEADS + 1], vec!["x".repeat(MAX_LEADS_LEN + 1)]] {
+            nodes.leads(&gateway.node, too_much);
+            assert_eq!(told(), one);
+        }
+        nodes.leads("nobody@localhost", vec!["web@private".to_owned()]);
+        assert_eq!(told(), one);
+        let name = |number| format!("gateway{number}@localhost");
+        let all: Vec<_> =
+            (0..9).filter_map(|number| nodes.enter(name(number), vec![Route::to_port(1)]).ok()).collect();
+        for other in &all {
+            nodes.leads(&other.node, vec!["x".repeat(MAX_LEADS_LEN)]);
+        }
+        assert!(asked([127, 0, 0, 1]).unwrap().len() <= esrd::MAX_RESOLVE_REPLY);
+        drop((all, gateway));
+        assert_eq!(told(), []);
     }
 }
