@@ -39,7 +39,7 @@ async fn who_does_not_know_the_cookie_opens_nothing() {
     let gateway = gateway("gateway", open()).await;
     let client = Client::of(&gateway).await;
     let mut stream = TcpStream::connect(("127.0.0.1", port(&gateway))).await.unwrap();
-    let mut knock = client.knock(&gateway, "guessed");
+    let mut knock = client.knock(&gateway, "guessed", None);
     stream.write_all(&knock.poll_transmit().unwrap()).await.unwrap();
     assert!(knock.receive(&read(&mut stream).await).unwrap().is_none());
     stream.write_all(&knock.poll_transmit().unwrap()).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_stream_of_no_connection_is_refused() {
     let mut client = Client::of(&gateway).await;
     client.connection = "another".to_owned();
     let mut stream = TcpStream::connect(("127.0.0.1", port(&gateway))).await.unwrap();
-    let mut knock = client.knock(&gateway, crate::support::COOKIE);
+    let mut knock = client.knock(&gateway, crate::support::COOKIE, None);
     let error = loop {
         if let Some(bytes) = knock.poll_transmit() {
             stream.write_all(&bytes).await.unwrap();
@@ -251,15 +251,4 @@ async fn a_gateway_that_says_nothing_has_the_time_of_the_route() {
 
 fn port_of(listener: &TcpListener) -> u16 {
     listener.local_addr().unwrap().port()
-}
-
-/// Frames that ask for streams, from a peer that was not dialed: nobody obeys.
-#[tokio::test]
-async fn who_dialed_may_not_summon() {
-    let log = Log::start();
-    let gateway = gateway("gateway", open()).await;
-    let Client { mut link, .. } = Client::of(&gateway).await;
-    link.send_frame(&postroad_wire::enp::Head::Summon { token: [1, 2] }, &[]).await;
-    log.says(&["asked to dial for a tunnel: not done"]).await;
-    stop([gateway]).await;
 }

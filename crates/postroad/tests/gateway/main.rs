@@ -10,8 +10,10 @@ mod liar;
 mod operations;
 mod passing;
 mod policy;
+mod summons;
 #[path = "../support/mod.rs"]
 mod support;
+mod trust;
 
 use postroad::network::{
     AcceptorOptions, AttemptError, ConnectError, FailedAttempt, NetworkProxyRoute, NetworkRoute,

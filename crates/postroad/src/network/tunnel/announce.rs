@@ -5,48 +5,53 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::TransitOptions;
+use super::carried::Tunnels;
 use crate::network::routes::Names;
 use crate::node::NodeInner;
 use crate::registrar::{Registrar, RegistrarError, guarded};
 
-/// How long the registrar may take for all announcements.
+/// How long the registrar may take for what is announced at a time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Announces to whom this node leads, if its options say so: before this
-/// returns, and for as long as the node takes new tunnels.
+/// Announces to whom this node leads, if its transit options say so: before this
+/// returns, and from then on whenever that changes.
 pub(in crate::network) async fn announce(node: &Arc<NodeInner>) {
-    let network = &node.network;
-    let (Some(transit), Some(registrar)) = (&network.options.transit, &network.registrar) else { return };
-    if !transit.announce {
-        return;
-    }
-    tell_all(&**registrar, transit, true).await;
-    let (registrar, announcing) = (registrar.clone(), node.clone());
+    let Some(registrar) = node.network.registrar.clone() else { return };
+    let mut told = Vec::new();
+    tell(&*registrar, &mut told, leads(&node.network.tunnels)).await;
+    let announcing = node.clone();
     let keep_up = async move {
         let tunnels = &announcing.network.tunnels;
-        let Some(transit) = &announcing.network.options.transit else { return };
-        let mut announced = true;
         loop {
-            if announced == tunnels.is_draining() {
-                announced = !announced;
-                tell_all(&*registrar, transit, announced).await;
-            }
             tunnels.announcements.notified().await;
+            tell(&*registrar, &mut told, leads(tunnels)).await;
         }
     };
     let stopping = node.stopping.clone();
     node.tasks.spawn_on(async move { stopping.run_until_cancelled(keep_up).await }, &node.runtime);
 }
 
-async fn tell_all(registrar: &dyn Registrar, transit: &TransitOptions, leads: bool) {
-    let deadline = Instant::now() + PATIENCE;
-    for to in transit.targets() {
-        tell(registrar, to, leads, deadline).await;
+/// To whom the node leads, as far as others are to know.
+fn leads(tunnels: &Tunnels) -> Vec<Names> {
+    match tunnels.transit() {
+        Some(transit) if transit.announce && !tunnels.is_draining() => transit.targets(),
+        _ => Vec::new(),
     }
 }
 
-async fn tell(registrar: &dyn Registrar, to: &Names, leads: bool, deadline: Instant) {
+/// Tells what has changed since `told`.
+async fn tell(registrar: &dyn Registrar, told: &mut Vec<Names>, leads: Vec<Names>) {
+    let deadline = Instant::now() + PATIENCE;
+    for to in told.iter().filter(|to| !leads.contains(to)) {
+        tell_one(registrar, to, false, deadline).await;
+    }
+    for to in leads.iter().filter(|to| !told.contains(to)) {
+        tell_one(registrar, to, true, deadline).await;
+    }
+    *told = leads;
+}
+
+async fn tell_one(registrar: &dyn Registrar, to: &Names, leads: bool, deadline: Instant) {
     let left = deadline.saturating_duration_since(Instant::now());
     let told = guarded(left, || match leads {
         true => registrar.register_proxy(to.clone()),

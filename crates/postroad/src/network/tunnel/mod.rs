@@ -10,8 +10,10 @@
 //! | `arrive` | the target: who comes, through whom, and what it may do |
 //! | `policy` | who may pass |
 //! | `announce` | the registrar is told to whom the gateway leads |
-//! | `carried` | what is being carried, counted and limited |
+//! | `carried` | what is being carried |
+//! | `account` | for whom, within which limits, and how many bytes |
 
+mod account;
 mod announce;
 mod arrive;
 mod carried;
@@ -37,7 +39,7 @@ pub use postroad_wire::tunnel::{NegotiationError, Refusal as TunnelRefusal};
 pub(super) use self::announce::announce;
 pub(super) use self::carried::Tunnels;
 pub(super) use self::passage::Passage;
-pub(super) use self::side::{Guest, admit, obey, received};
+pub(super) use self::side::{Guest, admit, declined, obey, received};
 
 /// By which nodes a connection came, and what may be done over it.
 #[derive(Debug, Clone, PartialEq, Eq)]
