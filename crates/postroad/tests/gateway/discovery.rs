@@ -94,6 +94,15 @@ async fn a_gateway_announces_to_whom_it_leads() {
         assert_eq!([told.recv().await.unwrap(), told.recv().await.unwrap()], all(!drains));
         gateway.network().drain_transit(drains);
     }
+    // The rules may change meanwhile: what has not changed is not said again.
+    let other = TransitOptions::new().allow(rule(".*", "web@private")).allow(rule(".*", "new@private"));
+    gateway.network().set_transit(Some(other.announce(true)));
+    assert_eq!(told.recv().await.unwrap(), ("db@private".to_owned(), false));
+    assert_eq!(told.recv().await.unwrap(), ("new@private".to_owned(), true));
+    gateway.network().set_transit(None);
+    for gone in ["web@private", "new@private"] {
+        assert_eq!(told.recv().await.unwrap(), (gone.to_owned(), false));
+    }
     stop([gateway, quiet]).await;
     assert!(told.try_recv().is_err(), "nothing was said twice");
 }
