@@ -64,12 +64,13 @@ impl Events {
         }
     }
 
-    /// Has a node get what is published; what was published last.
+    /// Has a node get what is published; what was published last, if that is
+    /// kept.
     pub(crate) fn subscribe_peer(
         &self,
         name: Atom,
         peer: &Arc<Connection>,
-    ) -> Result<Vec<Published>, RelationError> {
+    ) -> Result<Option<Vec<Published>>, RelationError> {
         self.get(name).ok_or(RelationError::EventUnknown)?.subscribe_peer(peer)
     }
 

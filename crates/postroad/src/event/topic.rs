@@ -105,16 +105,18 @@ impl Topic {
         });
     }
 
-    /// Adds a node that has subscribers; what was published last.
+    /// Adds a node that has subscribers; what was published last, if that is
+    /// kept.
     pub(super) fn subscribe_peer(
         self: &Arc<Self>,
         peer: &Arc<Connection>,
-    ) -> Result<Vec<Published>, RelationError> {
-        self.add(|state| {
+    ) -> Result<Option<Vec<Published>>, RelationError> {
+        let last = self.add(|state| {
             if state.peers.iter().all(|known| known.number != peer.number) {
                 Arc::make_mut(&mut state.peers).push(peer.clone());
             }
-        })
+        })?;
+        Ok((self.buffer > 0).then_some(last))
     }
 
     /// Removes a node, unless it has subscribed anew.
