@@ -105,7 +105,7 @@ func Start(options Options) (*Node, error) {
 		network.Acceptors = []gen.AcceptorOptions{acceptor}
 	}
 
-	node, err := ergo.StartNode(gen.Atom(options.Name), gen.NodeOptions{
+	node, err := startNode(gen.Atom(options.Name), gen.NodeOptions{
 		Env:     map[gen.Env]any{"disable_metrics": true},
 		Network: network,
 		Log: gen.LogOptions{
@@ -126,6 +126,19 @@ func Start(options Options) (*Node, error) {
 		}
 	}
 	return started, nil
+}
+
+// startNode keeps standard output for what the programs here write: 3.2.0 greets
+// there with a banner, and the option against that is unknown to 3.1.0.
+func startNode(name gen.Atom, options gen.NodeOptions) (gen.Node, error) {
+	nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer nowhere.Close()
+	defer func(stdout *os.File) { os.Stdout = stdout }(os.Stdout)
+	os.Stdout = nowhere
+	return ergo.StartNode(name, options)
 }
 
 // Flags gives Ergo's default network flags, or flags with every feature off.

@@ -80,12 +80,22 @@ type careful struct{}
 func (careful) message(*worker, string, gen.PID, any) {}
 
 func (careful) request(w *worker, _ string, from gen.PID, ref gen.Ref, value any) any {
+	sender, ok := any(w).(importantSender)
+	if !ok {
+		w.peer.out.event("confirmed", fields{"to": w.name, "error": gen.ErrUnsupported.Error()})
+		return value
+	}
 	outcome := ""
-	if err := w.SendResponseImportant(from, ref, value); err != nil {
+	if err := sender.SendResponseImportant(from, ref, value); err != nil {
 		outcome = err.Error()
 	}
 	w.peer.out.event("confirmed", fields{"to": w.name, "error": outcome})
 	return nil
+}
+
+// An importantSender can have an answer confirmed: any process, since 3.2.0.
+type importantSender interface {
+	SendResponseImportant(to gen.PID, ref gen.Ref, message any) error
 }
 
 // failing answers with the error it is asked for.

@@ -68,14 +68,15 @@ impl Events {
         }
     }
 
-    /// Has a process of a peer get what is published; what was published last.
+    /// Has a process of a peer get what is published; what was published last, if
+    /// that is kept.
     pub(crate) fn subscribe_peer(
         &self,
         name: Atom,
         peer: &Arc<Connection>,
         watcher: u64,
         relation: Relation,
-    ) -> Result<Vec<Published>, Refusal> {
+    ) -> Result<Option<Vec<Published>>, Refusal> {
         let topic = self.get(name).ok_or(RelationError::EventUnknown)?;
         topic.subscribe_peer(peer, watcher, relation)
     }

@@ -108,20 +108,22 @@ impl Topic {
         });
     }
 
-    /// Adds a subscription of a process of a peer; what was published last.
+    /// Adds a subscription of a process of a peer; what was published last, if that
+    /// is kept.
     pub(super) fn subscribe_peer(
         self: &Arc<Self>,
         peer: &Arc<Connection>,
         watcher: u64,
         relation: Relation,
-    ) -> Result<Vec<Published>, Refusal> {
-        self.add(|state| {
+    ) -> Result<Option<Vec<Published>>, Refusal> {
+        let last = self.add(|state| {
             peer.note_watcher(self.watched(), watcher, relation)?;
             if state.peers.iter().all(|known| known.number != peer.number) {
                 Arc::make_mut(&mut state.peers).push(peer.clone());
             }
-            Ok(())
-        })
+            Ok::<_, Refusal>(())
+        })?;
+        Ok((self.buffer > 0).then_some(last))
     }
 
     /// Removes a node, unless it has subscribed anew.

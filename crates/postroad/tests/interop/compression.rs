@@ -20,7 +20,7 @@ const WAYS: [(&str, &str, CompressionMethod, CompressionLevel); 5] = [
 ];
 
 /// The bytes of a message that packs well.
-const LONG: usize = 100_000;
+const LONG: usize = 40_000;
 
 /// More than a packed one has with all that goes with it.
 const PACKED: u64 = 10_000;

@@ -28,9 +28,9 @@ async fn told(puppet: &mut Strings) -> Notice {
     within("a notice", puppet.told()).await
 }
 
-/// What the driver of the Go node subscribes to on the Rust node.
-fn rust_event(node: &Node) -> Json {
-    json!({"event": {"name": NAME, "node": node.name().as_str()}})
+/// What a process of the Go node subscribes to on the Rust node.
+fn rust_event(node: &Node, subscriber: &str) -> Json {
+    json!({"event": {"name": NAME, "node": node.name().as_str()}, "as": subscriber})
 }
 
 async fn publish(producer: &Strings, token: postroad::EventToken, number: u32, priority: Priority) {
@@ -82,42 +82,61 @@ async fn conformance_y01_y02_x04_rust_subscribes_to_go() {
     }
 }
 
+/// One process is linked, the other one monitors: 3.1.0 refuses both by one.
 #[tokio::test]
 async fn conformance_y01_y02_x04_go_subscribes_to_rust() {
     for dialer in Dialer::BOTH {
         let (node, go) = pair(dialer).await;
+        let (linked, monitoring) = (rust_event(&node, "driver"), rust_event(&node, "echo"));
         let mut producer = puppet(&node).await;
-        let unknown = go.try_ask("monitor", rust_event(&node)).await.unwrap_err();
+        let unknown = go.try_ask("monitor", monitoring.clone()).await.unwrap_err();
         assert_eq!(unknown, "unknown event");
 
-        let options = EventOptions::new().notify().buffer(2);
-        let token = producer
-            .act(move |ctx| Box::pin(async move { ctx.register_event(NAME, options) }))
-            .await
-            .unwrap();
-        assert_eq!(go.ask("link", rust_event(&node)).await, json!([]));
+        let token = register(&producer).await;
+        assert_eq!(go.ask("link", linked.clone()).await, json!([]));
         assert_eq!(told(&mut producer).await, Notice::Start(Atom::new(NAME).unwrap()));
         publish(&producer, token, 1, Priority::Normal).await;
         let got = go.event("published").await;
         assert_eq!((&got["name"], &got["node"]), (&json!(NAME), &json!(node.name().as_str())));
-        assert_eq!(got["value"], number(1));
-        assert_eq!(go.ask("monitor", rust_event(&node)).await, json!([number(1)]));
+        assert_eq!((&got["to"], &got["value"]), (&json!("driver"), &number(1)));
+        assert_eq!(go.ask("monitor", monitoring.clone()).await, json!([number(1)]));
         publish(&producer, token, 2, Priority::High).await;
-        // One frame; the driver is linked and monitors.
-        assert_eq!(go.event("published").await["value"], number(2));
-        assert_eq!(go.event("published").await["value"], number(2));
-
-        go.ask("unlink", rust_event(&node)).await;
-        go.ask("demonitor", rust_event(&node)).await;
-        assert_eq!(told(&mut producer).await, Notice::Stop(Atom::new(NAME).unwrap()));
-        go.ask("link", rust_event(&node)).await;
-        go.ask("monitor", rust_event(&node)).await;
-        assert_eq!(told(&mut producer).await, Notice::Start(Atom::new(NAME).unwrap()));
+        // One frame for both.
+        for _ in ["driver", "echo"] {
+            assert_eq!(go.event("published").await["value"], number(2));
+        }
         producer.act(|ctx| Box::pin(async move { ctx.unregister_event(NAME) })).await.unwrap();
         assert_eq!(go.event("exit").await["reason"], "unregistered");
         assert_eq!(go.event("down").await["reason"], "unregistered");
         end(node, go).await;
     }
+}
+
+/// Since 3.2.0 Ergo asks once and again for all subscribers of a node.
+#[tokio::test]
+async fn go_unsubscribes_from_rust() {
+    for dialer in Dialer::BOTH {
+        let (node, go) = pair(dialer).await;
+        let mut producer = puppet(&node).await;
+        register(&producer).await;
+        for (begin, end) in [("link", "unlink"), ("monitor", "demonitor")] {
+            for subscriber in ["driver", "echo", "mute"] {
+                assert_eq!(go.ask(begin, rust_event(&node, subscriber)).await, json!([]), "{begin}");
+            }
+            assert_eq!(told(&mut producer).await, Notice::Start(Atom::new(NAME).unwrap()));
+            for subscriber in ["mute", "driver", "echo"] {
+                go.ask(end, rust_event(&node, subscriber)).await;
+            }
+            assert_eq!(told(&mut producer).await, Notice::Stop(Atom::new(NAME).unwrap()));
+        }
+        end(node, go).await;
+    }
+}
+
+/// An event that keeps what was published last.
+async fn register(producer: &Strings) -> postroad::EventToken {
+    let options = EventOptions::new().notify().buffer(2);
+    producer.act(move |ctx| Box::pin(async move { ctx.register_event(NAME, options) })).await.unwrap()
 }
 
 #[tokio::test]
@@ -127,7 +146,7 @@ async fn conformance_x08_y04_the_loss_of_a_node_ends_its_subscriptions() {
         let mut producer = puppet(&node).await;
         let options = EventOptions::new().notify();
         producer.act(move |ctx| Box::pin(async move { ctx.register_event(NAME, options) })).await.unwrap();
-        go.ask("monitor", rust_event(&node)).await;
+        go.ask("monitor", rust_event(&node, "driver")).await;
         assert_eq!(told(&mut producer).await, Notice::Start(Atom::new(NAME).unwrap()));
         let subscriber = lost_event(&node, &go).await;
         assert!(node.network().disconnect(go.name()).await);

@@ -30,7 +30,7 @@ struct Sample {
 impl Sample {
     /// All samples, from the golden vectors.
     fn all() -> Vec<Self> {
-        lines("interop/vectors/data/edf_3.2.0-development.jsonl")
+        lines("interop/vectors/data/edf_3.2.0.jsonl")
             .into_iter()
             .filter(|line| line["options"].is_null())
             .map(|line| Self {
@@ -115,7 +115,9 @@ async fn nodes(dialer: Dialer, registry: Registry) -> (Node, Peer, Vec<(Sample, 
     assert_eq!(names, told.iter().map(|sample| sample["name"].clone()).collect::<Vec<_>>());
     assert_eq!(names.len(), 135);
     let told = told.iter().map(|sample| json!({"type": sample["type"], "value": sample["value"]}));
-    (node, go, samples.into_iter().zip(told).collect())
+    let fits = |(sample, _): &(Sample, Json)| go.longest(sample.bytes.len()) == sample.bytes.len();
+    let samples = samples.into_iter().zip(told).filter(fits).collect();
+    (node, go, samples)
 }
 
 /// Every sample goes to Go's echo and back, and from Go to a Rust echo and back.

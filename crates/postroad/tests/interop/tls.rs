@@ -88,7 +88,7 @@ async fn go_dials(go: &Peer, node: &Node, port: u16) -> Result<(), String> {
 
 /// Short and long messages, both ways.
 async fn they_talk(node: &Node, echo: Pid, go: &Peer) {
-    for size in [1usize, 20_000, 1 << 20] {
+    for size in [1, 20_000, go.longest(1 << 20)] {
         let message: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
         let back: Vec<u8> = node.call(go.pid("echo"), message.clone()).await.unwrap();
         assert!(back == message, "{size} bytes come back as they were");

@@ -33,7 +33,7 @@ fn leads(gateway: &Node, go: &Peer) {
 async fn they_talk(client: &Node, echo: Pid, go: &Peer) {
     let text: String = client.call_with_timeout(go.pid("echo"), "there".to_owned(), PATIENCE).await.unwrap();
     assert_eq!(text, "there");
-    let large: Vec<u8> = (0..1 << 20).map(|at| (at % 251) as u8).collect();
+    let large: Vec<u8> = (0..go.longest(1 << 20)).map(|at| (at % 251) as u8).collect();
     let back: Vec<u8> = client.call_with_timeout(go.pid("echo"), large.clone(), PATIENCE).await.unwrap();
     assert!(back == large);
     let value = json!({"type": "uint8", "value": 7});

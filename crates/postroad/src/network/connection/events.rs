@@ -98,13 +98,14 @@ impl Connection {
     }
 }
 
-/// What was published last, as an answer carries it.
-pub(super) fn last_events(last: Vec<Published>) -> Payload {
+/// What was published last, as an answer carries it. By nothing at all, not
+/// even an empty list, Ergo since 3.2.0 knows an event that keeps nothing, and
+/// does not ask again for further subscribers.
+pub(super) fn last_events(last: Option<Vec<Published>>) -> Payload {
     let event = |published: Published| PublishedEvent {
         event: published.event(),
         timestamp: published.timestamp(),
         message: Payload::new(published.shared()),
     };
-    let last: Vec<_> = last.into_iter().map(event).collect();
-    Payload::new((!last.is_empty()).then_some(last))
+    Payload::new(last.map(|last| last.into_iter().map(event).collect::<Vec<_>>()))
 }
