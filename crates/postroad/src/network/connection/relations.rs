@@ -167,11 +167,17 @@ impl Connection {
     /// Something of this node has ended: the peer is told, if it watches it.
     ///
     /// Does not wait, and is not lost: if the peer does not read, a task waits
-    /// for room in its stead. The frame follows what the process `by` has sent.
+    /// for room in its stead; if a link is lost, it is told [again](Self::tell_ends_again).
+    /// The frame follows what the process `by` has sent.
     pub(crate) fn tell_end(self: &Arc<Self>, target: &Watched, by: u64, reason: &ExitReason) {
         if !self.relations.theirs.lock().remove_target(target) {
             return;
         }
+        self.ends.note(*target, by, reason.clone());
+        self.send_end(target, by, reason);
+    }
+
+    pub(super) fn send_end(self: &Arc<Self>, target: &Watched, by: u64, reason: &ExitReason) {
         let subject = match target {
             Watched::Pid(pid) => Subject::Pid(pid.id),
             Watched::Name(process) => Subject::Name(self.wire_name(process.name)),
