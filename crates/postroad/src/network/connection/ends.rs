@@ -9,10 +9,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use postroad_edf::ErrorValue;
 use tokio::time::{Duration, Instant};
 
 use super::{Connection, DownReason};
-use crate::actor::{ExitReason, Watched};
+use crate::actor::Watched;
 
 /// What was sent so long ago has arrived: a link on which nothing is taken is
 /// given up long before.
@@ -37,11 +38,11 @@ struct Told {
     at: Instant,
     target: Watched,
     by: u64,
-    reason: ExitReason,
+    reason: ErrorValue,
 }
 
 impl RecentEnds {
-    pub(super) fn note(&self, target: Watched, by: u64, reason: ExitReason) {
+    pub(super) fn note(&self, target: Watched, by: u64, reason: ErrorValue) {
         let mut recent = self.0.lock();
         let now = Instant::now();
         recent.forget_old(now);
@@ -94,9 +95,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_told_lately_is_known() {
         let ends = RecentEnds::default();
-        ends.note(target(1), 1, ExitReason::Normal);
+        ends.note(target(1), 1, ErrorValue::new("normal"));
         tokio::time::advance(LATELY).await;
-        ends.note(target(2), 2, ExitReason::Kill);
+        ends.note(target(2), 2, ErrorValue::new("kill"));
         assert_eq!(ends.all().unwrap().len(), 2);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(ends.all().unwrap().iter().map(|told| told.target).collect::<Vec<_>>(), [target(2)]);
@@ -106,7 +107,7 @@ mod tests {
     async fn that_something_was_forgotten_is_known_as_long_as_it_matters() {
         let ends = RecentEnds::default();
         for id in 0..=MOST as u64 {
-            ends.note(target(id), id, ExitReason::Normal);
+            ends.note(target(id), id, ErrorValue::new("normal"));
         }
         assert!(ends.all().is_none());
         tokio::time::advance(LATELY + Duration::from_secs(1)).await;
