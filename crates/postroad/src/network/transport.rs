@@ -4,7 +4,6 @@
 //! without, a network in memory. Handshake, protocol and pools do not know
 //! which.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -307,10 +306,10 @@ impl ReadHalf {
 
     /// Waits until there may be something to read, where that can be told
     /// without a buffer to read into.
-    pub(crate) async fn readable(&mut self) -> io::Result<()> {
+    pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp { half, .. } => half.readable().await,
-            Self::Memory { half, .. } => poll_fn(|cx| half.poll_readable(cx)).await,
+            Self::Memory { half, .. } => half.readable().await,
             Self::Tls(half) => half.readable().await,
         }
     }

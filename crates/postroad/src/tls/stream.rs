@@ -115,7 +115,7 @@ impl TlsReadHalf {
     }
 
     /// Waits until there may be something to read.
-    pub(crate) async fn readable(&mut self) -> io::Result<()> {
+    pub(crate) async fn readable(&self) -> io::Result<()> {
         if self.is_dry { Box::pin(self.socket.readable()).await } else { Ok(()) }
     }
 
@@ -374,7 +374,7 @@ mod tests {
     /// is here already: the goodbye behind the last bytes least of all.
     #[tokio::test]
     async fn tells_when_there_is_something_to_read() {
-        let is_readable = async |read: &mut TlsReadHalf| {
+        let is_readable = async |read: &TlsReadHalf| {
             tokio::time::timeout(std::time::Duration::from_millis(20), read.readable()).await.is_ok()
         };
         let (near, far) = pair().await;
@@ -384,9 +384,9 @@ mod tests {
         write.flush().await.unwrap();
         read.readable().await.unwrap();
         assert_eq!(read.read(&mut bytes).await.unwrap(), 100);
-        assert!(is_readable(&mut read).await, "fifty are here");
+        assert!(is_readable(&read).await, "fifty are here");
         assert_eq!(read.read(&mut bytes).await.unwrap(), 50);
-        assert!(!is_readable(&mut read).await);
+        assert!(!is_readable(&read).await);
         write.write_all(&[8; 10]).await.unwrap();
         write.say_goodbye().unwrap();
         write.flush().await.unwrap();
@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(read.read(&mut bytes).await.unwrap(), 10);
         read.readable().await.unwrap();
         assert_eq!(read.read(&mut bytes).await.unwrap(), 0, "the end");
-        assert!(is_readable(&mut read).await, "and it stays the end");
+        assert!(is_readable(&read).await, "and it stays the end");
     }
 
     #[tokio::test]

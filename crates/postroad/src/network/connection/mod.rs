@@ -4,6 +4,7 @@ mod aside;
 mod asking;
 mod assembly;
 mod dispatch;
+mod ends;
 mod events;
 mod important;
 mod keepalive;
@@ -37,6 +38,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::assembly::Assembly;
+use self::ends::RecentEnds;
 use self::link::Link;
 use self::parts::Parts;
 use self::relations::Relations;
@@ -76,6 +78,7 @@ pub(crate) struct Connection {
     /// Frames that come in fragments, if the two sides have agreed on that.
     assembly: Option<Assembly>,
     relations: Relations,
+    ends: RecentEnds,
     /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
     /// As digests: a peer may make a salt as long as it likes.
     join_salts: Mutex<HashSet<[u8; 32]>>,
@@ -256,6 +259,7 @@ impl Connection {
             vacated: Notify::new(),
             assembly: fragmentation.then(|| Assembly::new(limits.max_frame, pool_size)),
             relations: Relations::default(),
+            ends: RecentEnds::default(),
             join_salts: Mutex::default(),
             encode,
             decode,
@@ -351,6 +355,7 @@ impl Connection {
             return;
         }
         log!(self.log, DEBUG, peer = %self.peer.name, link = index, %loss, "link lost");
+        self.tell_ends_again();
         self.replace_link(index, since.elapsed());
     }
 

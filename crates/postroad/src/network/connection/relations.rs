@@ -170,9 +170,15 @@ impl Connection {
 
     /// Tells the peer that something of this node has ended which it watched.
     ///
-    /// Does not wait, and is not lost. The frame follows what the process `by`
+    /// Does not wait, and is not lost: if a link is, it is told
+    /// [again](Self::tell_ends_again). The frame follows what the process `by`
     /// has sent.
     pub(crate) fn tell_end(self: &Arc<Self>, target: &Watched, by: u64, reason: &ErrorValue) {
+        self.ends.note(*target, by, reason.clone());
+        self.send_end(target, by, reason);
+    }
+
+    pub(super) fn send_end(self: &Arc<Self>, target: &Watched, by: u64, reason: &ErrorValue) {
         let subject = match target {
             Watched::Pid(pid) => Subject::Pid(pid.id),
             Watched::Name(process) => Subject::Name(self.wire_name(process.name)),

@@ -1,7 +1,7 @@
 //! Streams between hosts, and their two halves at each end.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -139,8 +139,9 @@ impl State {
         }
         self.wires.insert(id, wire);
         let end = |side, address| {
-            let handle = || Handle { network: network.clone(), id, side, alarm: None };
-            MemoryStream { address, read: MemoryReadHalf(handle()), write: MemoryWriteHalf(handle()) }
+            let handle = || Handle { network: network.clone(), id, side };
+            let read = MemoryReadHalf { end: handle(), alarm: Alarm::default() };
+            MemoryStream { address, read, write: MemoryWriteHalf { end: handle(), alarm: Alarm::default() } }
         };
         (end(0, from), end(1, to))
     }
@@ -163,18 +164,39 @@ pub(crate) struct MemoryStream {
 
 /// The incoming half of an end.
 #[derive(Debug)]
-pub(crate) struct MemoryReadHalf(Handle);
+pub(crate) struct MemoryReadHalf {
+    end: Handle,
+    alarm: Alarm,
+}
 
 /// The outgoing half of an end; dropped, it tells the peer that nothing more
 /// will come.
 #[derive(Debug)]
-pub(crate) struct MemoryWriteHalf(Handle);
+pub(crate) struct MemoryWriteHalf {
+    end: Handle,
+    alarm: Alarm,
+}
 
 struct Handle {
     network: Arc<Shared>,
     id: u64,
     side: Side,
-    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+/// Wakes when something arrives.
+#[derive(Debug, Default)]
+struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Waits until then, or for good.
+    fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        let Some(at) = at else { return Poll::Pending };
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        sleep.as_mut().poll(cx)
+    }
 }
 
 impl fmt::Debug for Handle {
@@ -199,14 +221,32 @@ impl Handle {
         outcome
     }
 
-    /// Waits until then, or for good.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
-        let Some(at) = at else { return Poll::Pending };
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if alarm.deadline() != at {
-            alarm.as_mut().reset(at);
+    /// Waits until a reader finds something.
+    fn poll_found(
+        &self,
+        alarm: &mut Alarm,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut(&mut Lane, Instant) -> Found,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let next = self.with(|wire, _, wakers| {
+                let lane = &mut wire.lanes[1 - self.side];
+                match look(lane, Instant::now()) {
+                    Found::Bytes => lane.wake_writer(wakers),
+                    Found::End => {}
+                    Found::Reset => return Err(io::ErrorKind::ConnectionReset.into()),
+                    Found::Nothing(next) => {
+                        lane.await_arrival(cx);
+                        return Ok(Some(next));
+                    }
+                }
+                Ok(None)
+            })?;
+            match next {
+                None => return Poll::Ready(Ok(())),
+                Some(next) => ready!(alarm.poll(cx, next)),
+            }
         }
-        alarm.as_mut().poll(cx)
     }
 
     /// One half less.
@@ -249,41 +289,14 @@ impl MemoryStream {
 impl MemoryReadHalf {
     /// How many bytes have arrived and were not read.
     pub(in crate::network) fn arrived(&self) -> u64 {
-        let arrived = self.0.with(|wire, _, _| Ok(wire.lanes[1 - self.0.side].arrived(Instant::now())));
+        let arrived = self.end.with(|wire, _, _| Ok(wire.lanes[1 - self.end.side].arrived(Instant::now())));
         arrived.unwrap_or(0)
     }
 
-    /// Whether there is something to read, be it the end.
-    pub(in crate::network) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_found(cx, |lane, now| lane.peek(now)).map_ok(drop)
-    }
-
-    /// Waits until something is found.
-    fn poll_found(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut look: impl FnMut(&mut Lane, Instant) -> Found,
-    ) -> Poll<io::Result<()>> {
-        let side = 1 - self.0.side;
-        loop {
-            let next = self.0.with(|wire, _, wakers| {
-                let lane = &mut wire.lanes[side];
-                match look(lane, Instant::now()) {
-                    Found::Bytes => lane.wake_writer(wakers),
-                    Found::End => {}
-                    Found::Reset => return Err(io::ErrorKind::ConnectionReset.into()),
-                    Found::Nothing(next) => {
-                        lane.await_arrival(cx);
-                        return Ok(Some(next));
-                    }
-                }
-                Ok(None)
-            })?;
-            match next {
-                None => return Poll::Ready(Ok(())),
-                Some(next) => ready!(self.0.poll_alarm(cx, next)),
-            }
-        }
+    /// Waits until there is something to read, be it the end.
+    pub(in crate::network) async fn readable(&self) -> io::Result<()> {
+        let mut alarm = Alarm::default();
+        poll_fn(|cx| self.end.poll_found(&mut alarm, cx, |lane, now| lane.peek(now))).await
     }
 }
 
@@ -293,15 +306,17 @@ impl AsyncRead for MemoryReadHalf {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.poll_found(cx, |lane, now| lane.receive(now, buf))
+        let Self { end, alarm } = &mut *self;
+        end.poll_found(alarm, cx, |lane, now| lane.receive(now, buf))
     }
 }
 
 impl AsyncWrite for MemoryWriteHalf {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let side = self.0.side;
+        let Self { end, alarm } = &mut *self;
+        let side = end.side;
         loop {
-            let written = self.0.with(|wire, delay, wakers| {
+            let written = end.with(|wire, delay, wakers| {
                 let now = Instant::now();
                 let breaks = wire.lanes[1 - side].breaks_at(now);
                 if breaks.is_some_and(|at| at <= now) {
@@ -325,7 +340,7 @@ impl AsyncWrite for MemoryWriteHalf {
             })?;
             match written {
                 Ok(written) => return Poll::Ready(Ok(written)),
-                Err(breaks) => ready!(self.0.poll_alarm(cx, breaks)),
+                Err(breaks) => ready!(alarm.poll(cx, breaks)),
             }
         }
     }
@@ -335,8 +350,8 @@ impl AsyncWrite for MemoryWriteHalf {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let side = self.0.side;
-        Poll::Ready(self.0.with(|wire, delay, wakers| {
+        let side = self.end.side;
+        Poll::Ready(self.end.with(|wire, delay, wakers| {
             wire.lanes[side].send_end(Instant::now() + delay);
             wire.lanes[side].wake_reader(wakers);
             Ok(())
@@ -370,12 +385,12 @@ impl AsyncWrite for MemoryStream {
 
 impl Drop for MemoryReadHalf {
     fn drop(&mut self) {
-        self.0.drop_half(false);
+        self.end.drop_half(false);
     }
 }
 
 impl Drop for MemoryWriteHalf {
     fn drop(&mut self) {
-        self.0.drop_half(true);
+        self.end.drop_half(true);
     }
 }
