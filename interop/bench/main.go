@@ -89,17 +89,18 @@ type bench struct {
 	measure func(*stage) (measurement, error)
 }
 
-// A measurement is either a rate or the durations of calls.
+// A measurement is a rate, the durations of calls, or a size.
 type measurement struct {
-	messages int
-	took     time.Duration
-	calls    []time.Duration
+	messages  int
+	took      time.Duration
+	calls     []time.Duration
+	bytesEach int
 }
 
 func benches() []bench {
 	const kib = 1024
 	ints, small, large := 0, make([]byte, kib), make([]byte, 64*kib)
-	return []bench{
+	messages := []bench{
 		{"local_send_1_1/int", 0, send(here, 1, 1_000_000, ints)},
 		{"local_send_n_n/int", 0, send(here, pairs(), 1_000_000, ints)},
 		{"local_call", 0, call(here, 200_000)},
@@ -111,6 +112,7 @@ func benches() []bench {
 		{"remote_send_n_n/64KiB", len(large), send(there, pairs(), 2_500, large)},
 		{"remote_call", 0, call(there, 10_000)},
 	}
+	return slices.Concat(messages, roadBenches(), processBenches())
 }
 
 // pairs is the N of the N-N benches.
@@ -127,6 +129,10 @@ func (b bench) summary(measured []measurement) map[string]any {
 			"bench": b.name, "calls": len(all),
 			"p50_us": quantile(all, 0.5), "p99_us": quantile(all, 0.99), "p999_us": quantile(all, 0.999),
 		}
+	}
+	if measured[0].messages == 0 {
+		slices.SortFunc(measured, func(a, b measurement) int { return a.bytesEach - b.bytesEach })
+		return map[string]any{"bench": b.name, "count": crowd, "bytes_each": measured[len(measured)/2].bytesEach}
 	}
 	var rates []float64
 	for _, one := range measured {

@@ -318,6 +318,7 @@ async fn a_process_is_described_to_other_nodes_even_if_it_hangs() {
     assert_eq!((report.summary.pid, &report.state[..]), (process.pid, &handled(0)[..]));
     assert_eq!((report.silent.as_str(), report.mailbox_capacity), ("", 9));
     assert_eq!((report.priority.as_str(), report.compression.as_str()), ("normal", ""));
+    assert_eq!((report.leader, report.application.as_str()), (told.pid(), ""));
 
     let gate = process.hold(&told).await;
     let by_number = DescribeProcess { id: process.pid.id, name: String::new() };

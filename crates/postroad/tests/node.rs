@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use postroad::inspect::{InspectError, ListProcesses, ProcessState};
 use postroad::{
-    Atom, Compression, CompressionLevel, CompressionMethod, ExitReason, NameError, NetworkMode, Node,
-    Priority, SendError, SpawnOptions,
+    Atom, Compression, CompressionLevel, CompressionMethod, EventOptions, ExitReason, NameError, NetworkMode,
+    Node, Priority, SendError, SpawnOptions,
 };
 use support::puppet::{child, puppet, puppet_with};
 use support::{Echo, next, node, probe, unique};
@@ -88,6 +88,19 @@ async fn conformance_a09_b04_b05_what_is_told_of_a_process() {
     assert_eq!(info.summary.mailbox.total(), 0);
     assert_eq!(info.mailbox_capacity, Some(7));
     assert!(!info.traps_exit);
+    assert_eq!((info.leader, info.application), (node.pid(), None));
+    assert!(info.variables.is_empty() && info.events.is_empty());
+    puppet
+        .act(|ctx| {
+            ctx.set_env("size", &3u32).unwrap();
+            ctx.set_env("colour", &"red".to_owned()).unwrap();
+            ctx.register_event("news", EventOptions::new()).unwrap();
+            Box::pin(async {})
+        })
+        .await;
+    let info = node.process_info(puppet.pid).unwrap();
+    assert_eq!(info.variables, ["colour", "size"].map(str::to_uppercase));
+    assert_eq!(info.events.iter().map(|event| event.as_str()).collect::<Vec<_>>(), ["news"]);
     let (pid, parent) = puppet.act(|ctx| Box::pin(async move { (ctx.pid(), ctx.parent()) })).await;
     assert_eq!((pid, parent), (puppet.pid, node.pid()));
     puppet.trap_exit().await;

@@ -4,7 +4,10 @@
 mod support;
 
 use postroad::pool::{Pool, PoolError, PoolSpec};
-use postroad::{Actor, Answer, CallError, Context, ExitReason, Handle, Node, Pid, Priority, Reply};
+use postroad::{
+    Actor, Answer, Atom, CallError, Context, Event, EventOptions, ExitReason, Handle, Node, Pid, Priority,
+    Published, Reply,
+};
 use support::node;
 use support::puppet::{Strings, puppet};
 use tokio::sync::mpsc;
@@ -21,6 +24,12 @@ impl Actor for Worker {
 
     async fn init(seen: Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
         Ok(Self(seen))
+    }
+
+    async fn handle_event(&mut self, published: Published, ctx: &mut Context) -> Result<(), ExitReason> {
+        let number = published.downcast_ref::<u32>().copied().unwrap_or_default();
+        let _ = self.0.send((ctx.pid(), ctx.sender(), number));
+        Ok(())
     }
 }
 
@@ -194,4 +203,55 @@ async fn workers_end_with_their_pool() {
         tokio::task::yield_now().await;
     }
     stage.node.stop().await;
+}
+
+/// Has its pool subscribe, and does as a worker does.
+struct Subscriber(Worker);
+
+impl Actor for Subscriber {
+    type Args = (Event, mpsc::UnboundedSender<Seen>);
+    type Messages = ();
+    type Requests = ();
+
+    async fn init((event, seen): Self::Args, ctx: &mut Context) -> Result<Self, ExitReason> {
+        ctx.monitor_event(event).await?;
+        Ok(Self(Worker(seen)))
+    }
+
+    async fn handle_event(&mut self, published: Published, ctx: &mut Context) -> Result<(), ExitReason> {
+        self.0.handle_event(published, ctx).await
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_to_a_pool_goes_to_a_worker_or_if_urgent_to_its_manager() {
+    let node = node("pool-events").await;
+    let publisher = puppet(&node).await;
+    let token = publisher
+        .act(|ctx| {
+            let token = ctx.register_event("news", EventOptions::new()).unwrap();
+            Box::pin(async move { token })
+        })
+        .await;
+    let event = Event { name: Atom::new("news").unwrap(), node: node.name() };
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let spec = PoolSpec::new::<Worker>(sender.clone()).size(2);
+    let pool = node.spawn::<Pool<Subscriber>>((spec, (event, sender))).await.unwrap();
+    let mut by = Vec::new();
+    for (number, priority) in [(1, Priority::Normal), (2, Priority::Normal), (3, Priority::High)] {
+        let token = token.clone();
+        publisher
+            .act(move |ctx| {
+                ctx.set_priority(priority);
+                Box::pin(async move { ctx.publish("news", &token, number as u32).await.unwrap() })
+            })
+            .await;
+        let (handled_by, from, got) = seen.recv().await.unwrap();
+        assert_eq!((from, got), (publisher.pid, number));
+        by.push(handled_by);
+    }
+    assert!(by[0] != by[1] && by[..2].iter().all(|worker| *worker != pool), "{by:?}");
+    assert_eq!(by[2], pool, "what is urgent is for the pool itself");
+    assert_eq!(node.pool(pool).info().await.unwrap().forwarded, 2);
+    node.stop().await;
 }

@@ -78,6 +78,8 @@ async fn describe_process(visit: &Visit<'_>, process: &str) -> anyhow::Result<St
     lines.add("state", summary.state);
     lines.add("uptime", span(Duration::from_millis(summary.uptime)));
     lines.add("parent", format_args!("{} of {}", summary.parent.id, summary.parent.node));
+    lines.add("leader", format_args!("{} of {}", report.leader.id, report.leader.node));
+    lines.add("application", or_none(report.application.as_str()));
     lines.add(
         "mailbox",
         format_args!(
@@ -96,6 +98,9 @@ async fn describe_process(visit: &Visit<'_>, process: &str) -> anyhow::Result<St
     lines.add("priority", &report.priority);
     lines.add("compression", or_none(&report.compression));
     lines.add("traps exits", if report.traps_exit { "yes" } else { "no" });
+    lines.add_list("variables", &report.variables);
+    let events: Vec<String> = report.events.iter().map(ToString::to_string).collect();
+    lines.add_list("events", &events);
     let aliases: Vec<String> = report.aliases.iter().map(ToString::to_string).collect();
     lines.add_list("aliases", &aliases);
     lines.add_list("links", &report.links);
@@ -163,6 +168,11 @@ fn node_json(node: &NodeInfo) -> Json {
 
 fn report_json(report: &ProcessReport) -> Json {
     let mut json = process_json(&report.summary);
+    json["leader"] = json!({ "node": report.leader.node.as_str(), "pid": report.leader.id });
+    json["application"] =
+        json!((!report.application.as_str().is_empty()).then_some(report.application.as_str()));
+    json["variables"] = report.variables.clone().into();
+    json["events"] = report.events.iter().map(ToString::to_string).collect();
     json["aliases"] = report.aliases.iter().map(ToString::to_string).collect();
     json["links"] = report.links.clone().into();
     json["monitors"] = report.monitors.clone().into();

@@ -1,7 +1,12 @@
 //! Measures postroad in the shape of `interop/bench`, which measures Ergo, and
 //! prints the same JSON lines: messages and calls within a node, and between
-//! two processes over loopback on a static route. `interop/bench/side-by-side`
-//! runs both in turns.
+//! two processes over loopback on a static route; processes and what they care
+//! about; routes. `interop/bench/side-by-side` runs both in turns. An argument
+//! chooses the benches that have it in their names.
+
+mod lines;
+mod processes;
+mod roads;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -36,6 +41,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 async fn measure(here: &Node, there: Pid, runs: usize, only: &str) -> Result<(), Failure> {
+    processes::measure_memory(here, only).await?;
     let stage = here.spawn::<Stage>(()).await?;
     for (name, to, pairs, count, bytes) in [
         ("local_send_1_1/int", stage, 1, 1_000_000, 0),
@@ -52,20 +58,10 @@ async fn measure(here: &Node, there: Pid, runs: usize, only: &str) -> Result<(),
         }
         let mut rates = Vec::new();
         for _ in 0..runs {
-            rates.push(
-                (count * pairs) as f64 / flood(here, to, pairs as usize, count, bytes).await?.as_secs_f64(),
-            );
+            let took = flood(here, to, pairs as usize, count, bytes).await?;
+            rates.push((count * pairs) as f64 / took.as_secs_f64());
         }
-        rates.sort_by(f64::total_cmp);
-        let (median, min, max) = (rates[runs / 2], rates[0], rates[runs - 1]);
-        let volume = if bytes > 0 {
-            format!(",\"mb_per_sec\":{:.0}", median * bytes as f64 / 1e6)
-        } else {
-            String::new()
-        };
-        println!(
-            "{{\"bench\":\"{name}\",\"runs\":{runs},\"msgs_per_sec\":{median:.0},\"min\":{min:.0},\"max\":{max:.0}{volume}}}"
-        );
+        lines::rates(name, rates, bytes);
     }
     for (name, to, count) in [("local_call", stage, 200_000), ("remote_call", there, 10_000)] {
         if !name.contains(only) {
@@ -73,32 +69,18 @@ async fn measure(here: &Node, there: Pid, runs: usize, only: &str) -> Result<(),
         }
         let mut calls = Vec::new();
         for _ in 0..runs {
-            calls.extend(
-                here.call_with_timeout::<Vec<u64>>("caller", Job { pid: to, count }, PATIENCE).await?,
-            );
+            let job = Job { pid: to, count };
+            calls.extend(here.call_with_timeout::<Vec<u64>>("caller", job, PATIENCE).await?);
         }
-        calls.sort_unstable();
-        let at = |q: f64| calls[((calls.len() - 1) as f64 * q) as usize] as f64 / 1e3;
-        println!(
-            "{{\"bench\":\"{name}\",\"calls\":{},\"p50_us\":{:.1},\"p99_us\":{:.1},\"p999_us\":{:.1}}}",
-            calls.len(),
-            at(0.5),
-            at(0.99),
-            at(0.999)
-        );
+        lines::calls(name, calls);
     }
-    if "idle_process".contains(only) {
-        let before = resident()?;
-        let count = 200_000;
-        for _ in 0..count {
-            here.spawn::<Counter>(1).await?;
-        }
-        println!(
-            "{{\"bench\":\"idle_process\",\"processes\":{count},\"bytes_each\":{}}}",
-            (resident()? - before) / count
-        );
-    }
-    Ok(())
+    roads::measure(only).await?;
+    processes::measure(here, there, runs, only).await
+}
+
+/// Whether benches of this group are to run.
+fn chosen(group: &str, only: &str) -> bool {
+    group.contains(only) || only.starts_with(group)
 }
 
 /// Two nodes in two processes, connected; the stage of the other one.
@@ -154,12 +136,6 @@ async fn flood(here: &Node, stage: Pid, pairs: usize, count: u64, bytes: usize) 
     Ok(begun.elapsed())
 }
 
-/// The memory of this process that is in use, in bytes.
-fn resident() -> Result<u64, Failure> {
-    let pages = std::fs::read_to_string("/proc/self/statm")?;
-    Ok(pages.split(' ').nth(1).ok_or("statm")?.parse::<u64>()? * 4096)
-}
-
 /// So many messages, or calls, to this process.
 #[derive(postroad::Message)]
 struct Job {
@@ -172,11 +148,17 @@ struct Stage;
 
 impl Actor for Stage {
     type Args = ();
-    type Messages = ();
+    type Messages = (isize,);
     type Requests = (u64, bool, isize);
 
     async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
         Ok(Self)
+    }
+}
+
+impl Handle<isize> for Stage {
+    async fn handle(&mut self, _: isize, _: &mut Context) -> Result<(), ExitReason> {
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use postroad_edf::{EncodeError, Message, Payload};
 
 use super::{Actor, ExitReason, Recipe, ReplyTo, Timer, Unforwarded};
 use crate::error::{CallError, NameError, SendError, SpawnError};
+use crate::event::Published;
 use crate::network::{RemoteSpawnError, spawn_child};
 use crate::node::{DEFAULT_CALL_TIMEOUT, Familiar, Node, Target, ToTarget, router};
 use crate::process::{Compression, Environment, Origin, Priority, Process, SpawnOptions};
@@ -131,6 +132,12 @@ impl Context {
     /// [`Unforwarded`] gives the message back; a request can still be answered.
     pub fn forward(&mut self, to: Pid, message: Payload) -> Result<(), Box<Unforwarded>> {
         router::forward(&self.process.node, self.sender, to, message, &mut self.reply)
+    }
+
+    /// Hands a publication on to a process of this node, which gets it as if it
+    /// had subscribed.
+    pub(crate) fn forward_event(&self, to: Pid, published: Published) -> Result<(), SendError> {
+        router::forward_event(&self.process.node, to, published)
     }
 
     /// Sends a message. Returns when it lies in a local mailbox, or has been

@@ -22,7 +22,7 @@ use crate::{Actor, Alias, Answer, Atom, Context, ExitReason, Node, Pid, Reply, S
 /// The registered name of a node's [`Inspector`].
 pub const NAME: &str = "postroad.inspector";
 
-/// The most aliases, links and monitors, of each, that a [`ProcessReport`] lists.
+/// The most aliases, events, variables, links and monitors, of each, that a [`ProcessReport`] lists.
 pub const MAX_LISTED: usize = 1000;
 
 /// How long a process is waited for that is to say something of itself.
@@ -69,6 +69,14 @@ pub struct DescribeProcess {
 pub struct ProcessReport {
     /// The process in a line.
     pub summary: ProcessSummary,
+    /// The process that leads the group it belongs to.
+    pub leader: Pid,
+    /// The application it belongs to; empty if it belongs to none.
+    pub application: Atom,
+    /// The names of its variables, [`MAX_LISTED`] at most.
+    pub variables: Vec<String>,
+    /// The events it has registered, [`MAX_LISTED`] at most.
+    pub events: Vec<Atom>,
     /// Its aliases, [`MAX_LISTED`] at most.
     pub aliases: Vec<Alias>,
     /// What it is linked to, as texts, [`MAX_LISTED`] at most.
@@ -258,6 +266,10 @@ impl ProcessReport {
         };
         Self {
             summary: info.summary,
+            leader: info.leader,
+            application: info.application.unwrap_or(Atom::empty()),
+            variables: info.variables.into_iter().take(MAX_LISTED).collect(),
+            events: info.events.into_iter().take(MAX_LISTED).collect(),
             aliases: info.aliases.into_iter().take(MAX_LISTED).collect(),
             links: texts(info.links),
             monitors: texts(info.monitors),

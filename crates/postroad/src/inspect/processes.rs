@@ -95,6 +95,14 @@ pub struct ProcessSummary {
 pub struct ProcessInfo {
     /// The process in a line.
     pub summary: ProcessSummary,
+    /// The process that leads the group it belongs to.
+    pub leader: Pid,
+    /// The application it belongs to, if it does.
+    pub application: Option<Atom>,
+    /// The names of its variables, in capitals and in order: not their values.
+    pub variables: Vec<String>,
+    /// The events it has registered, in the order it did.
+    pub events: Vec<Atom>,
     /// Its aliases, in the order they were made.
     pub aliases: Vec<Alias>,
     /// What it is linked to.
@@ -184,6 +192,10 @@ pub(crate) fn describe_process(process: &Process) -> ProcessInfo {
     }
     ProcessInfo {
         summary: ProcessSummary::of(process),
+        leader: process.leader(),
+        application: process.application(),
+        variables: process.environment().names().map(str::to_owned).collect(),
+        events: process.events(),
         aliases: process.aliases(),
         links,
         monitors,

@@ -533,6 +533,11 @@ pub(crate) fn forward(
     Err(Box::new(Unforwarded { payload, error }))
 }
 
+/// Puts a publication into the mailbox of a local process.
+pub(crate) fn forward_event(node: &NodeInner, to: Pid, published: Published) -> Result<(), SendError> {
+    deliver(node, &Target::Pid(to), Envelope::Event(published), Priority::Normal).map(drop)
+}
+
 /// What became of an envelope, outside of all locks: starts the run that is
 /// due, or drops what was refused.
 #[inline]

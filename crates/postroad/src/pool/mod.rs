@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use postroad_edf::{ErrorValue, Payload};
 
 use crate::actor::{
-    Actor, Arguments, Context, Down, Exit, ExitReason, Local, Messages, Recipe, Reply, Requests,
+    Actor, Arguments, Context, Down, Exit, ExitReason, Local, Messages, Recipe, Reply, Requests, Unforwarded,
 };
 use crate::error::{SendError, SpawnError};
 use crate::event::Published;
@@ -67,10 +67,11 @@ impl PoolSpec {
     }
 }
 
-/// A process that hands messages and requests to its workers in turn: one whose
-/// mailbox is full is skipped, one that has ended is replaced when its turn
-/// comes. If all are full a message is dropped with a log line, and a request
-/// answered with the error `process mailbox is full`.
+/// A process that hands messages, requests and what is published to it to its
+/// workers in turn: one whose mailbox is full is skipped, one that has ended is
+/// replaced when its turn comes. If all are full a message or a publication is
+/// dropped with a log line, and a request answered with the error `process
+/// mailbox is full`.
 ///
 /// What comes with [`Priority::High`](crate::Priority::High) or
 /// [`Priority::Max`](crate::Priority::Max) is for the pool itself: the manager
@@ -111,6 +112,28 @@ pub struct Pool<M: Actor = NoManager> {
     info: PoolInfo,
 }
 
+/// What a pool hands to its workers.
+enum Work {
+    /// A message, or a request that waits for its answer.
+    Message(Payload),
+    Event(Published),
+}
+
+impl Work {
+    /// Gives it to a worker, or back with the reason.
+    fn give(self, worker: Pid, ctx: &mut Context) -> Result<(), Box<(Self, SendError)>> {
+        match self {
+            Self::Message(payload) => ctx.forward(worker, payload).map_err(|refused| {
+                let Unforwarded { payload, error } = *refused;
+                Box::new((Self::Message(payload), error))
+            }),
+            Self::Event(published) => ctx
+                .forward_event(worker, published.clone())
+                .map_err(|error| Box::new((Self::Event(published), error))),
+        }
+    }
+}
+
 /// What a pool has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -119,7 +142,7 @@ pub struct PoolInfo {
     pub size: usize,
     /// How many workers were replaced.
     pub restarts: u64,
-    /// How many messages and requests workers were given.
+    /// How many messages, requests and publications workers were given.
     pub forwarded: u64,
     /// How many no worker had room for.
     pub unhandled: u64,
@@ -161,7 +184,7 @@ impl<M: Actor> Actor for Pool<M> {
         if ctx.is_urgent() {
             return M::Messages::handle(&mut self.manager, message, ctx).await;
         }
-        if let Err(message) = self.hand_on(message, ctx).await {
+        if let Err(Work::Message(message)) = self.hand_on(Work::Message(message), ctx).await {
             tracing::error!(pool = %ctx.pid(), message = message.type_name(), "no worker has room: message dropped");
             discard(message);
         }
@@ -180,10 +203,10 @@ impl<M: Actor> Actor for Pool<M> {
         if ctx.is_urgent() {
             return M::Requests::answer(&mut self.manager, request, ctx).await;
         }
-        Ok(match self.hand_on(request, ctx).await {
+        Ok(match self.hand_on(Work::Message(request), ctx).await {
             Ok(()) => Reply::Later,
-            Err(request) => {
-                discard(request);
+            Err(refused) => {
+                discard(refused);
                 Reply::Error(ErrorValue::new("process mailbox is full"))
             }
         })
@@ -198,7 +221,15 @@ impl<M: Actor> Actor for Pool<M> {
     }
 
     async fn handle_event(&mut self, published: Published, ctx: &mut Context) -> Result<(), ExitReason> {
-        self.manager.handle_event(published, ctx).await
+        if ctx.is_urgent() {
+            return self.manager.handle_event(published, ctx).await;
+        }
+        if let Err(Work::Event(published)) = self.hand_on(Work::Event(published), ctx).await {
+            let event = published.event();
+            tracing::error!(pool = %ctx.pid(), %event, "no worker has room: publication dropped");
+            discard(published);
+        }
+        Ok(())
     }
 
     async fn handle_event_start(&mut self, event: Atom, ctx: &mut Context) -> Result<(), ExitReason> {
@@ -249,21 +280,21 @@ impl<M: Actor> Pool<M> {
         Ok(())
     }
 
-    /// Gives a message or request to the next worker that has room. It comes
-    /// back if there is none.
-    async fn hand_on(&mut self, mut payload: Payload, ctx: &mut Context) -> Result<(), Payload> {
+    /// Gives something to the next worker that has room. It comes back if there
+    /// is none.
+    async fn hand_on(&mut self, mut work: Work, ctx: &mut Context) -> Result<(), Work> {
         for _ in 0..self.workers.len() {
             let Some(mut worker) = self.workers.pop_front() else { break };
-            let mut given = ctx.forward(worker, payload);
+            let mut given = work.give(worker, ctx);
             if let Err(refused) = given {
-                given = if let SendError::MailboxFull = refused.error {
+                given = if let SendError::MailboxFull = refused.1 {
                     Err(refused)
                 } else {
                     match self.spec.spawn(ctx).await {
                         Ok(fresh) => {
                             worker = fresh;
                             self.info.restarts += 1;
-                            ctx.forward(worker, refused.payload)
+                            refused.0.give(worker, ctx)
                         }
                         Err(error) => {
                             tracing::error!(pool = %ctx.pid(), %error, "a worker that has ended is not replaced");
@@ -278,10 +309,10 @@ impl<M: Actor> Pool<M> {
                     self.info.forwarded += 1;
                     return Ok(());
                 }
-                Err(refused) => payload = refused.payload,
+                Err(refused) => work = refused.0,
             }
         }
         self.info.unhandled += 1;
-        Err(payload)
+        Err(work)
     }
 }
