@@ -8,12 +8,12 @@ use postroad::network::routes::Names;
 use postroad::registrar::ProxyEndpoint;
 use serde::{Deserialize, Serialize};
 
-/// So many patterns of one gateway are looked at.
-const MAX_PATTERNS: usize = 64;
+/// So many patterns a gateway may have.
+pub(crate) const MAX_PATTERNS: usize = 16;
 
-/// So many gateways are looked at. For a node that cannot be found each of them
-/// is asked for.
-const MAX_GATEWAYS: usize = 1024;
+/// So many gateways are looked at. For a node that cannot be found all their
+/// patterns are tried, and strangers write them.
+const MAX_GATEWAYS: usize = 256;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -212,6 +212,10 @@ impl Session {
         {
             let mut proxied = self.proxied.lock();
             if !proxied.contains(&to) {
+                if proxied.len() >= proxy::MAX_PATTERNS {
+                    let why = "the node leads to as many patterns as others look at";
+                    return Err(EtcdError::Name { name: to.to_string(), why });
+                }
                 proxied.push(to);
             }
         }

@@ -116,6 +116,16 @@ async fn announcements_are_data_of_strangers() {
     assert!(matches!(before.register_proxy(to()).await, Err(RegistrarError::Terminated)));
     assert!(matches!(a.registrar.unregister_proxy(to()).await, Err(RegistrarError::Unknown)));
     a.registrar.register_proxy(to()).await.unwrap();
+    for number in 1..16 {
+        let more = Names::matching(&format!("private-{number}")).unwrap();
+        a.registrar.register_proxy(more).await.unwrap();
+    }
+    let refused = a.registrar.register_proxy(Names::matching("too-much").unwrap()).await;
+    assert!(matches!(refused, Err(RegistrarError::Name { .. })), "{refused:?}");
     a.registrar.unregister_proxy(to()).await.unwrap();
+    for number in 1..16 {
+        let more = Names::matching(&format!("private-{number}")).unwrap();
+        a.registrar.unregister_proxy(more).await.unwrap();
+    }
     assert_eq!(etcd.get(&format!("{PROXIES}{}", a.name())), None);
 }

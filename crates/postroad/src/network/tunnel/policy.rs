@@ -52,7 +52,8 @@ pub struct TransitOptions {
     /// Default 5 minutes.
     pub idle: Option<Duration>,
     /// Whether the node's registrar is told to whom this node leads: the target
-    /// pattern of each rule. Others then find the way by themselves, see
+    /// pattern of each rule (those of postroad take 16 of them). Others then find
+    /// the way by themselves, see
     /// [`Registrar::register_proxy`](crate::registrar::Registrar::register_proxy).
     /// Default: no.
     pub announce: bool,
