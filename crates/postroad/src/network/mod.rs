@@ -12,6 +12,7 @@ mod handshake;
 mod info;
 mod log;
 mod offers;
+mod places;
 mod plan;
 mod probe;
 mod proxy_route;

@@ -131,8 +131,18 @@ impl Stream {
         }
     }
 
+    /// Whether there is TLS with the peer.
     pub(crate) fn has_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        matches!(self, Self::Tls(secured) if !secured.with_neighbour)
+    }
+
+    /// The same as the end of a tunnel: its TLS, if there is any, is with the
+    /// gateway, and says nothing about the node at the other end.
+    pub(crate) fn carried(mut self) -> Self {
+        if let Self::Tls(secured) = &mut self {
+            secured.is_with_neighbour();
+        }
+        self
     }
 
     /// Whether who dialed has shown a certificate, which was good.
@@ -236,7 +246,7 @@ impl ReadHalf {
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp { half, .. } => half.readable().await,
-            Self::Tls(_) => Ok(()),
+            Self::Tls(half) => half.readable().await,
         }
     }
 
