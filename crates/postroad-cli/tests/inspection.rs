@@ -91,7 +91,7 @@ fn one_process_of_a_running_node_is_described() {
     let output = ask(&node, "info", &["1001", "--json"]);
     let json = json(&output);
     assert_eq!((&json["name"], &json["mailbox_capacity"]), (&INSPECTOR.into(), &1024.into()));
-    assert_eq!(json["state_of_its_own"], serde_json::json!({"waits for processes": "1"}));
+    assert_eq!(json["state_of_its_own"], serde_json::json!({"answers on their way": "1"}));
     assert_eq!(json["silent"], Json::Null);
 
     for nobody in ["nobody", "7"] {

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use postroad::inspect::{
-    self, ConnectionPage, DescribeNode, DescribeProcess, InspectError, Inspector, Item, Items,
-    ListConnections, ListProcesses, NodeInfo, ProcessPage, ProcessReport, ProcessState,
+    self, CloseTunnel, ConnectionPage, DescribeNode, DescribeProcess, DrainTransit, InspectError, Inspector,
+    Item, Items, ListConnections, ListProcesses, ListTunnels, NodeInfo, ProcessPage, ProcessReport,
+    ProcessState, TunnelPage,
 };
-use postroad::network::NetworkRoute;
+use postroad::network::{AcceptorOptions, NetworkRoute, TransitOptions};
 use postroad::{
     Actor, CallError, Context, ExitReason, Handle, NetworkMode, Node, Pid, SendError, SpawnError,
     SpawnOptions,
@@ -346,7 +347,7 @@ async fn the_inspector_can_be_asked_for_itself_and_is_there_once() {
     let (told, asking) = pair("self").await;
     let itself = DescribeProcess { id: 0, name: inspect::NAME.into() };
     let report: ProcessReport = asking.call(inspector_of(&told), itself).await.unwrap();
-    assert_eq!(report.state, [Item { key: "waits for processes".into(), value: "1".into() }]);
+    assert_eq!(report.state, [Item { key: "answers on their way".into(), value: "1".into() }]);
     assert!(matches!(Inspector::spawn(&told).await, Err(SpawnError::NameTaken { .. })));
     let error = asking.call::<NodeInfo>(inspector_of(&told), 1u8).await.unwrap_err();
     assert!(matches!(&error, CallError::Answer(error) if *error.text() == *"not supported"), "{error}");
@@ -365,4 +366,40 @@ async fn a_node_without_an_inspector_tells_others_nothing() {
     asking.call::<NodeInfo>(inspector_of(&silent), DescribeNode).await.unwrap();
     asking.stop().await;
     silent.stop().await;
+}
+
+/// The word of an operator counts by where it came in, not by its name.
+#[tokio::test]
+async fn orders_are_taken_from_operators_only() {
+    let door = AcceptorOptions::bind("127.0.0.1", 0).cookie("operators").operators();
+    let gateway = builder("gateway").acceptor(door).transit(TransitOptions::new()).inspector(true);
+    let gateway = gateway.start().await.unwrap();
+    let name = gateway.name();
+    let [usual, orders] = [0, 1].map(|at| gateway.network().acceptors()[at].address.port());
+    let drain = async |node: &Node, drain: bool| {
+        node.call::<u64>((inspect::NAME, name), DrainTransit { drain })
+            .await
+            .map_err(|error| error.to_string())
+    };
+    let (peer, operator) = (node("peer").await, node("operator").await);
+    let routes = [
+        (&peer, NetworkRoute::to("127.0.0.1", usual)),
+        (&operator, NetworkRoute::to("127.0.0.1", orders).cookie("operators")),
+    ];
+    for (node, route) in routes {
+        node.network().add_route(name.as_str(), route, 1).unwrap();
+    }
+    assert!(drain(&peer, true).await.unwrap_err().contains("not allowed"));
+    assert!(!gateway.network().is_draining_transit());
+    assert_eq!(drain(&operator, true).await, Ok(0));
+    assert!(gateway.network().is_draining_transit());
+    assert!(drain(&peer, false).await.unwrap_err().contains("not allowed"));
+    assert_eq!(drain(&gateway, false).await, Ok(0), "and from its own processes");
+    let page: TunnelPage = peer.call((inspect::NAME, name), ListTunnels::default()).await.unwrap();
+    assert!(page.gateway && !page.draining && page.tunnels.is_empty());
+    let close = operator.call::<()>((inspect::NAME, name), CloseTunnel { id: 7 }).await;
+    assert!(close.unwrap_err().to_string().contains("unknown tunnel"));
+    for node in [peer, operator, gateway] {
+        node.stop().await;
+    }
 }

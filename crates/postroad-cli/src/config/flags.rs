@@ -20,19 +20,12 @@ const NAMES: [(&str, NetworkFlags); 12] = [
 ];
 
 /// The list under `flags`: what the peer may be allowed at most. Signs of life
-/// are no permission, and neither is that tunnels are spoken of, so a list does
-/// not switch them off: who announces no tunnels is dialed like a stock node, and
-/// not told who comes.
+/// are no permission, so a list does not switch them off.
 pub(crate) fn read(section: &mut Section<'_>) -> Option<NetworkFlags> {
     let names = section.texts("flags")?;
     let reader: &Reader = section.reader;
     let named = names.get_ref().iter().filter_map(|name| reader.word_of("flags", name, &NAMES));
-    Some(
-        named.fold(
-            NetworkFlags::ENABLE.with(NetworkFlags::TUNNELS).with_keepalive(u8::MAX),
-            NetworkFlags::with,
-        ),
-    )
+    Some(named.fold(NetworkFlags::ENABLE.with_keepalive(u8::MAX), NetworkFlags::with))
 }
 
 /// The names of the flags that are on.

@@ -21,6 +21,7 @@ pub(crate) struct Transit {
     max_tunnels_per_client: Option<usize>,
     requests_per_second: Option<u32>,
     bytes_per_second: Option<u64>,
+    clients_per_gateway: Option<u32>,
     /// None within: tunnels may be idle forever.
     idle: Option<Option<Duration>>,
 }
@@ -46,6 +47,7 @@ impl Transit {
                 .map(At::into_inner),
             requests_per_second: section.number("requests_per_second", 1..=1_000_000).map(At::into_inner),
             bytes_per_second: bytes_per_second(&mut section),
+            clients_per_gateway: section.number("clients_per_gateway", 1..=1_000_000).map(At::into_inner),
             idle: section.duration_or_false("idle").map(At::into_inner),
         };
         section.finish();
@@ -62,6 +64,7 @@ impl Transit {
             self.max_tunnels_per_client.unwrap_or(options.max_tunnels_per_client);
         options.requests_per_second = self.requests_per_second.unwrap_or(options.requests_per_second);
         options.bytes_per_second = self.bytes_per_second;
+        options.clients_per_gateway = self.clients_per_gateway.unwrap_or(options.clients_per_gateway);
         options.idle = self.idle.unwrap_or(options.idle);
         Ok(options)
     }
@@ -74,6 +77,7 @@ impl Transit {
             .with("max_tunnels_per_client", &self.max_tunnels_per_client)
             .with("requests_per_second", &self.requests_per_second)
             .with("bytes_per_second", &self.bytes_per_second.map(show_size))
+            .with("clients_per_gateway", &self.clients_per_gateway)
             .with("idle", &self.idle.map(show_limit))
     }
 }

@@ -179,8 +179,18 @@ impl Stream {
         }
     }
 
+    /// Whether there is TLS with the peer.
     pub(crate) fn has_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        matches!(self, Self::Tls(secured) if !secured.with_neighbour)
+    }
+
+    /// The same as the end of a tunnel: its TLS, if there is any, is with the
+    /// gateway, and says nothing about the node at the other end.
+    pub(crate) fn carried(mut self) -> Self {
+        if let Self::Tls(secured) = &mut self {
+            secured.is_with_neighbour();
+        }
+        self
     }
 
     /// Whether who dialed has shown a certificate, which was good.

@@ -50,9 +50,17 @@ pub(crate) struct Secured {
     pub(crate) client_has_shown: bool,
     /// The certificate of the client, if names of nodes are to be found in it.
     named_by: Option<CertificateDer<'static>>,
+    /// Whether it is with a gateway, and not with the peer.
+    pub(crate) with_neighbour: bool,
 }
 
 impl Secured {
+    /// What its handshake showed is about a gateway.
+    pub(crate) fn is_with_neighbour(&mut self) {
+        (self.fingerprint, self.client_has_shown, self.named_by) = (None, false, None);
+        self.with_neighbour = true;
+    }
+
     /// Whether the certificate that the client showed names this node, if it
     /// has to.
     pub(crate) fn check_node_name(&self, node: Atom) -> Result<(), CertificateFault> {
@@ -92,7 +100,13 @@ impl Asking {
         let (_, session) = stream.get_ref();
         let served = session.peer_certificates().and_then(<[_]>::first);
         let fingerprint = served.filter(|_| self.digest).map(|served| fingerprint(served));
-        Ok(Secured { stream: stream.into(), fingerprint, client_has_shown: false, named_by: None })
+        Ok(Secured {
+            stream: stream.into(),
+            fingerprint,
+            client_has_shown: false,
+            named_by: None,
+            with_neighbour: false,
+        })
     }
 
     fn config(&self, node: Atom) -> Result<Arc<ClientConfig>, TlsHandshakeError> {
@@ -150,7 +164,7 @@ impl Answering {
         let named_by =
             shown.filter(|_| self.verify == Verify::NodeName).map(|shown| shown.clone().into_owned());
         let client_has_shown = shown.is_some();
-        Ok(Secured { stream: stream.into(), fingerprint, client_has_shown, named_by })
+        Ok(Secured { stream: stream.into(), fingerprint, client_has_shown, named_by, with_neighbour: false })
     }
 
     fn config(&self, key: Arc<CertifiedKey>) -> Result<Arc<ServerConfig>, TlsHandshakeError> {

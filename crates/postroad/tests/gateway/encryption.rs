@@ -172,3 +172,29 @@ async fn a_route_that_demands_tls_demands_it_through_a_gateway() {
     assert!(!tap.saw(SECRET));
     stop([client, gateway, target]).await;
 }
+
+/// TLS with the gateway is one thing, with the target another: without the
+/// latter the two ends still shake hands, and neither takes the gateway's
+/// certificate for one of the other end.
+#[tokio::test]
+async fn tls_with_the_gateway_is_not_tls_with_the_target() {
+    let authority = Authority::new("ours");
+    let gateway = builder("gateway").transit(open()).tls(TlsOptions::new().identity(authority.identity()));
+    let gateway = gateway.start().await.unwrap();
+    let client = node("client").await;
+    let (plain, echo) = target(builder("plain")).await;
+    let (hidden, far) = target(builder("hidden")).await;
+    let secure = || NetworkRoute::to("127.0.0.1", port(&gateway)).tls(true).trust(authority.trust());
+    for node in [&client, &hidden] {
+        node.network().add_route(&exact(gateway.name().as_str()), secure(), 1).unwrap();
+    }
+    knows(&gateway, &plain);
+    hidden.network().connect(gateway.name().as_str()).await.unwrap();
+    for (target, echo) in [(&plain, echo), (&hidden, far)] {
+        let route = NetworkProxyRoute::via(gateway.name().as_str());
+        client.network().add_proxy_route(&exact(target.name().as_str()), route, 1).unwrap();
+        answers(&client, echo, 1).await;
+        assert!(!client.network().peer(target.name().as_str()).unwrap().operations.unwrap().encryption);
+    }
+    stop([client, gateway, plain, hidden]).await;
+}

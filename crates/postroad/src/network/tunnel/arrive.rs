@@ -38,7 +38,7 @@ pub(super) async fn arrive(
     log!(from.log, DEBUG, %gateway, ?path, "somebody comes through a tunnel");
     let answer = Answer::Opened { operations: through.operations, path };
     if let Some(stream) = side.reply(&answer).await {
-        door.clone().serve_tunnel(stream, through, place).await;
+        door.clone().serve_tunnel(stream.carried(), through, place).await;
     }
 }
 

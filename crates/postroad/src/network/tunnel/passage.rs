@@ -84,28 +84,13 @@ impl Passage {
         limit: Duration,
     ) -> BoxFuture<'a, Result<(Stream, Arc<Through>), AttemptError>> {
         Box::pin(async move {
-            let (stream, through) = self.opened(node, target, self.hops, limit).await?;
+            let (stream, through) = self.place(node, target, self.hops, limit).await?;
             let expected = self.granted.unwrap_or(self.operations.both(Operations::ENCRYPTION));
             if !through.operations.allow(expected) {
                 return Err(TunnelError::Narrowed(self.proxy).into());
             }
-            Ok((stream, Arc::new(through)))
+            Ok((stream.carried(), Arc::new(through)))
         })
-    }
-
-    async fn opened(
-        &self,
-        node: &Arc<NodeInner>,
-        target: Atom,
-        hops: u8,
-        limit: Duration,
-    ) -> Result<Opened, TunnelError> {
-        let limit = limit.min(self.timeout);
-        let connecting =
-            node.network.connect_with_proxy(node, target, self.proxy, self.cookie.clone(), limit);
-        let (connection, left) = connecting.await?;
-        let order = Order { target, hops, operations: self.operations, path: vec![node.name] };
-        order.place(&connection, left).await
     }
 
     /// Through how many nodes the way may lead.
@@ -122,8 +107,23 @@ impl Passage {
         hops: u8,
         limit: Duration,
     ) -> Result<Vec<Atom>, TunnelError> {
-        let (_, through) = self.opened(node, target, hops, limit).await?;
+        let (_, through) = self.place(node, target, hops, limit).await?;
         Ok(through.path)
+    }
+
+    async fn place(
+        &self,
+        node: &Arc<NodeInner>,
+        target: Atom,
+        hops: u8,
+        limit: Duration,
+    ) -> Result<Opened, TunnelError> {
+        let limit = limit.min(self.timeout);
+        let connecting =
+            node.network.connect_with_proxy(node, target, self.proxy, self.cookie.clone(), limit);
+        let (connection, left) = connecting.await?;
+        let order = Order { target, hops, operations: self.operations, path: vec![node.name] };
+        order.place(&connection, left).await
     }
 
     /// Speaks TLS with the other end, if that is wanted.
