@@ -94,7 +94,8 @@ pub enum SendError {
     /// The target is no valid name.
     #[error("not a target: {0}")]
     Target(#[from] AtomError),
-    /// A process may not ask this of itself.
+    /// A process may not ask this of itself; or the gateways that the target's
+    /// node is reached through do not allow it.
     #[error("not allowed")]
     NotAllowed,
     /// This node has been stopped.

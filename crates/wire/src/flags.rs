@@ -85,10 +85,12 @@ impl NetworkFlags {
     }
 
     /// These flags without those that `most` does not allow. The keepalive
-    /// period permits nothing and stays, as long as the flags are in effect.
+    /// period and [`TUNNELS`](Self::TUNNELS), the language of tunnels, permit
+    /// nothing and stay, as long as the flags are in effect.
     pub const fn at_most(self, most: Self) -> Self {
         let seconds = (self.0 >> Self::KEEPALIVE_SHIFT) as u8;
-        Self(self.effective().0 & most.effective().0).with_keepalive(seconds).effective()
+        let most = most.effective().0 | Self::TUNNELS.0;
+        Self(self.effective().0 & most).with_keepalive(seconds).effective()
     }
 
     /// Whether all of `other` is on and in effect.

@@ -17,6 +17,7 @@ use postroad_wire::enp::{
     Code, Delivery, Frame, Head, Method, Name, Priority, Split, Subject, Target, split, write,
 };
 use postroad_wire::esrd::{Packet, Route};
+use postroad_wire::tunnel::Refusal;
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -179,6 +180,7 @@ proptest! {
             Head::Fragment { sequence: number as u32, index: to as u16, total: from as u16 },
             Head::Keepalive,
             Head::Summon { token: [from, to] },
+            Head::Decline { token: [from, to], reason: Refusal::TooManyRequests },
             Head::ClockSkew { sent: timestamp, received: from as i64, answered: to as i64 },
         ];
         let messages = targets.map(|to| Head::Message { from, delivery, message_id: number, to });

@@ -90,7 +90,8 @@ fn both_sides_prove_themselves_and_talk() {
     let pair =
         Pair { token: Some([9; 16]), shown: Some(CERTIFICATE), served: Some(CERTIFICATE), ..Pair::default() };
     let (visitor, mut dialing, mut accepting) = pair.run().unwrap();
-    let expected = Visitor { node: near(), connection_id: "c0ffee".into(), token: Some([9; 16]) };
+    let (token, cookie) = (Some([9; 16]), Cookie::new("secret"));
+    let expected = Visitor { node: near(), connection_id: "c0ffee".into(), token, cookie };
     assert_eq!(visitor, expected);
     assert_eq!(accepting.request(&dialing.ask(&open())).unwrap(), Some(open()));
     let answer =
@@ -129,9 +130,61 @@ fn the_proof_is_bound_to_both_ends_and_the_certificate() {
     let wrong = |pair: Pair| pair.run().unwrap_err();
     assert_eq!(wrong(meant_for_another), NegotiationError::WrongProof { who: Who::Dialing });
     let in_between = Pair { shown: Some([4; 20]), served: Some(CERTIFICATE), ..Pair::default() };
-    assert_eq!(wrong(in_between), NegotiationError::WrongCertificate);
+    assert_eq!(wrong(in_between), NegotiationError::WrongProof { who: Who::Dialing });
     let stripped = Pair { shown: Some(CERTIFICATE), served: None, ..Pair::default() };
-    assert_eq!(wrong(stripped), NegotiationError::WrongCertificate);
+    assert_eq!(wrong(stripped), NegotiationError::WrongProof { who: Who::Dialing });
+    let does_not_look = Pair { shown: None, served: Some(CERTIFICATE), ..Pair::default() };
+    does_not_look.run().unwrap();
+}
+
+/// What is in between with a certificate of its own learns nothing that it could
+/// use: what the dialing side proves holds for that certificate only.
+#[test]
+fn a_proof_that_was_made_for_another_certificate_is_worth_nothing() {
+    let (mut knock, mut admit) =
+        Pair { shown: Some([4; 20]), served: Some(CERTIFICATE), ..Pair::default() }.machines();
+    admit.receive(&knock.poll_transmit().unwrap()).unwrap();
+    knock.receive(&admit.poll_transmit().unwrap()).unwrap();
+    let passed_on = admit.receive(&knock.poll_transmit().unwrap());
+    assert_eq!(passed_on, Err(NegotiationError::WrongProof { who: Who::Dialing }));
+}
+
+/// Who knows the cookie must prove the certificate as well.
+#[test]
+fn a_welcome_without_the_certificate_is_not_enough() {
+    let welcome = {
+        let (mut knock, mut admit) = Pair::default().machines();
+        admit.receive(&knock.poll_transmit().unwrap()).unwrap();
+        knock.receive(&admit.poll_transmit().unwrap()).unwrap();
+        admit.receive(&knock.poll_transmit().unwrap()).unwrap();
+        admit.welcome().unwrap().0
+    };
+    let pair = Pair { shown: Some(CERTIFICATE), served: Some(CERTIFICATE), ..Pair::default() };
+    let (mut knock, mut admit) = pair.machines();
+    admit.receive(&knock.poll_transmit().unwrap()).unwrap();
+    knock.receive(&admit.poll_transmit().unwrap()).unwrap();
+    assert_eq!(knock.receive(&welcome).unwrap_err(), NegotiationError::WrongCertificate);
+}
+
+/// A connection keeps the cookie that it was made with, whatever holds at the door
+/// by now.
+#[test]
+fn the_cookie_of_the_connection_is_what_is_proved() {
+    let made_with = |id: &str| (id == "c0ffee").then(|| Cookie::new("of old"));
+    let meet = |known: &'static str, id: &'static str| {
+        let pair = Pair { cookies: [known, "of today"], connections: [id; 2], ..Pair::default() };
+        let (mut knock, mut admit) = pair.machines();
+        admit.receive_for(&knock.poll_transmit().unwrap(), made_with)?;
+        knock.receive(&admit.poll_transmit().unwrap())?;
+        let visitor = admit.receive_for(&knock.poll_transmit().unwrap(), made_with)?.expect("it has proved");
+        knock.receive(&admit.welcome()?.0)?.expect("it is over");
+        Ok(visitor.cookie)
+    };
+    let wrong = Err(NegotiationError::WrongProof { who: Who::Dialing });
+    assert_eq!(meet("of old", "c0ffee"), Ok(Cookie::new("of old")));
+    assert_eq!(meet("of today", "c0ffee"), wrong);
+    assert_eq!(meet("of old", "another"), wrong);
+    assert_eq!(meet("of today", "another"), Ok(Cookie::new("of today")));
 }
 
 /// What was recorded does not help: the challenge is another one.

@@ -229,6 +229,7 @@ fn kind_name(kind: u8) -> &'static str {
         208 => "Keepalive",
         209 => "ClockSkew",
         240 => "Summon",
+        241 => "Decline",
         _ => "unknown",
     }
 }

@@ -1,18 +1,15 @@
 //! Listens, and hands accepted streams to the handshake.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use postroad_edf::AtomMapping;
 use postroad_wire::ehs::{Introduction, JoinRequest};
 use postroad_wire::tunnel::Visitor;
 use postroad_wire::{Cookie, NetworkFlags, Version};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
@@ -21,6 +18,7 @@ use super::connection::{Connection, Lock, Reservation, Terms};
 use super::demands::Shown;
 use super::handshake::{self, Arrived, Doorkeeper, Ehs, Handshake, HandshakeError, Handshakes};
 use super::log::{Log, log};
+use super::places::{Place, Places};
 use super::transport::Stream;
 use super::tunnel::{self, Through};
 use crate::Atom;
@@ -36,9 +34,9 @@ pub const DEFAULT_PORT: u16 = 11144;
 const IN_A_TUNNEL: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// How many handshakes an acceptor carries on at once, and how many of them
-/// with one address. More are closed at once: the connection costs nothing yet.
+/// with one address. As many in tunnels, for all acceptors, and for one gateway. More are closed at once: the connection costs nothing yet.
 pub(super) const HANDSHAKES: usize = 256;
-const HANDSHAKES_PER_ADDRESS: usize = 64;
+pub(super) const HANDSHAKES_OF_ONE: usize = 64;
 
 /// How long a link may wait until it can join. The peer is often a little ahead:
 /// it joins as soon as the handshake is finished for its side, and brings a new
@@ -331,9 +329,8 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
         flags: bound.flags,
         terms: bound.terms,
         info: Some(bound.info),
-        places: Arc::new(Semaphore::new(HANDSHAKES)),
-        per_address: Mutex::default(),
-        complaints: Complaints::default(),
+        places: Places::new(HANDSHAKES, HANDSHAKES_OF_ONE),
+        complaints: Arc::default(),
     });
     let doors = node.network.doors.clone();
     node.tasks.spawn_on(
@@ -358,16 +355,15 @@ pub(super) struct Acceptor {
     terms: Terms,
     /// Absent if nobody listens: for streams that this node dialed.
     info: Option<AcceptorInfo>,
-    places: Arc<Semaphore>,
-    per_address: Mutex<HashMap<IpAddr, usize>>,
-    complaints: Complaints,
+    places: Arc<Places<IpAddr>>,
+    complaints: Arc<Complaints>,
 }
 
 impl Acceptor {
     async fn accept_all(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((socket, from)) => match self.clone().place(from.ip()) {
+                Ok((socket, from)) => match self.places.take(from.ip()) {
                     Some(place) => {
                         let acceptor = self.clone();
                         let serve = async move { acceptor.serve(socket, from, place).await };
@@ -388,7 +384,7 @@ impl Acceptor {
         }
     }
 
-    async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place) {
+    async fn serve(self: Arc<Self>, socket: tokio::net::TcpStream, from: SocketAddr, place: Place<IpAddr>) {
         match Stream::accepted(socket) {
             Ok(stream) => self.shake_hands(stream, &from, from.ip(), None, place).await,
             Err(error) => log!(self.terms.log, WARN, %from, %error, "handshake failed"),
@@ -421,14 +417,17 @@ impl Acceptor {
             () = node.network.doors.cancelled() => return,
             outcome = handshake => outcome,
         };
-        drop(place);
         match outcome {
             Ok((stream, Arrived::Connection(established))) => {
+                drop(place);
                 let took = begun.elapsed();
                 node.network.accepted(&node, stream, established, terms.clone(), lock, took).await;
             }
             Ok((stream, Arrived::Link(place, tail))) => place.0.fill(stream, tail),
-            Ok((stream, Arrived::Side(guest))) => tunnel::received(stream, guest, &self).await,
+            Ok((stream, Arrived::Side(guest))) => {
+                let serving = tunnel::received(stream, guest, Some(&self), place);
+                node.stopping.run_until_cancelled(serving).await;
+            }
             Err(HandshakeError::Duplicate(peer)) => {
                 log!(self.terms.log, DEBUG, %from, %peer, "second connection refused")
             }
@@ -445,15 +444,10 @@ impl Acceptor {
         self: Arc<Self>,
         stream: Stream,
         through: Arc<Through>,
-        place: OwnedSemaphorePermit,
+        place: Place<Atom>,
     ) {
         let from = format!("{:?}", through.path);
         self.shake_hands(stream, &from, IN_A_TUNNEL, Some(through), place).await;
-    }
-
-    /// A place for a handshake in a tunnel, if there is one.
-    pub(super) fn tunnel_place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
     }
 
     pub(super) fn has_tls(&self) -> bool {
@@ -461,11 +455,18 @@ impl Acceptor {
     }
 
     /// The door for those who come by streams that this node dialed: what the
-    /// node says holds for them.
-    pub(super) fn behind(node: &Arc<NodeInner>) -> Arc<Self> {
-        // An identity that cannot be used was found out when the acceptors were bound.
-        let tls = AcceptorOptions::default().answering(&node.network.options.tls).ok().flatten();
-        Arc::new(Self {
+    /// node says holds for them. None if it cannot answer with TLS as it says:
+    /// then it lets nobody in.
+    pub(super) fn behind(node: &Arc<NodeInner>) -> Option<Arc<Self>> {
+        let guests = &node.network.tunnels.guests;
+        let tls = guests.tls.get_or_init(|| {
+            let tls = AcceptorOptions::default().answering(&node.network.options.tls);
+            tls.inspect_err(|error| {
+                tracing::warn!(node = %node.name, %error, "nobody can come in through tunnels that are dialed back for");
+            })
+        });
+        let tls = tls.as_ref().ok()?.clone();
+        Some(Arc::new(Self {
             node: node.clone(),
             cookie: None,
             tls,
@@ -474,23 +475,26 @@ impl Acceptor {
             flags: None,
             terms: Terms { mapping: None, log: Log::default(), door: None, through: None },
             info: None,
-            places: node.network.tunnels.places.clone(),
-            per_address: Mutex::default(),
-            complaints: Complaints::default(),
-        })
+            places: Places::new(0, 0),
+            complaints: guests.complaints.clone(),
+        }))
     }
+}
 
-    fn place(self: Arc<Self>, address: IpAddr) -> Option<Place> {
-        let permit = self.places.clone().try_acquire_owned().ok()?;
-        {
-            let mut per_address = self.per_address.lock();
-            let count = per_address.entry(address).or_default();
-            if *count >= HANDSHAKES_PER_ADDRESS {
-                return None;
-            }
-            *count += 1;
-        }
-        Some(Place { acceptor: self, address, _permit: permit })
+/// What those have in common who come through tunnels.
+#[derive(Debug)]
+pub(super) struct Guests {
+    /// For their handshakes, by the gateway that brings them.
+    pub(super) places: Arc<Places<Atom>>,
+    complaints: Arc<Complaints>,
+    /// How those are answered with TLS who come by streams that this node dialed.
+    tls: OnceLock<Result<Option<Answering>, TlsError>>,
+}
+
+impl Default for Guests {
+    fn default() -> Self {
+        let places = Places::new(HANDSHAKES, HANDSHAKES_OF_ONE);
+        Self { places, complaints: Arc::default(), tls: OnceLock::new() }
     }
 }
 
@@ -513,9 +517,10 @@ impl Drop for Visit<'_> {
 
 impl Visit<'_> {
     /// Whether it is that connection, and came in here: what one acceptor
-    /// demands is not to be got around by way of another.
+    /// demands is not to be got around by way of another. Nobody brings anything
+    /// to a connection that this node dialed.
     fn is_meant(&self, connection: &Connection, id: &str) -> bool {
-        connection.id == id && connection.door == self.terms.door
+        connection.id == id && connection.door == self.terms.door && !connection.was_dialed()
     }
 
     /// Whether a link of the connection may come this way: a direct one of a
@@ -554,7 +559,9 @@ impl Doorkeeper for Visit<'_> {
         let network = &self.acceptor.node.network;
         Box::pin(async move {
             let wanted = |connection: &Connection| {
-                self.is_meant(connection, &visitor.connection_id) && self.leads_as_far(connection)
+                self.is_meant(connection, &visitor.connection_id)
+                    && self.leads_as_far(connection)
+                    && connection.lock.cookie == visitor.cookie
             };
             let arrival = network.arrival(visitor.node, wanted);
             tokio::time::timeout(JOIN_PATIENCE, arrival).await.ok()
@@ -599,34 +606,17 @@ impl Visit<'_> {
             checked_by: self.acceptor.tls.as_ref().filter(|_| stream.client_has_shown_certificate()),
         };
         if !self.acceptor.weaker_than_routes
-            && let Some((pattern, demand)) = node.network.demanded(peer, &shown)
+            && let Some((pattern, demand)) = node.network.demanded(node.name, peer, &shown)
         {
             return Err(HandshakeError::WeakerThanRoute { peer, pattern, demand });
         }
-        let admitted = node.network.admits(node, peer, creation, &self.lock).await;
+        // A handshake that asks twice is owed one end.
+        let first = self.admitted.get().is_none();
+        let admitted = first && node.network.admits(node, peer, creation, &self.lock).await;
         if admitted && self.admitted.set(peer).is_ok() {
             Ok(())
         } else {
             Err(HandshakeError::Duplicate(peer))
-        }
-    }
-}
-
-/// A handshake's place among those under way.
-struct Place {
-    acceptor: Arc<Acceptor>,
-    address: IpAddr,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut per_address = self.acceptor.per_address.lock();
-        if let Some(count) = per_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                per_address.remove(&self.address);
-            }
         }
     }
 }

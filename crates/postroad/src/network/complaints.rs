@@ -1,23 +1,24 @@
-//! What is logged about those who dial in vain.
+//! What is logged about those who dial or ask in vain.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How many lines there are about one address in [`A_WHILE`].
+/// How many lines there are about one source in [`A_WHILE`].
 const LINES: u32 = 20;
 const A_WHILE: Duration = Duration::from_secs(10);
 
-/// How many addresses are told apart.
+/// How many sources are told apart.
 const SOURCES: usize = 1024;
 
-/// Lets so many lines into the log for each address: somebody who dials in a
-/// loop is not to fill a disk.
-#[derive(Debug, Default)]
-pub(super) struct Complaints(Mutex<HashMap<Option<IpAddr>, Said>>);
+/// Lets so many lines into the log for each source, an address or a node:
+/// somebody who asks in a loop is not to fill a disk.
+#[derive(Debug)]
+pub(super) struct Complaints<K = IpAddr>(Mutex<HashMap<Option<K>, Said>>);
 
 #[derive(Debug)]
 struct Said {
@@ -26,21 +27,25 @@ struct Said {
     unsaid: u64,
 }
 
-impl Complaints {
-    /// Whether something about this address is to be logged; how much was left
+impl<K> Default for Complaints<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> Complaints<K> {
+    /// Whether something about this source is to be logged; how much was left
     /// out since the last time.
-    pub(super) fn about(&self, source: IpAddr) -> Option<u64> {
+    pub(super) fn about(&self, source: K) -> Option<u64> {
         let now = Instant::now();
+        let source = Some(source);
         let mut sources = self.0.lock();
-        if sources.len() >= SOURCES && !sources.contains_key(&Some(source)) {
+        if sources.len() >= SOURCES && !sources.contains_key(&source) {
             sources.retain(|_, said| now.duration_since(said.since) < A_WHILE);
         }
-        let is_known = sources.len() < SOURCES || sources.contains_key(&Some(source));
-        let said = sources.entry(Some(source).filter(|_| is_known)).or_insert(Said {
-            since: now,
-            lines: 0,
-            unsaid: 0,
-        });
+        let is_known = sources.len() < SOURCES || sources.contains_key(&source);
+        let said =
+            sources.entry(source.filter(|_| is_known)).or_insert(Said { since: now, lines: 0, unsaid: 0 });
         if now.duration_since(said.since) >= A_WHILE {
             (said.since, said.lines) = (now, 0);
         }

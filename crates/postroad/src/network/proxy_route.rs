@@ -49,7 +49,7 @@ pub struct NetworkProxyRoute {
 /// hold to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ProxyFlags {
-    /// Links. On unless said otherwise.
+    /// Links, and asking processes to end. On unless said otherwise.
     pub link: bool,
     /// Monitors. On unless said otherwise.
     pub monitor: bool,
@@ -64,6 +64,19 @@ pub struct ProxyFlags {
     /// certificate. On as well if the static route to the target demands TLS, or
     /// the node. Off unless said otherwise.
     pub encryption: bool,
+}
+
+impl ProxyFlags {
+    /// Nothing but messages and requests, and no encryption asked for: what to
+    /// start from when a few things are to be allowed.
+    pub const NONE: Self = Self {
+        link: false,
+        monitor: false,
+        spawn: false,
+        application_start: false,
+        important_delivery: false,
+        encryption: false,
+    };
 }
 
 impl Default for ProxyFlags {

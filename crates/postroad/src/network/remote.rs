@@ -7,6 +7,7 @@ use std::time::Duration;
 use postroad_edf::{Message, Payload};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp::any::{self, ApplicationStart, ProcessOptions, Request, Spawn};
+use postroad_wire::tunnel::Operations;
 
 use super::connection::Connection;
 use super::{AskError, ConnectError, PeerInfo, Refusal};
@@ -41,8 +42,9 @@ pub enum RemoteSpawnError {
     #[error(transparent)]
     Send(SendError),
     /// The node is this one, or it starts nothing for this one: its operator
-    /// enables that, for this node or for all.
-    #[error("not allowed: {node} does not start that for this node")]
+    /// enables that, for this node or for all. Or it is reached through gateways,
+    /// and they or the proxy route do not allow it.
+    #[error("not allowed: {node} does not start that for this node, or not through the gateways in between")]
     NotAllowed {
         /// The other node.
         node: Atom,
@@ -116,8 +118,9 @@ pub enum RemoteStartError {
     /// The request was not sent.
     #[error(transparent)]
     Send(SendError),
-    /// The node starts no application for this one.
-    #[error("not allowed: {node} does not start that for this node")]
+    /// The node starts no application for this one, or not through the gateways
+    /// that it is reached through.
+    #[error("not allowed: {node} does not start that for this node, or not through the gateways in between")]
     NotAllowed {
         /// The other node.
         node: Atom,
@@ -242,7 +245,7 @@ async fn spawn(
     }
     let arguments = list(arguments);
     let connection = node.network.connection(node, peer).await?;
-    if !connection.may_ask_for(NetworkFlags::REMOTE_SPAWN) {
+    if !connection.may_ask_for(NetworkFlags::REMOTE_SPAWN, Operations::SPAWN) {
         return Err(RemoteSpawnError::NotAllowed { node: peer });
     }
     let exposed = if node.exposes.remote_spawn { origin.environment } else { Environment::new() };
@@ -280,7 +283,7 @@ async fn spawn(
 async fn start_application(node: &Arc<NodeInner>, peer: Atom, name: &str) -> Result<(), RemoteStartError> {
     let name = crate::node::process_name(name)?;
     let connection = node.network.connection(node, peer).await?;
-    if !connection.may_ask_for(NetworkFlags::REMOTE_APPLICATION_START) {
+    if !connection.may_ask_for(NetworkFlags::REMOTE_APPLICATION_START, Operations::APPLICATION_START) {
         return Err(RemoteStartError::NotAllowed { node: peer });
     }
     let core = node.core();

@@ -236,7 +236,7 @@ impl ReadHalf {
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp { half, .. } => half.readable().await,
-            Self::Tls(_) => Ok(()),
+            Self::Tls(half) => half.readable().await,
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct TlsReadHalf {
     received: Box<[u8]>,
     waiting: std::ops::Range<usize>,
     progress: Progress,
+    /// Whether the last read has found that nothing is here.
+    is_dry: bool,
     /// What ended the session. It comes up after what was good has been handed over.
     broken: Option<rustls::Error>,
 }
@@ -86,6 +88,7 @@ pub(crate) fn split(stream: TlsStream<Stream>) -> (TlsReadHalf, TlsWriteHalf) {
         received: vec![0; RECEIVE].into_boxed_slice(),
         waiting: 0..0,
         progress: Progress { plain, ..Progress::default() },
+        is_dry: false,
         broken: None,
     };
     (read, TlsWriteHalf { socket: write, session, out: Vec::new(), sent: 0, said_goodbye: false })
@@ -111,8 +114,14 @@ impl TlsReadHalf {
             && progress.handed_over >= progress.plain_mark
     }
 
+    /// Waits until there may be something to read.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        if self.is_dry { Box::pin(self.socket.readable()).await } else { Ok(()) }
+    }
+
     /// Fills `buf` from what is here already; true if the stream has ended.
     fn take(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
+        self.is_dry = false;
         let before = buf.filled().len();
         let mut session = self.session.lock();
         loop {
@@ -121,6 +130,10 @@ impl TlsReadHalf {
                 Ok(n) => {
                     buf.advance(n);
                     self.progress.handed_over += n as u64;
+                    if buf.remaining() == 0 {
+                        return Ok(false);
+                    }
+                    continue;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match &self.broken {
                     Some(error) if buf.filled().len() == before => {
@@ -134,7 +147,8 @@ impl TlsReadHalf {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(true),
                 Err(error) => return Err(error),
             }
-            if buf.remaining() == 0 || self.waiting.is_empty() {
+            if self.waiting.is_empty() {
+                self.is_dry = true;
                 return Ok(false);
             }
             let mut waiting = &self.received[self.waiting.clone()];
@@ -354,6 +368,33 @@ mod tests {
         assert!(!read.has_read_marked());
         read.read_exact(&mut [0; 6]).await.unwrap();
         assert!(read.has_read_marked());
+    }
+
+    /// Nobody needs a buffer before there is something, and nobody waits for what
+    /// is here already: the goodbye behind the last bytes least of all.
+    #[tokio::test]
+    async fn tells_when_there_is_something_to_read() {
+        let is_readable = async |read: &TlsReadHalf| {
+            tokio::time::timeout(std::time::Duration::from_millis(20), read.readable()).await.is_ok()
+        };
+        let (near, far) = pair().await;
+        let ((mut read, _near), (_far, mut write)) = (split(near), split(far));
+        let mut bytes = [0; 100];
+        write.write_all(&[7; 150]).await.unwrap();
+        write.flush().await.unwrap();
+        read.readable().await.unwrap();
+        assert_eq!(read.read(&mut bytes).await.unwrap(), 100);
+        assert!(is_readable(&read).await, "fifty are here");
+        assert_eq!(read.read(&mut bytes).await.unwrap(), 50);
+        assert!(!is_readable(&read).await);
+        write.write_all(&[8; 10]).await.unwrap();
+        write.say_goodbye().unwrap();
+        write.flush().await.unwrap();
+        read.readable().await.unwrap();
+        assert_eq!(read.read(&mut bytes).await.unwrap(), 10);
+        read.readable().await.unwrap();
+        assert_eq!(read.read(&mut bytes).await.unwrap(), 0, "the end");
+        assert!(is_readable(&read).await, "and it stays the end");
     }
 
     #[tokio::test]

@@ -39,7 +39,7 @@ async fn who_does_not_know_the_cookie_opens_nothing() {
     let gateway = gateway("gateway", open()).await;
     let client = Client::of(&gateway).await;
     let mut stream = TcpStream::connect(("127.0.0.1", port(&gateway))).await.unwrap();
-    let mut knock = client.knock(&gateway, "guessed");
+    let mut knock = client.knock(&gateway, "guessed", None);
     stream.write_all(&knock.poll_transmit().unwrap()).await.unwrap();
     assert!(knock.receive(&read(&mut stream).await).unwrap().is_none());
     stream.write_all(&knock.poll_transmit().unwrap()).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_stream_of_no_connection_is_refused() {
     let mut client = Client::of(&gateway).await;
     client.connection = "another".to_owned();
     let mut stream = TcpStream::connect(("127.0.0.1", port(&gateway))).await.unwrap();
-    let mut knock = client.knock(&gateway, crate::support::COOKIE);
+    let mut knock = client.knock(&gateway, crate::support::COOKIE, None);
     let error = loop {
         if let Some(bytes) = knock.poll_transmit() {
             stream.write_all(&bytes).await.unwrap();
@@ -229,17 +229,26 @@ async fn a_gateway_that_dies_during_the_negotiation_is_an_error() {
     stop([client, real]).await;
 }
 
-fn port_of(listener: &TcpListener) -> u16 {
-    listener.local_addr().unwrap().port()
+/// A gateway that takes the call and says nothing: that is over when the route's
+/// time is.
+#[tokio::test]
+async fn a_gateway_that_says_nothing_has_the_time_of_the_route() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = node("client").await;
+    let (proxy, target) = (atom(&unique("silent")), atom(&unique("target")));
+    let to = postroad::network::NetworkRoute::to("127.0.0.1", port_of(&silent));
+    client.network().add_route(&postroad::network::exact(proxy.as_str()), to, 1).unwrap();
+    let patience = Duration::from_millis(100);
+    let route = postroad::network::NetworkProxyRoute::via(proxy.as_str()).timeout(patience);
+    client.network().add_proxy_route(&postroad::network::exact(target.as_str()), route, 1).unwrap();
+    let attempt = refused(&client, target.as_str()).await;
+    let AttemptError::Tunnel(TunnelError::Timeout { peer, limit }) = attempt.error else {
+        panic!("{attempt}");
+    };
+    assert_eq!((peer, limit), (proxy, patience));
+    stop([client]).await;
 }
 
-/// Frames that ask for streams, from a peer that was not dialed: nobody obeys.
-#[tokio::test]
-async fn who_dialed_may_not_summon() {
-    let log = Log::start();
-    let gateway = gateway("gateway", open()).await;
-    let Client { mut link, .. } = Client::of(&gateway).await;
-    link.send_frame(&postroad_wire::enp::Head::Summon { token: [1, 2] }, &[]).await;
-    log.says(&["asked to dial for a tunnel: not done"]).await;
-    stop([gateway]).await;
+fn port_of(listener: &TcpListener) -> u16 {
+    listener.local_addr().unwrap().port()
 }

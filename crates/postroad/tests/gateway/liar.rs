@@ -6,7 +6,8 @@ use std::time::Duration;
 use postroad::network::TunnelRefusal;
 use postroad::{Atom, Node};
 use postroad_wire::NetworkFlags;
-use postroad_wire::tunnel::{Answer, Knock, Open, Operations, Request, Talk};
+use postroad_wire::enp::{Frame, Head};
+use postroad_wire::tunnel::{Answer, Knock, Open, Operations, Request, Talk, Token};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -23,8 +24,12 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn of(gateway: &Node) -> Self {
+        Self::announcing(gateway, NetworkFlags::TUNNELS).await
+    }
+
+    pub(crate) async fn announcing(gateway: &Node, flags: NetworkFlags) -> Self {
         let mut says = introduction("liar");
-        says.flags = NetworkFlags::ENABLE | NetworkFlags::TUNNELS;
+        says.flags = NetworkFlags::ENABLE | flags;
         let name = says.node;
         let mut arrivals = gateway.network().subscribe();
         let mut caller = Caller::dial(gateway, says).await;
@@ -34,15 +39,20 @@ impl Client {
         Self { name, connection: link.connection_id.clone(), link }
     }
 
-    pub(crate) fn knock(&self, gateway: &Node, cookie: &str) -> Knock {
+    pub(crate) fn knock(&self, gateway: &Node, cookie: &str, token: Option<Token>) -> Knock {
         let nonce = rand::random();
-        Knock::new(self.name, gateway.name(), &self.connection, None, cookie.into(), nonce, None)
+        Knock::new(self.name, gateway.name(), &self.connection, token, cookie.into(), nonce, None)
     }
 
     /// One more stream, let in.
     pub(crate) async fn stream(&self, gateway: &Node) -> (TcpStream, Talk) {
+        self.stream_for(gateway, None).await
+    }
+
+    /// One more stream that was summoned by this token, let in.
+    pub(crate) async fn stream_for(&self, gateway: &Node, token: Option<Token>) -> (TcpStream, Talk) {
         let mut stream = TcpStream::connect(("127.0.0.1", port(gateway))).await.unwrap();
-        let mut knock = self.knock(gateway, COOKIE);
+        let mut knock = self.knock(gateway, COOKIE, token);
         loop {
             if let Some(bytes) = knock.poll_transmit() {
                 stream.write_all(&bytes).await.unwrap();
@@ -51,6 +61,12 @@ impl Client {
                 return (stream, talk);
             }
         }
+    }
+
+    /// Waits until the gateway wants a stream, and brings it.
+    pub(crate) async fn summoned(&mut self, gateway: &Node) -> (TcpStream, Talk) {
+        let token = summoned(&mut self.link).await;
+        self.stream_for(gateway, Some(bytes(token))).await
     }
 
     /// What the gateway answers to a request on a new stream.
@@ -78,6 +94,20 @@ impl Client {
         let operations = Operations::NONE;
         Open { target, hops: 8, operations, patience: 5000, path: vec![self.name] }
     }
+}
+
+/// The token of the next Summon that comes.
+pub(crate) async fn summoned(link: &mut Link) -> [u64; 2] {
+    loop {
+        if let Head::Summon { token } = Frame::parse(&link.frame().await).unwrap().head {
+            return token;
+        }
+    }
+}
+
+/// A token as the negotiation has it.
+pub(crate) fn bytes(token: [u64; 2]) -> Token {
+    token.map(u64::to_be_bytes).concat().try_into().unwrap()
 }
 
 /// What has arrived; nothing at the end.

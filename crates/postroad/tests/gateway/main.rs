@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bad_input;
+mod discovery;
 mod encryption;
 mod failover;
 mod hops;
@@ -9,8 +10,10 @@ mod liar;
 mod operations;
 mod passing;
 mod policy;
+mod summons;
 #[path = "../support/mod.rs"]
 mod support;
+mod trust;
 
 use postroad::network::{
     AcceptorOptions, AttemptError, ConnectError, FailedAttempt, NetworkProxyRoute, NetworkRoute,

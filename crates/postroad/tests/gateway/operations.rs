@@ -1,26 +1,21 @@
 //! What may be done through a tunnel, at both ends.
 
-use postroad::network::{NetworkProxyRoute, ProxyFlags, TransitOptions, TransitRule, exact};
-use postroad::{NetworkFlags, Node, Pid, Ref, RelationError, SendError};
-use postroad_wire::enp::any::{Request, Verb, Watch, WatchTarget};
+use postroad::edf::ErrorValue;
+use postroad::network::{
+    NetworkProxyRoute, Nodes, ProxyFlags, RemoteSpawnError, RemoteStartError, TransitOptions, TransitRule,
+    exact,
+};
+use postroad::{Atom, ExitReason, NetworkFlags, Node, Pid, Ref, RelationError, SendError, SpawnOptions};
+use postroad_wire::enp::any::{ApplicationStart, Request, Spawn, Verb, Watch, WatchTarget};
 use postroad_wire::enp::{Delivery, Head, Target};
 use postroad_wire::tunnel;
 use tokio::io::AsyncWriteExt;
 
 use crate::liar::{Client, read};
 use crate::support::puppet::puppet;
-use crate::support::scripted::{Caller, SENDER, introduction};
-use crate::support::{builder, node};
+use crate::support::scripted::{Caller, Desk, SENDER, introduction};
+use crate::support::{Echo, builder, node};
 use crate::{answers, gateway, knows, stop, target};
-
-const NOTHING: ProxyFlags = ProxyFlags {
-    link: false,
-    monitor: false,
-    spawn: false,
-    application_start: false,
-    important_delivery: false,
-    encryption: false,
-};
 
 const EVERYTHING: ProxyFlags = ProxyFlags {
     link: true,
@@ -69,7 +64,7 @@ async fn seed_operations_are_those_that_all_on_the_way_allow() {
     let client_flags = without(|flags| flags.important_delivery = false);
     let (gateways, client, target, echo) = row(client_flags, &[first, second]).await;
     answers(&client, echo, 1).await;
-    let expected = ProxyFlags { monitor: true, application_start: true, ..NOTHING };
+    let expected = ProxyFlags { monitor: true, application_start: true, ..ProxyFlags::NONE };
     let seen = [&client, &target].map(|node| node.network().peers());
     let operations = seen.iter().flatten().filter_map(|peer| peer.operations);
     assert_eq!(operations.collect::<Vec<_>>(), [expected, expected], "both ends agree");
@@ -84,7 +79,7 @@ async fn seed_operations_are_those_that_all_on_the_way_allow() {
 #[tokio::test]
 async fn seed_what_is_not_allowed_is_not_announced() {
     let all = NetworkFlags::from_bits(u64::MAX);
-    let (gateways, client, target, echo) = row(NOTHING, &[EVERYTHING]).await;
+    let (gateways, client, target, echo) = row(ProxyFlags::NONE, &[EVERYTHING]).await;
     answers(&client, echo, 1).await;
     let barred = [
         NetworkFlags::REMOTE_SPAWN,
@@ -102,17 +97,18 @@ async fn seed_what_is_not_allowed_is_not_announced() {
 /// A gateway that grants more than it was asked for grants nothing.
 #[tokio::test]
 async fn nobody_gets_more_than_was_asked_for() {
-    let (gateways, client, target, echo) = row(ProxyFlags { monitor: true, ..NOTHING }, &[EVERYTHING]).await;
+    let (gateways, client, target, echo) =
+        row(ProxyFlags { monitor: true, ..ProxyFlags::NONE }, &[EVERYTHING]).await;
     answers(&client, echo, 1).await;
     let operations = target.network().peer(client.name().as_str()).unwrap().operations;
-    assert_eq!(operations, Some(ProxyFlags { monitor: true, ..NOTHING }));
+    assert_eq!(operations, Some(ProxyFlags { monitor: true, ..ProxyFlags::NONE }));
     stop(gateways.into_iter().chain([client, target])).await;
 }
 
 /// Refused before anything is sent.
 #[tokio::test]
 async fn what_is_not_allowed_is_refused_at_the_near_end() {
-    let (gateways, client, target, echo) = row(NOTHING, &[EVERYTHING]).await;
+    let (gateways, client, target, echo) = row(ProxyFlags::NONE, &[EVERYTHING]).await;
     answers(&client, echo, 1).await;
     let puppet = puppet(&client).await;
     let sent = client.network().peer(target.name().as_str()).unwrap().frames_out;
@@ -125,6 +121,52 @@ async fn what_is_not_allowed_is_refused_at_the_near_end() {
     let after = client.network().peer(target.name().as_str()).unwrap().frames_out;
     assert_eq!(after, sent, "nothing of it went out");
     stop(gateways.into_iter().chain([client, target])).await;
+}
+
+/// An Ergo node knows nothing of the tunnel and announces all it has. It is not
+/// asked all the same.
+#[tokio::test]
+async fn a_target_that_knows_of_no_tunnel_is_not_asked_for_what_is_not_allowed() {
+    let (gateway, client) = (gateway("gateway", crate::open()).await, node("client").await);
+    let mut ergo = introduction("ergo");
+    ergo.flags = NetworkFlags::from_bits(u64::MAX).without(NetworkFlags::TUNNELS);
+    let (desk, name) = (Desk::open().await, ergo.node);
+    desk.leads(&gateway, name);
+    knows(&client, &gateway);
+    let route = NetworkProxyRoute::via(gateway.name().as_str()).flags(ProxyFlags::NONE);
+    client.network().add_proxy_route(&exact(name.as_str()), route, 1).unwrap();
+    // The gateway connects with it, and then dials it once more for the client.
+    let met = async || {
+        let mut callee = desk.called(ergo.clone()).await;
+        callee.hello().await;
+        callee.introduce().await;
+        callee.agreed().await
+    };
+    let network = client.network();
+    let (remote, (_gateways, mut link)) =
+        tokio::join!(network.connect(name.as_str()), async { (met().await, met().await) });
+    let remote = remote.unwrap();
+    let flags = client.network().peer(name.as_str()).unwrap().flags;
+    assert!(flags.allows(NetworkFlags::REMOTE_SPAWN | NetworkFlags::REMOTE_APPLICATION_START));
+
+    let spawned = remote.spawn("worker", SpawnOptions::new(), ()).await.unwrap_err();
+    assert!(matches!(spawned, RemoteSpawnError::NotAllowed { node } if node == name), "{spawned}");
+    let started = remote.start_application("shop").await.unwrap_err();
+    assert!(matches!(started, RemoteStartError::NotAllowed { node } if node == name), "{started}");
+    let there = Pid { node: name, id: 1001, creation: ergo.creation };
+    let important = client.send_important(there, 1i64).await.unwrap_err();
+    assert!(matches!(important, SendError::NotSupported { .. }), "{important}");
+    let puppet = puppet(&client).await;
+    let (linked, monitored) = puppet
+        .act(move |ctx| Box::pin(async move { (ctx.link(there).await, ctx.monitor(there).await) }))
+        .await;
+    assert!(matches!(linked, Err(RelationError::NotAllowed)), "{linked:?}");
+    assert!(matches!(monitored, Err(RelationError::NotAllowed)), "{monitored:?}");
+    let exit = client.send_exit(there, ExitReason::Kill).await;
+    assert!(matches!(exit, Err(SendError::NotAllowed)), "{exit:?}");
+    client.send(there, 7i64).await.unwrap();
+    assert_eq!(link.hears::<i64>().await, 7, "the first that comes: nothing of all that was sent");
+    stop([client, gateway]).await;
 }
 
 /// And what is allowed works as over any connection.
@@ -145,6 +187,8 @@ async fn links_and_monitors_work_through_gateways() {
 #[tokio::test]
 async fn what_is_not_allowed_is_refused_at_the_far_end() {
     let (target, echo) = target(builder("target").pool_size(1)).await;
+    target.network().enable_spawn::<Echo>("echo", Nodes::Any).unwrap();
+    target.network().enable_application_start("shop", Nodes::Any).unwrap();
     let carrier = Client::of(&target).await;
     let (mut stream, mut talk) = carrier.stream(&target).await;
     let says = introduction("liar");
@@ -164,6 +208,17 @@ async fn what_is_not_allowed_is_refused_at_the_far_end() {
         let (answer, _) = link.hears_answer().await;
         assert_eq!(answer.error.expect("it is refused").to_string(), "not allowed", "{verb:?}");
     }
+    let reference = Ref { node: source.node, creation: source.creation, id: [9, 0, u64::MAX] };
+    let name = |name| Atom::new(name).unwrap();
+    let asked = [
+        Request::Spawn(Box::new(Spawn::new(name("echo"), source, reference))),
+        Request::ApplicationStart(Box::new(ApplicationStart::new(name("shop"), source, reference))),
+    ];
+    for request in asked {
+        link.ask(&request).await;
+        let (answer, _) = link.hears_answer().await;
+        assert_eq!(answer.error.expect("it is refused").to_string(), "not allowed", "{request:?}");
+    }
     let head = Head::Message {
         from: SENDER,
         delivery: Delivery { important: true, ..Delivery::default() },
@@ -173,6 +228,11 @@ async fn what_is_not_allowed_is_refused_at_the_far_end() {
     let payload = link.encode(&1i64);
     link.send_frame(&head, &payload).await;
     assert_eq!(link.hears_refusal([7, 0, 0]).await, "not allowed");
+    let exit = Head::Exit { from: SENDER, to: echo.id };
+    let reason = link.encode(&ErrorValue::new("kill"));
+    link.send_frame(&exit, &reason).await;
+    link.send_message(echo, &7i64).await;
+    assert_eq!(link.hears::<i64>().await, 7, "it is alive");
     stop([target]).await;
 }
 

@@ -75,6 +75,37 @@ async fn a_client_has_so_many_tunnels_at_most() {
     stop([client, gateway, one, two]).await;
 }
 
+/// Those who come by way of another gateway have so many each, and not all together.
+#[tokio::test]
+async fn clients_of_another_gateway_are_told_apart() {
+    let rule = || rule(".*", ".*").through("outer-.*").unwrap();
+    let outer = gateway("outer", TransitOptions::new().allow(rule())).await;
+    let transit = TransitOptions::new().allow(rule()).max_tunnels_per_client(1).clients_per_gateway(2);
+    let inner = gateway("inner", transit).await;
+    let ((one, echo), (two, _)) = (target(builder("one")).await, target(builder("two")).await);
+    let alone = |name| builder(name).pool_size(1);
+    let mut clients = Vec::new();
+    for name in ["first", "second", "third"] {
+        clients.push(alone(name).start().await.unwrap());
+    }
+    for target in [&one, &two] {
+        knows(&inner, target);
+        through(&outer, &inner, target);
+        clients.iter().for_each(|client| drop(through(client, &outer, target)));
+    }
+    let too_many = (inner.name(), TunnelRefusal::TooManyTunnels);
+    answers(&clients[0], echo, 1).await;
+    assert_eq!(refusal(&clients[0], two.name().as_str()).await, too_many, "its own limit");
+    answers(&clients[1], echo, 2).await;
+    assert_eq!(refusal(&clients[2], one.name().as_str()).await, too_many, "that of the gateway");
+    let carried = inner.network().tunnels();
+    assert_eq!(
+        carried.iter().map(|tunnel| tunnel.client).collect::<Vec<_>>(),
+        [clients[0].name(), clients[1].name()]
+    );
+    stop(clients.into_iter().chain([outer, inner, one, two])).await;
+}
+
 #[tokio::test]
 async fn a_client_is_not_faster_than_it_may_be() {
     let client = node("client").await;
@@ -108,4 +139,39 @@ async fn the_reason_of_a_dead_end_is_told() {
         "{attempt}"
     );
     stop([client, gateway]).await;
+}
+
+/// Rules change for those who come; those who are there stay.
+#[tokio::test]
+async fn rules_change_while_tunnels_are_open() {
+    let client = node("client").await;
+    let transit = TransitOptions::new().allow(rule("client-.*", "one-.*"));
+    let gateway = gateway("gateway", transit).await;
+    let ((one, echo), (two, other)) = (target(builder("one")).await, target(builder("two")).await);
+    for target in [&one, &two] {
+        knows(&gateway, target);
+        through(&client, &gateway, target);
+    }
+    let network = gateway.network();
+    let (one_name, two_name) = (one.name().as_str(), two.name().as_str());
+    let not_allowed = (gateway.name(), TunnelRefusal::NotAllowed);
+    answers(&client, echo, 1).await;
+    assert_eq!(refusal(&client, two_name).await, not_allowed);
+
+    let limited = TransitOptions::new().allow(rule("client-.*", "two-.*")).bytes_per_second(400_000);
+    network.set_transit(Some(limited));
+    client.network().connect(two_name).await.unwrap();
+    answers(&client, other, 1).await;
+    assert!(network.tunnels().iter().any(|tunnel| tunnel.target == one.name()));
+    let begun = Instant::now();
+    let large = vec![7u8; 400_000];
+    assert_eq!(client.call::<Vec<u8>>(echo, large.clone()).await.unwrap(), large);
+    assert!(begun.elapsed() > Duration::from_millis(600), "the new limit holds for tunnels that are open");
+
+    network.set_transit(None);
+    answers(&client, echo, 2).await;
+    answers(&client, other, 2).await;
+    client.network().disconnect(one_name).await;
+    assert_eq!(refusal(&client, one_name).await, (gateway.name(), TunnelRefusal::NoTransit));
+    stop([client, gateway, one, two]).await;
 }

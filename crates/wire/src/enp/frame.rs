@@ -1,5 +1,7 @@
 //! What a frame says (`docs/wire/ENP.md` sections 1, 2, 5, 6 and 15).
 
+use crate::tunnel::Refusal;
+
 /// A frame: its head, and the bytes behind that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -152,6 +154,14 @@ pub enum Head<'a> {
     Summon {
         /// What the stream is to be told from others by.
         token: [u64; 2],
+    },
+    /// 241, ours: the stream that [`Summon`](Self::Summon) asked for will not
+    /// come. No payload.
+    Decline {
+        /// That of the Summon.
+        token: [u64; 2],
+        /// Why.
+        reason: Refusal,
     },
     /// Any other type: to be ignored. The payload is the whole body.
     Unknown(u8),

@@ -28,3 +28,4 @@ pub(super) const TRACED: u8 = 204;
 pub(super) const KEEPALIVE: u8 = 208;
 pub(super) const CLOCK_SKEW: u8 = 209;
 pub(super) const SUMMON: u8 = 240;
+pub(super) const DECLINE: u8 = 241;

@@ -3,6 +3,7 @@
 use super::frame::{Code, Delivery, Frame, Head, Method, Name, Priority, Subject, Target};
 use super::kind;
 use super::split::HEADER_LEN;
+use crate::tunnel::Refusal;
 
 /// Why a frame is dropped. The link lives on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +109,9 @@ impl<'a> Frame<'a> {
                 answered: b.u64()? as i64,
             },
             kind::SUMMON => Head::Summon { token: [b.u64()?, b.u64()?] },
+            kind::DECLINE => {
+                Head::Decline { token: [b.u64()?, b.u64()?], reason: Refusal::from_code(b.u8()?) }
+            }
             unknown => Head::Unknown(unknown),
         };
         body.need(head.least_payload())?;
@@ -140,6 +144,7 @@ impl Head<'_> {
             | Self::Keepalive
             | Self::ClockSkew { .. }
             | Self::Summon { .. }
+            | Self::Decline { .. }
             | Self::Unknown(_) => 0,
         }
     }

@@ -149,6 +149,12 @@ fn append_head(out: &mut Vec<u8>, order: u8, head: &Head<'_>) -> Result<(), usiz
             fields.u64(high);
             fields.u64(low);
         }
+        Head::Decline { token: [high, low], reason } => {
+            fields.kind(kind::DECLINE);
+            fields.u64(high);
+            fields.u64(low);
+            fields.bytes([reason.code()]);
+        }
         Head::Unknown(unknown) => fields.kind(unknown),
     }
     fields.finish(out);

@@ -21,12 +21,12 @@ pub struct Admit {
     inbox: Inbox,
     transmit: Option<Vec<u8>>,
     stage: Stage,
-    /// The visitor knows the cookie.
-    proved: bool,
+    /// What the visitor has proved to know.
+    proved: Option<Cookie>,
 }
 
-/// Who has proved to know the cookie, and which connection it means. Whether
-/// there is such a connection is the caller's to know.
+/// Who has proved to know a cookie, and which connection it means. Whether
+/// there is such a connection, made with that cookie, is the caller's to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visitor {
     /// The node that the stream comes from.
@@ -35,11 +35,15 @@ pub struct Visitor {
     pub connection_id: String,
     /// What was sent along when the stream was asked for, if it was.
     pub token: Option<Token>,
+    /// What it has proved to know.
+    pub cookie: Cookie,
 }
 
 impl Admit {
     /// Waits for Knock.
     ///
+    /// * `cookie`: what is to be proved for a connection of which
+    ///   [`receive_for`](Self::receive_for) is told nothing else.
     /// * `nonce`: random bytes, never used before.
     /// * `certificate`: the fingerprint of our own leaf certificate, on TLS.
     pub fn new(own: Atom, cookie: Cookie, nonce: Nonce, certificate: Option<Fingerprint>) -> Self {
@@ -53,7 +57,7 @@ impl Admit {
             inbox: Inbox::default(),
             transmit,
             stage: Stage::Knock,
-            proved: false,
+            proved: None,
         }
     }
 
@@ -69,6 +73,20 @@ impl Admit {
     /// # Errors
     /// Whatever is wrong with the peer's side; the stream is to be closed.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<Option<Visitor>, NegotiationError> {
+        self.receive_for(bytes, |_| None)
+    }
+
+    /// As [`receive`](Self::receive), where the visitor has to prove the cookie
+    /// that its connection was made with: what `made_with` says of its id, and
+    /// this side's own if that says nothing.
+    ///
+    /// # Errors
+    /// As of [`receive`](Self::receive).
+    pub fn receive_for(
+        &mut self,
+        bytes: &[u8],
+        made_with: impl Fn(&str) -> Option<Cookie>,
+    ) -> Result<Option<Visitor>, NegotiationError> {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         if stage == Stage::Over {
             return Err(NegotiationError::OutOfTurn(stage));
@@ -87,14 +105,18 @@ impl Admit {
                 self.stage = Stage::Proof;
             }
             (Some(Message::Proof { proof }), Some(context)) => {
-                if !same(&proof, &context.of(Who::Dialing, &self.cookie)) {
+                let cookie = made_with(&context.connection_id).unwrap_or_else(|| self.cookie.clone());
+                // The dialing side may not look at certificates, or have been shown this one.
+                let mut seen = [None, self.certificate.as_ref()].into_iter();
+                if !seen.any(|shown| same(&proof, &context.of_dialing(shown, &cookie))) {
                     return Err(NegotiationError::WrongProof { who: Who::Dialing });
                 }
-                self.proved = true;
+                self.proved = Some(cookie.clone());
                 return Ok(Some(Visitor {
                     node: context.ends.dialer,
                     connection_id: context.connection_id.clone(),
                     token: context.token,
+                    cookie,
                 }));
             }
             (Some(other), _) => return Err(NegotiationError::Unexpected { stage, got: other.kind() }),
@@ -107,9 +129,9 @@ impl Admit {
     /// # Errors
     /// [`NegotiationError::OutOfTurn`] if nobody has proved anything.
     pub fn welcome(mut self) -> Result<(Vec<u8>, Talk), NegotiationError> {
-        let context = self.visited()?;
-        let proof = context.of(Who::Accepting, &self.cookie);
-        let certificate = self.certificate.as_ref().map(|own| context.of_certificate(own, &self.cookie));
+        let (context, cookie) = self.visited()?;
+        let proof = context.of_accepting(&cookie);
+        let certificate = self.certificate.as_ref().map(|own| context.of_certificate(own, &cookie));
         Ok((Message::Welcome { proof, certificate }.to_bytes(), Talk::new(self.inbox)))
     }
 
@@ -127,10 +149,9 @@ impl Admit {
         NegotiationError::Closed(self.stage)
     }
 
-    fn visited(&mut self) -> Result<Context, NegotiationError> {
-        if !self.proved {
-            return Err(NegotiationError::OutOfTurn(self.stage));
-        }
-        self.context.take().ok_or(NegotiationError::OutOfTurn(Stage::Over))
+    fn visited(&mut self) -> Result<(Context, Cookie), NegotiationError> {
+        let cookie = self.proved.take().ok_or(NegotiationError::OutOfTurn(self.stage))?;
+        let context = self.context.take().ok_or(NegotiationError::OutOfTurn(Stage::Over))?;
+        Ok((context, cookie))
     }
 }

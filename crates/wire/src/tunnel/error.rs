@@ -243,14 +243,14 @@ impl Refusal {
         (16, Self::UnknownConnection),
     ];
 
-    pub(super) fn from_code(code: u8) -> Self {
+    pub(crate) fn from_code(code: u8) -> Self {
         Self::ALL
             .into_iter()
             .find(|(known, _)| *known == code)
             .map_or(Self::Other(code), |(_, refusal)| refusal)
     }
 
-    pub(super) fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Other(code) => code,
             known => Self::ALL.into_iter().find(|(_, refusal)| *refusal == known).map_or(0, |(code, _)| code),

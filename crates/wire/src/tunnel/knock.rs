@@ -29,7 +29,8 @@ impl Knock {
     /// * `token`: what the peer sent along when it asked for this stream, if it did.
     /// * `nonce`: random bytes, never used before.
     /// * `certificate`: the fingerprint of the leaf certificate that the TLS
-    ///   stream showed, if the peer is to prove that it serves this very one.
+    ///   stream showed, if the peer is to prove that it serves this very one. What
+    ///   this side proves is then worth nothing behind another one.
     pub fn new(
         own: Atom,
         peer: Atom,
@@ -69,14 +70,14 @@ impl Knock {
             None => self.stage = stage,
             Some(Message::Challenge { nonce }) => {
                 self.context.challenged = nonce;
-                let proof = self.context.of(Who::Dialing, &self.cookie);
+                let proof = self.context.of_dialing(self.certificate.as_ref(), &self.cookie);
                 self.transmit = Some(Message::Proof { proof }.to_bytes());
                 self.stage = Stage::Welcome;
                 // Who asked for this stream is the one to ask on it, and need not wait.
                 self.inbox.may_go_on = self.context.token.is_some();
             }
             Some(Message::Welcome { proof, certificate }) => {
-                if !same(&proof, &self.context.of(Who::Accepting, &self.cookie)) {
+                if !same(&proof, &self.context.of_accepting(&self.cookie)) {
                     return Err(NegotiationError::WrongProof { who: Who::Accepting });
                 }
                 if let Some(shown) = &self.certificate {

@@ -54,7 +54,7 @@ pub struct Operations(u16);
 impl Operations {
     /// Nothing but messages and calls.
     pub const NONE: Self = Self(0);
-    /// Links.
+    /// Links, and asking processes to end.
     pub const LINK: Self = Self(1);
     /// Monitors.
     pub const MONITOR: Self = Self(1 << 1);

@@ -4,7 +4,6 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::error::Who;
 use super::{Ends, Nonce, Token};
 use crate::ehs::Fingerprint;
 use crate::secret::{Cookie, same_secret};
@@ -25,8 +24,18 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn of(&self, who: Who, cookie: &Cookie) -> Proof {
-        self.over(&[who.role()], cookie)
+    /// That the dialing side has dialed, and has been shown this certificate, if
+    /// it looks at that.
+    pub(super) fn of_dialing(&self, shown: Option<&Fingerprint>, cookie: &Cookie) -> Proof {
+        match shown {
+            None => self.over(&[b"dialing"], cookie),
+            Some(certificate) => self.over(&[b"dialing", certificate], cookie),
+        }
+    }
+
+    /// That the accepting side has accepted.
+    pub(super) fn of_accepting(&self, cookie: &Cookie) -> Proof {
+        self.over(&[b"accepting"], cookie)
     }
 
     /// That the accepting side serves this certificate.
@@ -52,15 +61,6 @@ impl Context {
             mac.update(field);
         }
         mac.finalize().into_bytes().into()
-    }
-}
-
-impl Who {
-    fn role(self) -> &'static [u8] {
-        match self {
-            Self::Dialing => b"dialing",
-            Self::Accepting => b"accepting",
-        }
     }
 }
 

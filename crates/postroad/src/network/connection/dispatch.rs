@@ -36,7 +36,7 @@ pub(super) enum Dropped {
     FragmentNotAgreed,
     #[error("it is a fragment that cannot be used: {0}")]
     Fragment(#[from] AssemblyError),
-    #[error("it is important, which is not allowed through the gateways that the connection leads through")]
+    #[error("it asks for what is not allowed through the gateways that the connection leads through")]
     NotPermitted,
     #[error("decoding it panicked: {0}")]
     Panicked(String),
@@ -115,6 +115,10 @@ impl Connection {
                 tunnel::obey(self, super::through::token(token));
                 Ok(())
             }
+            Head::Decline { token, reason } => {
+                tunnel::declined(self, super::through::token(token), reason);
+                Ok(())
+            }
             _ => Err(Dropped::Unhandled(frame[7])),
         }
     }
@@ -165,7 +169,7 @@ impl Connection {
                 let reason = ErrorValue::new(format!("malformed value: {dropped}"));
                 let responder = addressed(to);
                 let back = WayBack { responder, caller: from, reference, compression: None };
-                self.respond_now(back, &Err(reason));
+                self.respond_now(back, Err(reason));
                 return Err(dropped);
             }
         };
@@ -186,6 +190,9 @@ impl Connection {
     }
 
     fn exit_in(&self, from: u64, to: u64, payload: &[u8]) -> Result<(), Dropped> {
+        if !self.permits(Operations::LINK) {
+            return Err(Dropped::NotPermitted);
+        }
         let reason: ErrorValue = self.decoder(payload).top()?;
         let exit = Exit {
             subject: Watched::Pid(self.peer_pid(from)),

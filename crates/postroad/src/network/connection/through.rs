@@ -1,14 +1,14 @@
 //! What may be done over a connection that leads through other nodes, and what
 //! tunnels need of a connection.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use postroad_wire::enp::{self, Head};
-use postroad_wire::tunnel::{Operations, Token};
+use postroad_wire::NetworkFlags;
+use postroad_wire::enp::Head;
+use postroad_wire::tunnel::{Operations, Refusal, Token};
 
 use super::Connection;
-use super::slot::Appended;
+use crate::error::SendError;
 use crate::network::tunnel::Through;
 
 impl Connection {
@@ -22,6 +22,11 @@ impl Connection {
     /// All that may be done over the connection.
     pub(in crate::network) fn permitted(&self) -> Operations {
         self.through.as_ref().map_or(Operations::ALL, |through| through.operations)
+    }
+
+    /// Whether the peer was told that it may ask for this.
+    pub(in crate::network) fn allows(&self, what: NetworkFlags) -> bool {
+        self.allowed.allows(what)
     }
 
     /// Through whom the connection leads, if through anybody.
@@ -39,24 +44,30 @@ impl Connection {
         self.ended.cancelled().await;
     }
 
-    /// Asks the peer to dial one more stream; false if the connection has ended.
-    pub(in crate::network) fn summon(&self, token: Token) -> bool {
-        let (high, low) = token.split_at(8);
-        let number = |half: &[u8]| half.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        let head = Head::Summon { token: [number(high), number(low)] };
-        let mut slot = 0;
-        loop {
-            let write = |out: &mut Vec<u8>| enp::write::<Infallible>(out, 0, &head, |_| Ok(())).map(drop);
-            match self.slots[slot].append(0, false, write) {
-                Ok(Appended::Elsewhere(other)) => slot = other,
-                Ok(Appended::Done) => return true,
-                Ok(Appended::Full | Appended::Closed) | Err(_) => return false,
-            }
-        }
+    /// Asks the peer to dial one more stream.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub(in crate::network) async fn summon(&self, token: Token) -> Result<(), SendError> {
+        let head = Head::Summon { token: halves(token) };
+        let left = self.place(0, |out| self.write_frame(out, &head, None, |_| Ok(())))?;
+        self.place_left(0, left).await
+    }
+
+    /// Tells the peer that the stream it asked for will not come. Does not wait.
+    pub(in crate::network) fn decline(&self, token: Token, reason: Refusal) {
+        let head = Head::Decline { token: halves(token), reason };
+        self.log_unsent(self.append(0, false, |out| self.write_frame(out, &head, None, |_| Ok(()))));
     }
 }
 
-/// The token of a Summon frame.
+/// A token as frames have it.
+fn halves(token: Token) -> [u64; 2] {
+    let token = u128::from_be_bytes(token);
+    [(token >> 64) as u64, token as u64]
+}
+
+/// The token of a Summon or Decline frame.
 pub(super) fn token([high, low]: [u64; 2]) -> Token {
     (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
 }

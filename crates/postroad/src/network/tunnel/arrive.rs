@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use postroad_wire::tunnel::{Answer, Operations, Refusal};
+use postroad_wire::NetworkFlags;
+use postroad_wire::tunnel::{Answer, MAX_PATH, Operations, Refusal};
 
 use super::side::Side;
 use super::{Through, are_distinct};
@@ -18,15 +19,18 @@ pub(super) async fn arrive(
     from: &Arc<Connection>,
     operations: Operations,
     path: Vec<Atom>,
-    door: &Arc<Acceptor>,
+    door: Option<&Arc<Acceptor>>,
 ) {
     let own = from.node().name;
     let gateway = from.peer.name;
-    let (through, place) = match check(from, operations, path, door) {
-        Ok(through) => match door.tunnel_place() {
-            Some(place) => (through, place),
-            None => return refuse(side, from, Refusal::TooManyTunnels).await,
-        },
+    let welcome = || {
+        let door = door.ok_or(Refusal::NotAccepted)?;
+        let through = check(from, operations, path, door)?;
+        let places = &from.node().network.tunnels.guests.places;
+        Ok((door, through, places.take(gateway).ok_or(Refusal::TooManyTunnels)?))
+    };
+    let (door, through, place) = match welcome() {
+        Ok(welcome) => welcome,
         Err(reason) => return refuse(side, from, reason).await,
     };
     let path = [&through.path[..], &[own]].concat();
@@ -40,7 +44,9 @@ pub(super) async fn arrive(
 
 async fn refuse(side: Side, from: &Connection, reason: Refusal) {
     let (own, gateway) = (from.node().name, from.peer.name);
-    log!(from.log, INFO, %gateway, %reason, "tunnel not accepted");
+    if let Some(unsaid) = from.node().network.tunnels.complaints.about(gateway) {
+        log!(from.log, INFO, %gateway, %reason, unsaid, "tunnel not accepted");
+    }
     side.reply(&Answer::Refused { hop: own, reason }).await;
 }
 
@@ -51,8 +57,11 @@ fn check(
     door: &Acceptor,
 ) -> Result<Through, Refusal> {
     let node = from.node();
-    if !node.network.options.accept_tunnels {
+    if !from.allows(NetworkFlags::PROXY_ACCEPT) {
         return Err(Refusal::NotAccepted);
+    }
+    if path.len() >= MAX_PATH {
+        return Err(Refusal::HopsExhausted);
     }
     if path.len() < 2 || path.last() != Some(&from.peer.name) || !are_distinct(&path) {
         return Err(Refusal::ForgedPath);
@@ -66,5 +75,7 @@ fn check(
         (true, false) => return Err(Refusal::NoEncryption),
         _ => {}
     }
-    Ok(Through { path, operations: operations.both(from.permitted()) })
+    // Encryption is between the ends, whatever the gateway is reached through.
+    let permitted = from.permitted().with(Operations::ENCRYPTION);
+    Ok(Through { path, operations: operations.both(permitted) })
 }

@@ -2,27 +2,29 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use postroad_wire::tunnel::{Operations, Refusal, Token};
-use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::limit::Limit;
+use super::Through;
+use super::account::{Accounts, Place, Traffic};
 use super::policy::TransitOptions;
-use super::side::Side;
+use super::side::Summoned;
 use crate::Atom;
-use crate::network::acceptor::HANDSHAKES;
+use crate::network::acceptor::Guests;
+use crate::network::complaints::Complaints;
+use crate::network::places::Places;
 use crate::network::{Network, ProxyFlags};
 
-/// So many streams are dialed at once because peers ask for them.
-const OBEYED: usize = 64;
-
-/// Neighbours that have nothing open are forgotten when there are more.
-const REMEMBERED: usize = 1024;
+/// So many streams are dialed at once because peers ask for them, and so many of
+/// them because one does.
+const OBEYED: usize = 256;
+const OBEYED_OF_ONE: usize = 64;
 
 /// A tunnel that this node carries for others.
 #[derive(Debug, Clone)]
@@ -52,15 +54,18 @@ pub struct TunnelInfo {
 /// All that has to do with tunnels at one node.
 #[derive(Debug)]
 pub(in crate::network) struct Tunnels {
+    /// Who may pass; nobody if there is nothing.
+    pub(super) transit: ArcSwapOption<TransitOptions>,
     carried: Mutex<HashMap<u64, Arc<Carried>>>,
-    accounts: Mutex<HashMap<Atom, Arc<Account>>>,
+    accounts: Accounts,
     next: AtomicU64,
     draining: AtomicBool,
     /// Who waits for a stream that a peer was asked to dial.
-    pub(super) summoned: Mutex<HashMap<Token, oneshot::Sender<Side>>>,
-    pub(super) obeyed: Arc<Semaphore>,
-    /// For handshakes on streams that were dialed so.
-    pub(in crate::network) places: Arc<Semaphore>,
+    pub(super) summoned: Mutex<HashMap<Token, Summoned>>,
+    pub(super) obeyed: Arc<Places<Atom>>,
+    pub(in crate::network) guests: Guests,
+    /// What is logged about neighbours that ask in vain.
+    pub(super) complaints: Complaints<Atom>,
     pub(super) buffers: Buffers,
 }
 
@@ -70,8 +75,10 @@ pub(super) struct Carried {
     id: u64,
     path: Vec<Atom>,
     operations: Operations,
-    client: Arc<Account>,
-    neighbour: Arc<Account>,
+    place: Place,
+    /// Of the neighbours towards the two ends.
+    near: Arc<Traffic>,
+    far: Arc<Traffic>,
     pub(super) limit: Option<Duration>,
     to_target: AtomicU64,
     to_client: AtomicU64,
@@ -81,25 +88,10 @@ pub(super) struct Carried {
     pub(super) closed: CancellationToken,
 }
 
-/// What passes for one neighbour.
-#[derive(Debug)]
-pub(super) struct Account {
-    tunnels: AtomicUsize,
-    requests: Limit,
-    bytes: Option<Limit>,
-    pub(super) came: AtomicU64,
-    pub(super) went: AtomicU64,
-}
-
-/// A tunnel's place among those of its client, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Place(Arc<Account>);
-
 /// A tunnel is listed until this is dropped.
 pub(super) struct Listed<'a> {
     tunnels: &'a Tunnels,
     pub(super) carried: Arc<Carried>,
-    _place: Place,
 }
 
 /// Which way bytes go.
@@ -109,18 +101,26 @@ pub(super) enum Direction {
     ToClient,
 }
 
-impl Default for Tunnels {
-    fn default() -> Self {
+impl Tunnels {
+    /// None yet, at a node that lets those pass.
+    pub(in crate::network) fn new(transit: Option<TransitOptions>) -> Self {
         Self {
+            transit: ArcSwapOption::new(transit.map(Arc::new)),
             carried: Mutex::default(),
-            accounts: Mutex::default(),
+            accounts: Accounts::default(),
             next: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             summoned: Mutex::default(),
-            obeyed: Arc::new(Semaphore::new(OBEYED)),
-            places: Arc::new(Semaphore::new(HANDSHAKES)),
+            obeyed: Places::new(OBEYED, OBEYED_OF_ONE),
+            guests: Guests::default(),
+            complaints: Complaints::default(),
             buffers: Buffers::default(),
         }
+    }
+
+    /// Whether anybody may pass.
+    pub(in crate::network) fn has_transit(&self) -> bool {
+        self.transit.load().is_some()
     }
 }
 
@@ -140,7 +140,10 @@ impl Network {
     /// Finishes what is open and takes nothing new, or, with `false`, takes new
     /// tunnels again. It is done when [`tunnels`](Self::tunnels) is empty.
     pub fn drain_transit(&self, drain: bool) {
-        self.inner().tunnels.draining.store(drain, Ordering::Relaxed);
+        let tunnels = &self.inner().tunnels;
+        // Behind the lock: what is not there afterwards does not come.
+        let _carried = tunnels.carried.lock();
+        tunnels.draining.store(drain, Ordering::Relaxed);
     }
 
     /// Whether no new tunnels are taken.
@@ -154,82 +157,81 @@ impl Tunnels {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// What is counted for a neighbour.
-    pub(super) fn account(&self, neighbour: Atom, options: &TransitOptions) -> Arc<Account> {
-        let mut accounts = self.accounts.lock();
-        if accounts.len() > REMEMBERED {
-            accounts.retain(|_, account| Arc::strong_count(account) > 1);
+    /// A place for one more tunnel that the neighbour asks for, for `client` as it
+    /// says.
+    pub(super) fn place(
+        &self,
+        client: Atom,
+        neighbour: Atom,
+        options: &TransitOptions,
+    ) -> Result<Place, Refusal> {
+        let place = self.accounts.place(client, neighbour, options)?;
+        // Limits that were changed meanwhile hold for this one too.
+        if let Some(changed) = &*self.transit.load()
+            && !std::ptr::eq(&**changed, options)
+        {
+            self.limit(changed);
         }
-        let open = || {
-            let requests = f64::from(options.requests_per_second);
-            let bytes = options.bytes_per_second.map(|bytes| Limit::new(bytes as f64, bytes as f64));
-            Arc::new(Account {
-                tunnels: AtomicUsize::new(0),
-                requests: Limit::new(requests, requests * 2.0),
-                bytes,
-                came: AtomicU64::new(0),
-                went: AtomicU64::new(0),
-            })
-        };
-        accounts.entry(neighbour).or_insert_with(open).clone()
+        self.check_room(&self.carried.lock(), options)?;
+        Ok(place)
+    }
+
+    fn check_room(
+        &self,
+        carried: &HashMap<u64, Arc<Carried>>,
+        options: &TransitOptions,
+    ) -> Result<(), Refusal> {
+        if self.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        if carried.len() < options.max_tunnels { Ok(()) } else { Err(Refusal::TooManyTunnels) }
+    }
+
+    /// Lets these limits hold for all from now on.
+    pub(super) fn limit(&self, options: &TransitOptions) {
+        self.accounts.limit(options);
     }
 
     /// How many bytes came from and went to a neighbour for others.
     pub(in crate::network) fn transit_of(&self, neighbour: Atom) -> (u64, u64) {
-        let accounts = self.accounts.lock();
-        accounts.get(&neighbour).map_or((0, 0), |account| {
-            (account.came.load(Ordering::Relaxed), account.went.load(Ordering::Relaxed))
-        })
+        self.accounts.transit_of(neighbour)
     }
 
-    /// A place for one more tunnel of this client.
-    pub(super) fn place(&self, account: &Arc<Account>, options: &TransitOptions) -> Result<Place, Refusal> {
-        if !account.requests.take() {
-            return Err(Refusal::TooManyRequests);
-        }
-        let taken = account.tunnels.fetch_add(1, Ordering::Relaxed);
-        let place = Place(account.clone());
-        let full =
-            taken >= options.max_tunnels_per_client || self.carried.lock().len() >= options.max_tunnels;
-        if full { Err(Refusal::TooManyTunnels) } else { Ok(place) }
-    }
-
+    /// Lists a tunnel that is about to be opened.
     pub(super) fn add(
         &self,
         place: Place,
-        neighbour: Arc<Account>,
-        path: Vec<Atom>,
-        operations: Operations,
-        limit: Option<Duration>,
-    ) -> Listed<'_> {
+        [near, far]: [Atom; 2],
+        Through { path, operations }: Through,
+        options: &TransitOptions,
+    ) -> Result<Listed<'_>, Refusal> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let carried = Arc::new(Carried {
             id,
             path,
             operations,
-            client: place.0.clone(),
-            neighbour,
-            limit,
+            place,
+            near: self.accounts.traffic(near),
+            far: self.accounts.traffic(far),
+            limit: options.idle,
             to_target: AtomicU64::new(0),
             to_client: AtomicU64::new(0),
             since: Instant::now(),
             last: AtomicU64::new(0),
             closed: CancellationToken::new(),
         });
-        self.carried.lock().insert(id, carried.clone());
-        Listed { tunnels: self, carried, _place: place }
+        let mut all = self.carried.lock();
+        // Others may have come while this one was on its way.
+        self.check_room(&all, options)?;
+        all.insert(id, carried.clone());
+        drop(all);
+        Ok(Listed { tunnels: self, carried })
     }
 
     pub(in crate::network) fn list(&self) -> Vec<TunnelInfo> {
         let mut infos: Vec<_> = self.carried.lock().values().map(|carried| carried.info()).collect();
         infos.sort_by_key(|info| info.id);
         infos
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.tunnels.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -240,18 +242,23 @@ impl Drop for Listed<'_> {
 }
 
 impl Carried {
+    /// So much is read at once.
+    pub(super) fn portion(&self) -> usize {
+        self.place.portion()
+    }
+
     /// Counts what has been read on its way; how long to wait before more is.
     pub(super) fn passed(&self, direction: Direction, bytes: usize) -> Duration {
         let amount = bytes as u64;
         let (total, source, sink) = match direction {
-            Direction::ToTarget => (&self.to_target, &self.client, &self.neighbour),
-            Direction::ToClient => (&self.to_client, &self.neighbour, &self.client),
+            Direction::ToTarget => (&self.to_target, &self.near, &self.far),
+            Direction::ToClient => (&self.to_client, &self.far, &self.near),
         };
         total.fetch_add(amount, Ordering::Relaxed);
         source.came.fetch_add(amount, Ordering::Relaxed);
         sink.went.fetch_add(amount, Ordering::Relaxed);
         self.last.store(self.since.elapsed().as_millis() as u64, Ordering::Relaxed);
-        self.client.bytes.as_ref().map_or(Duration::ZERO, |limit| limit.owe(bytes))
+        self.place.owe(bytes)
     }
 
     /// Waits until nothing has come for so long.

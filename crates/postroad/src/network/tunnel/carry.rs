@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_wire::NetworkFlags;
-use postroad_wire::tunnel::{Answer, Open, Operations, Refusal, Request};
+use postroad_wire::tunnel::{Answer, MAX_PATH, Open, Operations, Refusal, Request};
 
-use super::carried::{Account, Place};
+use super::account::Place;
 use super::error::TunnelError;
 use super::passage::Order;
+use super::policy::TransitOptions;
 use super::relay::relay;
 use super::side::Side;
 use super::{Through, are_distinct};
 use crate::Atom;
 use crate::network::NetworkInner;
+use crate::network::connect::ConnectError;
 use crate::network::connection::Connection;
 use crate::network::log::log;
 use crate::network::plan::{Attempt, Step, Tunnel};
@@ -31,8 +33,9 @@ type Refused = (Atom, Refusal);
 /// What was asked for, after it was found in order.
 struct Errand {
     order: Order,
+    /// What it was allowed by.
+    transit: Arc<TransitOptions>,
     place: Place,
-    client: Arc<Account>,
     limit: Duration,
 }
 
@@ -51,31 +54,33 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
         let onward = tokio::time::timeout(errand.limit, onward(node, &errand.order)).await;
         Ok((errand, onward.unwrap_or(Err((node.name, Refusal::TimedOut)))?))
     };
-    let refused = |(hop, reason): Refused| {
-        log!(from.log, INFO, %peer, %target, %hop, %reason, "tunnel refused");
-        Answer::Refused { hop, reason }
-    };
-    let (errand, Onward { stream: far, through }) = match opened.await {
+    let tunnels = &node.network.tunnels;
+    let opened = opened.await.and_then(|(errand, Onward { stream, through })| {
+        let Errand { place, transit, .. } = errand;
+        let answer = Answer::Opened { operations: through.operations, path: through.path.clone() };
+        let listed = tunnels.add(place, [peer, next(&through, node)], through, &transit);
+        Ok((listed.map_err(|reason| (node.name, reason))?, stream, answer))
+    });
+    let (listed, far, answer) = match opened {
         Ok(opened) => opened,
-        Err(reason) => {
-            side.reply(&refused(reason)).await;
+        Err((hop, reason)) => {
+            if let Some(unsaid) = tunnels.complaints.about(peer) {
+                log!(from.log, INFO, %peer, %target, %hop, %reason, unsaid, "tunnel refused");
+            }
+            side.reply(&Answer::Refused { hop, reason }).await;
             return;
         }
     };
-    let Through { path, operations } = through;
-    let answer = Answer::Opened { operations, path: path.clone() };
     let Some(near) = side.reply(&answer).await else { return };
-    let network = &node.network;
-    let Some(transit) = &network.options.transit else { return };
-    let next = path.iter().skip_while(|name| **name != node.name).nth(1).copied();
-    let neighbour = next.map_or_else(|| errand.client.clone(), |next| network.tunnels.account(next, transit));
-    let listed = network.tunnels.add(errand.place, neighbour, path, operations, transit.idle);
     log!(from.log, INFO, %peer, %target, "tunnel opened");
-    let end = tokio::select! {
-        () = node.stopping.cancelled() => super::relay::End::Killed,
-        end = relay(near, far, &listed.carried, &network.tunnels.buffers) => end,
-    };
+    let end = relay(near, far, &listed.carried, &tunnels.buffers).await;
     log!(from.log, INFO, %peer, %target, %end, "tunnel closed");
+}
+
+/// The neighbour towards the target.
+fn next(through: &Through, node: &NodeInner) -> Atom {
+    let behind = through.path.iter().skip_while(|name| **name != node.name).nth(1);
+    behind.copied().unwrap_or(node.name)
 }
 
 /// Whether what was asked for may be done at all.
@@ -83,9 +88,10 @@ fn check(node: &NodeInner, from: &Connection, open: Open) -> Result<Errand, Refu
     let Open { target, hops, operations, patience, path } = open;
     let neighbour = from.peer.name;
     let network = &node.network;
-    let transit = network.options.transit.as_ref().ok_or(Refusal::NoTransit)?;
-    let client = network.tunnels.account(neighbour, transit);
-    let place = network.tunnels.place(&client, transit)?;
+    let transit = network.tunnels.transit.load_full().filter(|_| from.allows(NetworkFlags::PROXY_TRANSIT));
+    let transit = transit.ok_or(Refusal::NoTransit)?;
+    let client = path.first().copied().unwrap_or(neighbour);
+    let place = network.tunnels.place(client, neighbour, &transit)?;
     if path.last() != Some(&neighbour) || !are_distinct(&path) {
         return Err(Refusal::ForgedPath);
     }
@@ -98,21 +104,21 @@ fn check(node: &NodeInner, from: &Connection, open: Open) -> Result<Errand, Refu
     if node_name(target.as_str()).is_err() {
         return Err(Refusal::InvalidTarget);
     }
-    if hops == 0 {
+    // This node and the target belong to the path as well.
+    if hops == 0 || path.len() + 2 > MAX_PATH {
         return Err(Refusal::HopsExhausted);
     }
-    if network.tunnels.is_draining() {
-        return Err(Refusal::Draining);
-    }
-    let allowed = path.first().and_then(|client| transit.allowed(*client, neighbour, target));
-    let allowed = allowed.ok_or(Refusal::NotAllowed)?.both(from.permitted());
+    let allowed = transit.allowed(client, neighbour, target);
+    // Encryption is between the ends, whatever the client is reached through.
+    let permitted = from.permitted().with(Operations::ENCRYPTION);
+    let allowed = allowed.ok_or(Refusal::NotAllowed)?.both(permitted);
     if operations.allow(Operations::ENCRYPTION) && !allowed.allow(Operations::ENCRYPTION) {
         return Err(Refusal::NoEncryption);
     }
     let limit = Duration::from_millis(patience.into()).mul_f64(SHARE).min(network.options.connect_timeout);
     let hops = hops.min(transit.max_hop);
     let order = Order { target, hops, operations: operations.both(allowed), path };
-    Ok(Errand { order, place, client, limit })
+    Ok(Errand { order, place, limit, transit })
 }
 
 /// Goes on by this node's own plan.
@@ -125,22 +131,39 @@ async fn onward(node: &Arc<NodeInner>, order: &Order) -> Result<Onward, Refused>
             why = refused;
         }
     };
+    // What the target itself has said it says by whichever address it is found.
+    let answered = |(hop, _): &Refused| *hop == order.target;
+    let mut has_answered = false;
     if let Some(connection) = network.live(order.target).filter(|connection| connection.is_direct()) {
         match step_out(node, order, &connection, None).await {
             Ok(onward) => return Ok(onward),
-            Err(refused) => note(refused),
+            Err(refused) => {
+                has_answered = answered(&refused);
+                note(refused);
+            }
         }
     }
     let Ok(mut plan) = network.plan(node, order.target) else { return Err(why) };
     while let Some(step) = plan.next_step() {
         let outcome = match step {
+            Step::Attempt(_) if has_answered => continue,
             Step::Attempt(attempt) => match network.connect_by(node, order.target, attempt.clone()).await {
                 Ok(connection) if connection.is_direct() => {
                     step_out(node, order, &connection, Some(&attempt)).await
                 }
+                // The plan must know: after a failed identity check the registrar is not asked.
+                Err(ConnectError::NoRoute(mut no_route)) => {
+                    let last = Arc::make_mut(&mut no_route).attempts.pop();
+                    last.into_iter().for_each(|failed| plan.failed(attempt.clone(), failed.error));
+                    Err((node.name, Refusal::Unreachable))
+                }
                 _ => Err((node.name, Refusal::Unreachable)),
             },
-            Step::Tunnel(tunnel) => pass_on(node, order, &tunnel).await,
+            Step::Tunnel(tunnel) => pass_on(node, order, &tunnel).await.map_err(|error| {
+                let refused = refusal(node.name, &error);
+                plan.tunnel_failed(tunnel, error.into());
+                refused
+            }),
             Step::Resolve(resolve) => {
                 let answer = resolve.ask().await;
                 plan.resolved(resolve, answer);
@@ -149,35 +172,44 @@ async fn onward(node: &Arc<NodeInner>, order: &Order) -> Result<Onward, Refused>
         };
         match outcome {
             Ok(onward) => return Ok(onward),
-            Err(refused) => note(refused),
+            Err(refused) => {
+                has_answered |= answered(&refused);
+                note(refused);
+            }
         }
     }
     Err(why)
 }
 
-/// To the next gateway, with one hop less.
-async fn pass_on(node: &Arc<NodeInner>, order: &Order, tunnel: &Tunnel) -> Result<Onward, Refused> {
-    if order.path.contains(&tunnel.proxy) {
-        return Err((node.name, Refusal::Loop));
-    }
-    if order.hops <= 1 {
-        return Err((node.name, Refusal::HopsExhausted));
-    }
-    let lost = |error: TunnelError| match error {
+/// What the asker is told of a gateway further on.
+fn refusal(own: Atom, error: &TunnelError) -> Refused {
+    match *error {
         TunnelError::Refused { hop, reason } => (hop, reason),
         TunnelError::NoGateway(hop) => (hop, Refusal::NoTransit),
-        TunnelError::Timeout { .. } => (node.name, Refusal::TimedOut),
-        _ => (node.name, Refusal::Unreachable),
-    };
-    let proxy = node.network.connect_with_proxy(node, order.target, tunnel.proxy, tunnel.cookie.clone());
-    let proxy = proxy.await.map_err(lost)?;
+        TunnelError::Timeout { .. } => (own, Refusal::TimedOut),
+        _ => (own, Refusal::Unreachable),
+    }
+}
+
+/// To the next gateway, with one hop less.
+async fn pass_on(node: &Arc<NodeInner>, order: &Order, tunnel: &Tunnel) -> Result<Onward, TunnelError> {
+    let refuse = |reason| Err(TunnelError::Refused { hop: node.name, reason });
+    if order.path.contains(&tunnel.proxy) {
+        return refuse(Refusal::Loop);
+    }
+    if order.hops <= 1 {
+        return refuse(Refusal::HopsExhausted);
+    }
+    let (cookie, limit) = (tunnel.cookie.clone(), tunnel.timeout);
+    let proxy = node.network.connect_with_proxy(node, order.target, tunnel.proxy, cookie, limit);
+    let (proxy, left) = proxy.await?;
     let next = Order {
         target: order.target,
         hops: (order.hops - 1).min(tunnel.max_hop),
         operations: order.operations.both(tunnel.flags.operations().with(Operations::ENCRYPTION)),
         path: order.path_with(node.name),
     };
-    let (stream, through) = next.place(&proxy, tunnel.timeout).await.map_err(lost)?;
+    let (stream, through) = next.place(&proxy, left).await?;
     Ok(Onward { stream, through })
 }
 
@@ -205,6 +237,7 @@ async fn step_out(
         return Err((target, Refusal::NotAccepted));
     }
     let lost = |error: TunnelError| match error {
+        TunnelError::Refused { hop, reason } => (hop, reason),
         TunnelError::Timeout { .. } => (node.name, Refusal::TimedOut),
         _ => unreachable,
     };

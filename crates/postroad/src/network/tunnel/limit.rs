@@ -25,6 +25,11 @@ impl Limit {
         Self { per_second, most, state: Mutex::new(State { left: most, at: Instant::now() }) }
     }
 
+    /// How much that is in a second, in the long run.
+    pub(super) fn per_second(&self) -> f64 {
+        self.per_second
+    }
+
     /// Takes one, if there is one.
     pub(super) fn take(&self) -> bool {
         let mut state = self.state.lock();
@@ -43,6 +48,13 @@ impl Limit {
         self.fill(&mut state);
         state.left -= amount as f64;
         Duration::from_secs_f64((-state.left / self.per_second).max(0.0))
+    }
+
+    /// Whether there is as much as there can be.
+    pub(super) fn is_full(&self) -> bool {
+        let mut state = self.state.lock();
+        self.fill(&mut state);
+        state.left >= self.most
     }
 
     fn fill(&self, state: &mut State) {

@@ -9,8 +9,10 @@
 //! | `relay` | the gateway: bytes both ways |
 //! | `arrive` | the target: who comes, through whom, and what it may do |
 //! | `policy` | who may pass |
-//! | `carried` | what is being carried, counted and limited |
+//! | `carried` | what is being carried |
+//! | `account` | for whom, within which limits, and how many bytes |
 
+mod account;
 mod arrive;
 mod carried;
 mod carry;
@@ -34,7 +36,7 @@ pub use postroad_wire::tunnel::{NegotiationError, Refusal as TunnelRefusal};
 
 pub(super) use self::carried::Tunnels;
 pub(super) use self::passage::Passage;
-pub(super) use self::side::{Guest, admit, obey, received};
+pub(super) use self::side::{Guest, admit, declined, obey, received};
 
 /// By which nodes a connection came, and what may be done over it.
 #[derive(Debug, Clone, PartialEq, Eq)]

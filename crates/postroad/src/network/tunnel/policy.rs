@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use postroad_wire::tunnel::Operations;
 
+use super::carried::Tunnels;
 use crate::Atom;
+use crate::network::Network;
 use crate::network::proxy_route::{DEFAULT_MAX_HOP, ProxyFlags};
 use crate::network::routes::{AddRouteError, RoutingTable};
 
@@ -31,8 +33,8 @@ pub struct TransitOptions {
     pub max_hop: u8,
     /// How many tunnels are carried at once. Default 16384.
     pub max_tunnels: usize,
-    /// How many of them for one client: one neighbour, be it the client itself or
-    /// another gateway. A connection has as many tunnels as links. Default 1024.
+    /// How many of them for one client. A connection has as many tunnels as
+    /// links. Default 1024.
     pub max_tunnels_per_client: usize,
     /// How many tunnels one client may ask for in a second, in the long run; twice
     /// as many at once. Default 100.
@@ -40,6 +42,10 @@ pub struct TransitOptions {
     /// How many bytes per second pass for one client, both ways and all its
     /// tunnels together; a second's worth may pass at once. Default: no limit.
     pub bytes_per_second: Option<u64>,
+    /// How many clients' worth of tunnels, requests and bytes one other gateway may
+    /// bring ([`TransitRule::through`]). It is the one that says who its clients
+    /// are: what it makes up is charged to it. Default 16.
+    pub clients_per_gateway: u32,
     /// A tunnel over which nothing has come for so long is closed. Nodes give
     /// signs of life on each link, see
     /// [`NetworkOptions::keepalive`](crate::network::NetworkOptions::keepalive).
@@ -56,6 +62,7 @@ impl Default for TransitOptions {
             max_tunnels_per_client: 1024,
             requests_per_second: 100,
             bytes_per_second: None,
+            clients_per_gateway: 16,
             idle: Some(Duration::from_secs(300)),
         }
     }
@@ -103,21 +110,65 @@ impl TransitOptions {
         self
     }
 
+    /// Sets [`clients_per_gateway`](Self#structfield.clients_per_gateway); 0 stands for 1.
+    pub fn clients_per_gateway(mut self, clients: u32) -> Self {
+        self.clients_per_gateway = clients.max(1);
+        self
+    }
+
     /// Sets [`idle`](Self#structfield.idle).
     pub fn idle(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.idle = limit.into();
         self
     }
 
+    /// Whether this neighbour may say for whom it comes: some rule lets clients pass
+    /// by way of it.
+    pub(super) fn believes(&self, neighbour: Atom) -> bool {
+        self.rules.iter().any(|rule| rule.brings(neighbour))
+    }
+
     /// What `client`, who comes by way of `neighbour`, may do with `target`;
     /// nothing if it may not go there.
     pub(super) fn allowed(&self, client: Atom, neighbour: Atom, target: Atom) -> Option<Operations> {
         let fits = |rule: &&TransitRule| {
-            let by = client == neighbour
-                || rule.through.as_ref().is_some_and(|through| through.matches(neighbour));
+            let by = client == neighbour || rule.brings(neighbour);
             by && rule.from.matches(client) && rule.to.matches(target)
         };
         self.rules.iter().find(fits).map(|rule| rule.operations.operations())
+    }
+}
+
+impl Network {
+    /// Who may pass through this node; nothing if it lets nobody pass.
+    pub fn transit(&self) -> Option<Arc<TransitOptions>> {
+        self.inner().tunnels.transit()
+    }
+
+    /// Changes who may pass through this node, from now on. Tunnels that are
+    /// open stay, also those that would not be allowed any more: close them with
+    /// [`close_tunnel`](Self::close_tunnel). Limits of requests and bytes hold at
+    /// once, also for clients that have tunnels; `idle` for tunnels to come.
+    ///
+    /// Peers are told when they connect whether there is a gateway here. Those
+    /// that are connected with a node that was none learn of it when they connect
+    /// anew.
+    pub fn set_transit(&self, transit: Option<TransitOptions>) {
+        self.inner().tunnels.set_transit(transit);
+    }
+}
+
+impl Tunnels {
+    pub(in crate::network) fn transit(&self) -> Option<Arc<TransitOptions>> {
+        self.transit.load_full()
+    }
+
+    fn set_transit(&self, transit: Option<TransitOptions>) {
+        let transit = transit.map(Arc::new);
+        self.transit.store(transit.clone());
+        if let Some(transit) = &transit {
+            self.limit(transit);
+        }
     }
 }
 
@@ -165,6 +216,10 @@ impl TransitRule {
         self.operations = operations;
         self
     }
+
+    fn brings(&self, gateway: Atom) -> bool {
+        self.through.as_ref().is_some_and(|through| through.matches(gateway))
+    }
 }
 
 impl fmt::Debug for TransitRule {
@@ -200,7 +255,7 @@ impl Names {
     }
 
     fn matches(&self, name: Atom) -> bool {
-        !self.table.lookup(name.as_str()).is_empty()
+        !self.table.find(name.as_str()).is_empty()
     }
 }
 
@@ -240,16 +295,8 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_fits_holds() {
-        let none = ProxyFlags {
-            link: false,
-            monitor: false,
-            spawn: false,
-            application_start: false,
-            important_delivery: false,
-            encryption: false,
-        };
         let transit = TransitOptions::new()
-            .allow(TransitRule::new("a@x", "b@y").unwrap().operations(none))
+            .allow(TransitRule::new("a@x", "b@y").unwrap().operations(ProxyFlags::NONE))
             .allow(TransitRule::new(".*", ".*").unwrap());
         let allowed = |client, target| transit.allowed(atom(client), atom(client), atom(target));
         assert_eq!(allowed("a@x", "b@y"), Some(Operations::NONE));

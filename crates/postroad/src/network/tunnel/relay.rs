@@ -81,6 +81,8 @@ async fn pass_on(
     direction: Direction,
     carried: &Carried,
 ) -> io::Result<bool> {
+    let most = buffer.len().min(carried.portion());
+    let buffer = &mut buffer[..most];
     loop {
         let read = source.read(buffer).await?;
         if read == 0 {

@@ -3,6 +3,7 @@
 //! The side that dialed the connection dials it, the same way. The other side
 //! can only ask for it, by a Summon frame: its peer may be behind NAT.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,9 +22,11 @@ use crate::network::acceptor::Acceptor;
 use crate::network::connection::Connection;
 use crate::network::handshake::{Doorkeeper, HandshakeError};
 use crate::network::log::log;
+use crate::network::places::Place;
 use crate::network::plan::AttemptError;
 use crate::network::transport::Stream;
 use crate::registrar::BoxFuture;
+use crate::tls::TlsHandshakeError;
 
 /// A stream between the two ends of a connection, who have proved themselves.
 #[derive(Debug)]
@@ -152,12 +155,31 @@ async fn summon(connection: &Arc<Connection>) -> Result<Side, TunnelError> {
     let tunnels = &connection.node().network.tunnels;
     let token: Token = rand::rng().random();
     let (deliver, summoned) = oneshot::channel();
-    tunnels.summoned.lock().insert(token, deliver);
+    tunnels.summoned.lock().insert(token, Summoned { from: connection.number, deliver });
     let _expected = Expected { connection, token };
-    if !connection.summon(token) {
-        return Err(lost());
+    connection.summon(token).await.map_err(|_| lost())?;
+    let side = summoned.await.map_err(|_| lost())?;
+    side.map_err(|reason| TunnelError::Refused { hop: connection.peer.name, reason })
+}
+
+/// Who waits for a stream that the peer of a connection was asked to dial.
+#[derive(Debug)]
+pub(super) struct Summoned {
+    /// The number of the connection.
+    from: u64,
+    deliver: oneshot::Sender<Result<Side, Refusal>>,
+}
+
+impl Summoned {
+    /// Hands over what the peer of this connection has answered to its Summon.
+    fn answer(connection: &Connection, token: Token, answer: Result<Side, Refusal>) {
+        let mut summoned = connection.node().network.tunnels.summoned.lock();
+        let Entry::Occupied(waiting) = summoned.entry(token) else { return };
+        if waiting.get().from == connection.number {
+            // Who does not wait any more has told why.
+            let _ = waiting.remove().deliver.send(answer);
+        }
     }
-    summoned.await.map_err(|_| lost())
 }
 
 /// A stream is waited for until this is dropped.
@@ -183,7 +205,7 @@ pub(in crate::network) async fn admit(
 ) -> Result<Guest, HandshakeError> {
     let mut machine = Admit::new(own, cookie, nonce(), stream.fingerprint());
     let visitor = loop {
-        if let Some(visitor) = machine.receive(&bytes)? {
+        if let Some(visitor) = machine.receive_for(&bytes, |connection| doorkeeper.made_with(connection))? {
             break visitor;
         }
         if let Some(bytes) = machine.poll_transmit() {
@@ -195,6 +217,10 @@ pub(in crate::network) async fn admit(
         }
     };
     let Visitor { node, token, .. } = visitor;
+    stream.check_node_name(node).map_err(TlsHandshakeError::from)?;
+    if !doorkeeper.expects(node) {
+        return Err(HandshakeError::WrongClient { came: node });
+    }
     let Some(connection) = doorkeeper.admit_side(&visitor).await else {
         write(stream, &machine.refuse(Refusal::UnknownConnection)?).await.map_err(HandshakeError::Io)?;
         let _ = stream.shutdown().await;
@@ -206,62 +232,85 @@ pub(in crate::network) async fn admit(
 }
 
 /// Does what the one wants who dialed one more stream of a connection and came
-/// in by this door.
-pub(in crate::network) async fn received(stream: Stream, guest: Guest, door: &Arc<Acceptor>) {
+/// in by this door. It has this place until it has said what it wants.
+pub(in crate::network) async fn received(
+    stream: Stream,
+    guest: Guest,
+    door: Option<&Arc<Acceptor>>,
+    place: impl Send,
+) {
     let Guest { connection, token, talk } = guest;
     let side = Side { stream, talk };
     match token {
-        None => serve(side, &connection, door).await,
-        Some(token) => {
-            let summoned = connection.node().network.tunnels.summoned.lock().remove(&token);
-            // Who does not wait any more has told why.
-            let _ = summoned.map(|deliver| deliver.send(side));
-        }
+        None => serve(side, &connection, door, place).await,
+        Some(token) => Summoned::answer(&connection, token, Ok(side)),
     }
 }
 
-/// Dials the peer once more because it asks for that, and does what it wants.
+/// Dials the peer once more because it asks for that, and does what it wants; or
+/// tells it why not.
 pub(in crate::network) fn obey(connection: &Arc<Connection>, token: Token) {
-    let node = connection.node().clone();
-    let network = &node.network;
-    let useful = network.options.accept_tunnels || network.options.transit.is_some();
-    let announced = connection.peer.flags.allows(NetworkFlags::TUNNELS);
-    let permit = network.tunnels.obeyed.clone().try_acquire_owned();
-    let Ok(permit) = permit else {
-        log!(connection.log, WARN, peer = %connection.peer.name, "asked to dial for a tunnel too often: not done");
-        return;
-    };
-    if connection.redial.is_none() || !useful || !announced {
-        log!(connection.log, DEBUG, peer = %connection.peer.name, "asked to dial for a tunnel: not done");
+    let peer = connection.peer.name;
+    if !connection.peer.flags.allows(NetworkFlags::TUNNELS) {
+        log!(connection.log, DEBUG, %peer, "asked to dial for a tunnel by a node that knows of none");
         return;
     }
+    let place = match may_obey(connection) {
+        Ok(place) => place,
+        Err(reason) => {
+            log!(connection.log, DEBUG, %peer, %reason, "asked to dial for a tunnel: not done");
+            return connection.decline(token, reason);
+        }
+    };
+    let node = connection.node().clone();
     let connection = connection.clone();
     let stopping = node.stopping.clone();
     let obeying = async move {
         let limit = connection.node().network.options.handshake_timeout;
-        match tokio::time::timeout(limit, dial(&connection, Some(token), limit)).await {
-            Ok(Ok(side)) => {
-                drop(permit);
+        let dialed = tokio::time::timeout(limit, dial(&connection, Some(token), limit)).await;
+        let reason = match dialed.unwrap_or(Err(TunnelError::Timeout { peer, limit })) {
+            Ok(side) => {
                 let door = Acceptor::behind(connection.node());
-                serve(side, &connection, &door).await;
+                return serve(side, &connection, door.as_ref(), place).await;
             }
-            Ok(Err(error)) => {
-                log!(connection.log, DEBUG, peer = %connection.peer.name, %error, "asked to dial for a tunnel, in vain");
+            Err(error) => {
+                log!(connection.log, DEBUG, %peer, %error, "asked to dial for a tunnel, in vain");
+                if let TunnelError::Timeout { .. } = error { Refusal::TimedOut } else { Refusal::Unreachable }
             }
-            Err(_) => {
-                log!(connection.log, DEBUG, peer = %connection.peer.name, ?limit, "asked to dial for a tunnel, in vain");
-            }
-        }
+        };
+        connection.decline(token, reason);
     };
     node.tasks.spawn_on(stopping.run_until_cancelled_owned(obeying), &node.runtime);
 }
 
+/// Whether the peer is dialed once more if it asks for that now.
+fn may_obey(connection: &Connection) -> Result<Place<Atom>, Refusal> {
+    let useful = [NetworkFlags::PROXY_ACCEPT, NetworkFlags::PROXY_TRANSIT];
+    if connection.redial.is_none() || !useful.iter().any(|flag| connection.allows(*flag)) {
+        return Err(Refusal::NotAccepted);
+    }
+    let places = &connection.node().network.tunnels.obeyed;
+    places.take(connection.peer.name).ok_or(Refusal::TooManyRequests)
+}
+
+/// The peer does not dial once more although it was asked to.
+pub(in crate::network) fn declined(connection: &Connection, token: Token, reason: Refusal) {
+    Summoned::answer(connection, token, Err(reason));
+}
+
 /// Hears what the peer of a connection wants of a new stream, and does it.
 /// Boxed, because a tunnel may lead through a tunnel.
-fn serve<'a>(mut side: Side, connection: &'a Arc<Connection>, door: &'a Arc<Acceptor>) -> BoxFuture<'a, ()> {
+fn serve<'a>(
+    mut side: Side,
+    connection: &'a Arc<Connection>,
+    door: Option<&'a Arc<Acceptor>>,
+    place: impl Send + 'a,
+) -> BoxFuture<'a, ()> {
     Box::pin(async move {
-        let limit = connection.node().network.options.handshake_timeout;
+        let network = &connection.node().network;
+        let limit = network.options.handshake_timeout;
         let heard = tokio::time::timeout(limit, side.hear(connection.peer.name)).await;
+        drop(place);
         match heard.unwrap_or(Err(TunnelError::Timeout { peer: connection.peer.name, limit })) {
             Ok(Request::Open(open)) => carry::carry(side, connection, open).await,
             Ok(Request::Arrival { operations, path }) => {
@@ -269,7 +318,9 @@ fn serve<'a>(mut side: Side, connection: &'a Arc<Connection>, door: &'a Arc<Acce
             }
             Ok(_) => {}
             Err(error) => {
-                log!(connection.log, WARN, peer = %connection.peer.name, %error, "a stream for a tunnel came to nothing");
+                if let Some(unsaid) = network.tunnels.complaints.about(connection.peer.name) {
+                    log!(connection.log, WARN, peer = %connection.peer.name, %error, unsaid, "a stream for a tunnel came to nothing");
+                }
             }
         }
     })
