@@ -73,6 +73,15 @@ func (p *peer) run(c command) {
 		p.answer(c, true, network.EnableSpawn(c.Name, hatch, c.Nodes...))
 	case "disable_spawn":
 		p.answer(c, true, network.DisableSpawn(c.Name, c.Nodes...))
+	case "load_application":
+		p.answer(c, true, p.loadApplication(c))
+	case "start_application":
+		go func() { p.answer(c, true, p.startApplication(c)) }()
+	case "application_info":
+		go func() {
+			info, err := p.applicationInfo(c)
+			p.answer(c, info, err)
+		}()
 	case "resolve":
 		go func() {
 			routes, err := p.resolve(c.Name)

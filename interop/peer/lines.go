@@ -38,9 +38,13 @@ type command struct {
 	Reason  string   `json:"reason"`
 
 	// Processes of other nodes.
-	Register gen.Atom          `json:"register"`
-	Args     []json.RawMessage `json:"args"`
-	Nodes    []gen.Atom        `json:"nodes"`
+	Register   gen.Atom                   `json:"register"`
+	Args       []json.RawMessage          `json:"args"`
+	Env        map[string]json.RawMessage `json:"env"`
+	LinkChild  bool                       `json:"link_child"`
+	LinkParent bool                       `json:"link_parent"`
+	Nodes      []gen.Atom                 `json:"nodes"`
+	Mode       string                     `json:"mode"`
 
 	// Messages.
 	To        json.RawMessage `json:"to"`

@@ -51,7 +51,15 @@ func spawnOn(p *peer, w *worker, c command) (any, error) {
 		}
 		args = append(args, arg)
 	}
-	options := gen.ProcessOptions{}
+	env := make(map[gen.Env]any)
+	for name, raw := range c.Env {
+		variable, err := value(raw)
+		if err != nil {
+			return nil, err
+		}
+		env[gen.Env(name)] = variable
+	}
+	options := gen.ProcessOptions{Env: env, LinkChild: c.LinkChild, LinkParent: c.LinkParent}
 	if w != nil {
 		if c.Register != "" {
 			pid, err := w.RemoteSpawnRegister(c.Node, c.Name, c.Register, options, args...)

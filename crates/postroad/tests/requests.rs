@@ -132,7 +132,7 @@ async fn spawn_and_applications_of_every_release_are_answered() {
 
         let info = ApplicationInfo { name, reference: reference(&link, 3) };
         let (error, result, byte) = refused(&mut link, &Request::ApplicationInfo(info)).await;
-        assert_eq!((&*error, result.is::<()>(), byte), ("not supported", true, 0));
+        assert_eq!((&*error, result.is::<()>(), byte), ("unknown application", true, 0));
     }
     node.stop().await;
 }

@@ -63,6 +63,8 @@ pub struct ApplicationInfo {
     pub weight: i64,
     /// What it is doing.
     pub state: ApplicationState,
+    /// The node that had it started, if it runs.
+    pub started_by: Option<Atom>,
     /// For how long it has been running, if it does.
     pub uptime: Option<Duration>,
     /// The processes it was started with, those included that have ended since.
@@ -120,20 +122,20 @@ impl Node {
         order.pop();
         tracing::debug!(application = %name, %by, needs = ?order, "application is to start");
         for dependency in order {
-            let started = self.start_dependency(dependency).await;
+            let started = self.start_dependency(dependency, by).await;
             started.map_err(|error| ApplicationError::Dependency { dependency, source: Box::new(error) })?;
         }
         let application = self.application(name)?;
-        application.start(self, mode.unwrap_or(application.spec.mode)).await
+        application.start(self, mode.unwrap_or(application.spec.mode), by).await
     }
 
     /// Starts what another application needs, unless it runs or somebody else
     /// starts it.
-    async fn start_dependency(&self, name: Atom) -> Result<(), ApplicationError> {
+    async fn start_dependency(&self, name: Atom, by: Atom) -> Result<(), ApplicationError> {
         loop {
             let application = self.application(name)?;
             application.settled().await;
-            match application.start(self, application.spec.mode).await {
+            match application.start(self, application.spec.mode, by).await {
                 Err(ApplicationError::Running { .. }) => return Ok(()),
                 Err(ApplicationError::Busy { .. }) if matches!(application.phase(), Phase::Starting) => {}
                 started => return started,
@@ -188,6 +190,7 @@ impl Node {
             mode: run.map_or(spec.mode, |run| run.mode),
             weight: spec.weight,
             state: phase.state(),
+            started_by: run.map(|run| run.by),
             uptime: run.map(|run| run.since.elapsed()),
             members: run.map_or_else(Vec::new, |run| run.members.to_vec()),
         })

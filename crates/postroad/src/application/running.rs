@@ -39,6 +39,8 @@ pub(super) enum Phase {
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     pub(super) mode: ApplicationMode,
+    /// The node that wanted it.
+    pub(super) by: Atom,
     pub(super) since: Instant,
     pub(super) members: Arc<[Pid]>,
     /// Later ones have greater numbers.
@@ -128,6 +130,7 @@ impl Application {
         self: &Arc<Self>,
         node: &Node,
         mode: ApplicationMode,
+        by: Atom,
     ) -> Result<(), ApplicationError> {
         let name = self.name;
         self.change(node.name(), |phase| match phase {
@@ -142,7 +145,7 @@ impl Application {
             start.take_back().await;
             return Err(error);
         }
-        start.goes_on(mode);
+        start.goes_on(mode, by);
         Ok(())
     }
 
@@ -290,12 +293,12 @@ impl Start<'_> {
     }
 
     /// All members run.
-    fn goes_on(mut self, mode: ApplicationMode) {
+    fn goes_on(mut self, mode: ApplicationMode, by: Atom) {
         let Some(ended) = self.ended.take() else { return };
         let (node, application) = (self.node, self.application);
         let number = node.inner().new_reference();
         let members = std::mem::take(&mut self.members).into();
-        let run = Run { mode, since: Instant::now(), members, number };
+        let run = Run { mode, by, since: Instant::now(), members, number };
         if let Some(hook) = &application.spec.on_start
             && let Err(panic) = caught(|| hook(mode))
         {

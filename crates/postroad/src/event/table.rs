@@ -68,8 +68,8 @@ impl Events {
         }
     }
 
-    /// Has a process of a peer get what is published; what was published last, if
-    /// that is kept.
+    /// Has a process of a peer get what is published; what was published last,
+    /// if that is kept.
     pub(crate) fn subscribe_peer(
         &self,
         name: Atom,

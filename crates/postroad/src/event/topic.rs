@@ -108,8 +108,8 @@ impl Topic {
         });
     }
 
-    /// Adds a subscription of a process of a peer; what was published last, if that
-    /// is kept.
+    /// Adds a subscription of a process of a peer; what was published last,
+    /// if that is kept.
     pub(super) fn subscribe_peer(
         self: &Arc<Self>,
         peer: &Arc<Connection>,
@@ -121,9 +121,9 @@ impl Topic {
             if state.peers.iter().all(|known| known.number != peer.number) {
                 Arc::make_mut(&mut state.peers).push(peer.clone());
             }
-            Ok::<_, Refusal>(())
-        })?;
-        Ok((self.buffer > 0).then_some(last))
+            Ok(())
+        });
+        last.map(|last| (self.buffer > 0).then_some(last))
     }
 
     /// Removes a node, unless it has subscribed anew.

@@ -11,6 +11,7 @@
 //! mind it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod applications;
 mod at_once;
 mod bridge;
 mod calls;
@@ -27,6 +28,7 @@ mod relations;
 mod restart;
 mod road;
 mod samples;
+mod since_320;
 mod spawning;
 #[path = "../support/mod.rs"]
 mod support;

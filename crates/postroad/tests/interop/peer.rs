@@ -125,6 +125,19 @@ impl Peer {
         reply.unwrap_or_else(|error| panic!("{command} {fields}: {error}"))
     }
 
+    /// Has it ask for something that it does not get; what it is told. An answer
+    /// that comes fast may be lost on Ergo (`docs/wire/QUIRKS.md`): then again.
+    pub(crate) async fn refusal(&self, command: &str, fields: Json) -> String {
+        for _ in 0..4 {
+            match self.try_ask(command, fields.clone()).await {
+                Err(error) if error == "timed out" => {}
+                Err(error) => return error,
+                Ok(granted) => panic!("{command} {fields}: {granted}"),
+            }
+        }
+        panic!("{command} {fields}: no answer")
+    }
+
     /// Has its driver call a process, and waits for the answer longer than any
     /// machine is slow.
     pub(crate) async fn call(&self, to: Json, value: Json) -> Result<Json, String> {

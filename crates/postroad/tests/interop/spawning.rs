@@ -11,12 +11,12 @@ use crate::road::{Dialer, connect, courier, end, pair};
 use crate::support::builder;
 
 /// Tells its parent and leader, and gives back what it was given.
-struct Hatchling(Vec<Payload>);
+pub(crate) struct Hatchling(Vec<Payload>);
 
 impl Actor for Hatchling {
     type Args = Vec<Payload>;
     type Messages = ();
-    type Requests = (bool, String);
+    type Requests = (bool, String, u8);
 
     async fn init(mut given: Vec<Payload>, _: &mut Context) -> Result<Self, ExitReason> {
         if given.len() == 1 && given[0].downcast_ref::<String>().is_some_and(|text| text == "fail") {
@@ -45,6 +45,15 @@ impl Answer<String> for Hatchling {
     }
 }
 
+/// Its variable `theirs`.
+impl Answer<u8> for Hatchling {
+    type Reply = String;
+
+    async fn answer(&mut self, _: u8, ctx: &mut Context) -> Result<Reply<String>, ExitReason> {
+        Ok(Reply::Now(ctx.env("theirs").unwrap_or_default()))
+    }
+}
+
 fn text(value: &str) -> Json {
     json!({"type": "string", "value": value})
 }
@@ -59,7 +68,7 @@ async fn go_has_processes_started() {
         for (command, parent) in [("remote_spawn", core), ("spawn_on", driver)] {
             let wish = json!({
                 "node": node.name().as_str(), "name": "hatchling", "register": command,
-                "args": [text("first"), number],
+                "args": [text("first"), number], "env": {"THEIRS": text("shown")},
             });
             let hatched = pid(&go.ask(command, wish.clone()).await);
             assert_eq!(node.whereis(command), Some(hatched));
@@ -70,6 +79,7 @@ async fn go_has_processes_started() {
                     "{command}: {who}"
                 );
             }
+            assert_eq!(node.call::<String>(hatched, 0u8).await.unwrap(), "shown");
             let next = async || go.call(by_pid(hatched), json!({"sample": "bool_true"})).await.unwrap();
             assert_eq!(next().await, text("first"));
             assert_eq!(next().await, number);
@@ -86,7 +96,7 @@ async fn go_is_refused_at_once() {
         let wish =
             |arguments: Json| json!({"node": node.name().as_str(), "name": "hatchling", "args": arguments});
         for command in ["remote_spawn", "spawn_on"] {
-            let refusal = async |arguments| go.try_ask(command, wish(arguments)).await.unwrap_err();
+            let refusal = async |arguments| go.refusal(command, wish(arguments)).await;
             assert_eq!(refusal(json!([])).await, "unknown name");
             node.network().enable_spawn::<Hatchling>("hatchling", Nodes::only(["somebody@else"])).unwrap();
             assert_eq!(refusal(json!([])).await, "not allowed");

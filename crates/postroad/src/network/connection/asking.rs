@@ -178,7 +178,7 @@ mod tests {
     async fn a_question_is_answered_or_ends_with_the_connection() {
         let (asker, asked, connection) = pair().await;
         let refused = connection.ask(1001, info).await.unwrap_err();
-        assert!(matches!(refused, AskError::Refused(Refusal::NotSupported)), "{refused}");
+        assert!(matches!(refused, AskError::Refused(Refusal::ApplicationUnknown)), "{refused}");
         connection.tell(1001, info);
         connection.shut_down(DownReason::Closed);
         let lost = connection.ask(1001, info).await.unwrap_err();

@@ -3,6 +3,7 @@
 mod aside;
 mod asking;
 mod assembly;
+mod describing;
 mod dispatch;
 mod ends;
 mod events;

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use postroad_edf::{Opaque, Payload, Pid, Ref};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp;
-use postroad_wire::enp::any::{
-    Answer, AnyMessage, ApplicationInfo, LastEvents, Request, Verb, Watch, WatchTarget,
-};
+use postroad_wire::enp::any::{Answer, AnyMessage, LastEvents, Request, Verb, Watch, WatchTarget};
 use postroad_wire::tunnel::Operations;
 
 use super::dispatch::Dropped;
@@ -47,13 +45,9 @@ impl Connection {
             },
             Request::Spawn(spawn) => self.spawn_asked(*spawn, answer_to),
             Request::ApplicationStart(start) => self.application_start_asked(&start, answer_to),
-            Request::ApplicationInfo(info) => self.application_info_asked(info, answer_to),
+            Request::ApplicationInfo(info) => self.application_info_asked(&info, answer_to),
             _ => self.refuse(answer_to, Refusal::NotSupported),
         }
-    }
-
-    fn application_info_asked(&self, _: ApplicationInfo, answer_to: AnswerTo) {
-        self.refuse(answer_to, Refusal::NotSupported);
     }
 
     /// Whether the peer asks for itself, about something of this node. Ergo

@@ -6,6 +6,7 @@
 //! of the peer's node and its target of the own one: nothing here does.
 
 mod application;
+mod description;
 mod generation;
 mod spawn;
 mod watch;
@@ -16,6 +17,7 @@ use postroad_edf::{
 };
 
 pub use application::{ApplicationInfo, ApplicationMode, ApplicationOptions, ApplicationStart};
+pub use description::ApplicationDescription;
 pub use generation::Generation;
 pub use spawn::{Compression, Environment, Fallback, ProcessOptions, Spawn, Tracing};
 pub use watch::{Verb, Watch, WatchTarget};
@@ -53,7 +55,8 @@ pub struct Answer {
     /// Why not, or nothing if it was done.
     pub error: Option<ErrorValue>,
     /// What came of it: `()` for nothing, the new [`Pid`](postroad_edf::Pid) of
-    /// a spawn, [`LastEvents`] of an event that is watched from now on.
+    /// a spawn, [`LastEvents`] of an event that is watched from now on, an
+    /// [`ApplicationDescription`].
     pub result: Payload,
     /// The reference of the request.
     pub reference: Ref,
