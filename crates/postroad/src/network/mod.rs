@@ -504,10 +504,12 @@ impl NetworkInner {
     /// Hands over what was sent, and ends all connections.
     pub(crate) async fn shut_down(&self) {
         // Behind the lock: whoever adopts a connection after this sees that the node stops.
-        let connections: Vec<_> = {
+        let mut connections: Vec<_> = {
             let _changing = self.changing.lock();
             self.connections.load().values().cloned().collect()
         };
+        // In an order that does not depend on addresses: a simulated run can be repeated.
+        connections.sort_unstable_by_key(|connection| connection.peer.name);
         let patience = tokio::time::Instant::now() + FLUSH_PATIENCE;
         for connection in &connections {
             connection.flush(patience.saturating_duration_since(tokio::time::Instant::now())).await;
