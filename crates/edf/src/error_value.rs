@@ -24,6 +24,12 @@ impl ErrorValue {
         Self { text: text.into(), wrapped: Vec::new() }
     }
 
+    /// An error with as much of a text as can travel: the first
+    /// [`MAX_LEN`](Self::MAX_LEN) bytes, up to the end of a character.
+    pub fn truncated(text: &str) -> Self {
+        Self::new(&text[..text.floor_char_boundary(Self::MAX_LEN)])
+    }
+
     /// Adds an error that this one wraps. Peers before Ergo 3.3.0 get the text
     /// alone.
     #[must_use]

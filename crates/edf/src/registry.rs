@@ -1,7 +1,7 @@
 //! The types that a node knows.
 
 use std::any::{TypeId, type_name};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,6 +46,8 @@ struct Types {
     names: Vec<TypeName>,
     /// By the fold, written without ids.
     unnamed: HashMap<Box<[u8]>, RustType, RandomState>,
+    /// What [`Registry::register`] has seen already.
+    known: HashSet<TypeId, RandomState>,
 }
 
 #[derive(Clone)]
@@ -145,12 +147,17 @@ impl Registry {
     /// [`Value`](crate::Value), and a binary as [`Bytes`](bytes::Bytes) if that
     /// is `T`. Doing it twice does nothing.
     pub fn register<T: Message>(&self) -> Result<(), RegisterError> {
+        if self.0.types.load().known.contains(&TypeId::of::<T>()) {
+            return Ok(());
+        }
         self.write(|registrar| {
             T::register_parts(registrar)?;
             match T::type_of() {
-                Type::Any | Type::Registered(_) => Ok(()),
-                ty => registrar.unnamed::<T>(&ty),
+                Type::Any | Type::Registered(_) => {}
+                ty => registrar.unnamed::<T>(&ty)?,
             }
+            registrar.types.known.insert(TypeId::of::<T>());
+            Ok(())
         })
     }
 

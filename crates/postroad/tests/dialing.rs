@@ -6,7 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use postroad::network::{AcceptorOptions, DownReason, NetworkEvent, NetworkRoute, exact};
+use postroad::network::{
+    AcceptorOptions, DownReason, NetworkEvent, NetworkProxyRoute, NetworkRoute, ProxyFlags, exact,
+};
 use postroad::{Atom, Node};
 use postroad_wire::ehs::Introduction;
 use support::forwarder::Forwarder;
@@ -300,4 +302,33 @@ async fn who_comes_in_shows_as_much_as_a_route_to_it_demands() {
         }
         node.stop().await;
     }
+}
+
+/// Where only proxy routes lead, who comes in must encrypt if all of them do.
+#[tokio::test]
+async fn who_comes_in_encrypts_where_only_encrypted_proxy_routes_lead() {
+    let log = Log::start();
+    let node = node("node").await;
+    let network = node.network();
+    let through = |encryption| {
+        NetworkProxyRoute::via("gateway@dmz").flags(ProxyFlags { encryption, ..ProxyFlags::default() })
+    };
+    let refused = introduction("peer");
+    let pattern = exact(refused.node.as_str());
+    network.add_proxy_route(&pattern, through(true), 3).unwrap();
+    network.add_proxy_route(".*", through(false).to("other@elsewhere"), 2).unwrap();
+    let mut caller = Caller::dial(&node, refused.clone()).await;
+    caller.hello().await;
+    caller.say().await;
+    assert!(!caller.wire.hear().await, "it is let in");
+    log.says(&["handshake failed", refused.node.as_str(), "demands TLS"]).await;
+
+    // One of several is enough, and a static route goes before all of them.
+    network.add_proxy_route(&format!("{pattern}|^$"), through(false), 1).unwrap();
+    comes_in(&node, refused, COOKIE).await;
+    let direct = introduction("peer");
+    network.add_proxy_route(&exact(direct.node.as_str()), through(true), 1).unwrap();
+    network.add_route(&exact(direct.node.as_str()), NetworkRoute::to("127.0.0.1", 1), 1).unwrap();
+    comes_in(&node, direct, COOKIE).await;
+    node.stop().await;
 }

@@ -10,6 +10,7 @@ use postroad::{
     SendError, SpawnOptions,
 };
 use postroad_wire::enp::{Code, Delivery, Frame, Head, Target};
+use support::careful::{Careful, Stuck};
 use support::scripted::{Caller, Desk, Link, introduction};
 use support::{Echo, builder, next, node, port, probe};
 use tokio::sync::mpsc;
@@ -131,29 +132,6 @@ async fn conformance_w04_w05_w06_important_calls_are_refused_at_once() {
     assert!(matches!(error, CallError::Send(SendError::ProcessUnknown)), "{error}");
     here.stop().await;
     there.stop().await;
-}
-
-/// Never handles anything: it hangs in its first message, or while it cleans up.
-struct Stuck(mpsc::UnboundedSender<()>);
-
-impl Actor for Stuck {
-    type Args = mpsc::UnboundedSender<()>;
-    type Messages = ();
-    type Requests = ();
-
-    async fn init(tell: Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
-        Ok(Self(tell))
-    }
-
-    async fn handle_other(&mut self, _: postroad::Payload, _: &mut Context) -> Result<(), ExitReason> {
-        self.0.send(()).unwrap();
-        std::future::pending().await
-    }
-
-    async fn terminated(&mut self, _: &ExitReason, _: &mut Context) {
-        self.0.send(()).unwrap();
-        std::future::pending().await
-    }
 }
 
 #[tokio::test]
@@ -324,39 +302,6 @@ async fn silence_is_no_delivery() {
     assert!(matches!(error, SendError::Timeout { .. }), "{error}");
     tokio::time::resume();
     node.stop().await;
-}
-
-/// Gives important answers, and tells the test what became of them.
-struct Careful(mpsc::UnboundedSender<Result<(), SendError>>);
-
-impl Actor for Careful {
-    type Args = mpsc::UnboundedSender<Result<(), SendError>>;
-    type Messages = ();
-    type Requests = (u8, String);
-
-    async fn init(tell: Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
-        Ok(Self(tell))
-    }
-}
-
-impl Answer<u8> for Careful {
-    type Reply = u8;
-
-    async fn answer(&mut self, request: u8, ctx: &mut Context) -> Result<Reply<u8>, ExitReason> {
-        let reply = ctx.reply_to().unwrap();
-        self.0.send(reply.answer_important(request).await).unwrap();
-        Ok(Reply::Later)
-    }
-}
-
-impl Answer<String> for Careful {
-    type Reply = u8;
-
-    async fn answer(&mut self, request: String, ctx: &mut Context) -> Result<Reply<u8>, ExitReason> {
-        let reply = ctx.reply_to().unwrap();
-        self.0.send(reply.error_important(ErrorValue::new(request)).await).unwrap();
-        Ok(Reply::Later)
-    }
 }
 
 #[tokio::test]

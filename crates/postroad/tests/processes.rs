@@ -461,3 +461,52 @@ async fn who_sends_again_and_again_notices_the_end_of_the_receiver() {
     }
     node.stop().await;
 }
+
+/// Its second message is its last, and it lingers.
+struct Lingering(mpsc::UnboundedReceiver<()>);
+
+impl Actor for Lingering {
+    type Args = mpsc::UnboundedReceiver<()>;
+    type Messages = (bool,);
+    type Requests = ();
+
+    async fn init(gate: Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
+        Ok(Self(gate))
+    }
+
+    async fn terminated(&mut self, _: &ExitReason, _: &mut Context) {
+        self.0.recv().await;
+    }
+}
+
+impl Handle<bool> for Lingering {
+    async fn handle(&mut self, last: bool, _: &mut Context) -> Result<(), ExitReason> {
+        if last {
+            return Err(ExitReason::Normal);
+        }
+        self.0.recv().await;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_process_is_told_before_it_cleans_up() {
+    let node = node("lingering").await;
+    let (gate, opens) = mpsc::unbounded_channel();
+    let lingering = node.spawn::<Lingering>(opens).await.unwrap();
+    node.send(lingering, false).await.unwrap();
+    tokio::task::yield_now().await;
+    // Both wait for the next run, which takes them together.
+    node.send(lingering, true).await.unwrap();
+    let call = node.call::<u8>(lingering, 1u8);
+    let opened = async {
+        tokio::task::yield_now().await;
+        gate.send(()).unwrap();
+    };
+    let (answer, ()) = tokio::join!(call, opened);
+    assert!(matches!(answer, Err(CallError::NoAnswer)), "{answer:?}");
+    assert!(node.process_count() > 0, "it has not cleaned up");
+    gate.send(()).unwrap();
+    node.ended(lingering).await;
+    node.stop().await;
+}

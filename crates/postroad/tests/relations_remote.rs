@@ -5,12 +5,18 @@ mod support;
 
 use std::sync::Arc;
 
+use postroad::edf::ErrorValue;
 use postroad::network::NetworkRoute;
 use postroad::{
-    Alias, Atom, Context, Down, Exit, ExitReason, Node, Pid, ProcessId, RelationError, SpawnOptions, Watched,
+    Actor, Alias, Atom, Context, Down, Exit, ExitReason, Node, Payload, Pid, ProcessId, Ref, RelationError,
+    SpawnOptions, Watched,
 };
+use postroad_wire::enp::any::{Answer, Request, Verb, Watch};
+use postroad_wire::enp::{Head, Name, Subject};
 use support::puppet::{Notice, Strings, Wish, puppet, puppet_with, wish};
-use support::{builder, node, port};
+use support::scripted::{Caller, Link, introduction};
+use support::{Echo, builder, node, port};
+use tokio::sync::Notify;
 
 /// Two nodes; the first one knows the way to the second.
 async fn pair(name: &str) -> (Node, Node) {
@@ -310,4 +316,117 @@ async fn many_processes_may_watch_many_others() {
     }
     near.stop().await;
     far.stop().await;
+}
+
+#[tokio::test]
+async fn a_reason_that_is_too_long_to_travel_is_cut_off() {
+    let (near, far) = pair("long").await;
+    let target = Target::on(&far, "target").await;
+    let mut watcher = puppet(&near).await;
+    wish(&watcher, Wish::Monitor, Watched::Pid(target.pid)).await.unwrap();
+    target.puppet.end(ExitReason::Error("\u{e9}".repeat(20_000).into())).await;
+    let cut = ExitReason::Error("\u{e9}".repeat(16_383).into());
+    assert_eq!(watcher.told().await, down(Watched::Pid(target.pid), &cut));
+    near.stop().await;
+    far.stop().await;
+}
+
+/// Ends by the first message, and takes its time.
+struct Lingering(Arc<Notify>);
+
+impl Actor for Lingering {
+    type Args = Arc<Notify>;
+    type Messages = ();
+    type Requests = ();
+
+    async fn init(gate: Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
+        Ok(Self(gate))
+    }
+
+    async fn terminated(&mut self, _: &ExitReason, _: &mut Context) {
+        self.0.notified().await;
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_name_is_told_before_it_can_be_that_of_its_successor() {
+    let (near, far) = pair("successor").await;
+    let gate = Arc::new(Notify::new());
+    let named = SpawnOptions::new().name("worker");
+    let old = far.spawn_with::<Lingering>(gate.clone(), named.clone()).await.unwrap();
+    let worker = Watched::Name(ProcessId { name: Atom::new("worker").unwrap(), node: far.name() });
+    let (mut here, mut there) = (puppet(&near).await, puppet(&far).await);
+    for watcher in [&here, &there] {
+        wish(watcher, Wish::Monitor, worker).await.unwrap();
+    }
+    let burnt = ExitReason::error("burnt");
+    far.send_exit(old, burnt.clone()).await.unwrap();
+    for watcher in [&mut here, &mut there] {
+        assert_eq!(watcher.told().await, down(worker, &burnt));
+    }
+    let new = puppet_with(&far, named).await;
+    let mut late = puppet(&near).await;
+    for watcher in [&here, &there, &late] {
+        wish(watcher, Wish::Monitor, worker).await.unwrap();
+    }
+    gate.notify_one();
+    far.ended(old).await;
+    // Whatever the old one's end has caused has been sent before this answer.
+    wish(&late, Wish::Link, Watched::Pid(new.pid)).await.unwrap();
+    wish(&late, Wish::Unlink, Watched::Pid(new.pid)).await.unwrap();
+    for watcher in [&mut here, &mut there, &mut late] {
+        assert_eq!(watcher.told_so_far().await, []);
+    }
+    new.end(ExitReason::Normal).await;
+    for watcher in [&mut here, &mut there, &mut late] {
+        assert_eq!(watcher.told().await, down(worker, &ExitReason::Normal));
+    }
+    near.stop().await;
+    far.stop().await;
+}
+
+/// The peer tells of the end of the former one while it answers for the present.
+#[tokio::test]
+async fn an_end_that_crosses_the_answer_does_not_hide_the_next_one() {
+    let near = builder("crossing").pool_size(1).start().await.unwrap();
+    let mut caller = Caller::dial(&near, introduction("peer")).await;
+    caller.hello().await;
+    let mut link = caller.introduce().await;
+    let echo = near.spawn::<Echo>(()).await.unwrap();
+    link.send_message(echo, &1u8).await;
+    assert_eq!(link.hears::<u8>().await, 1, "the node has the connection");
+    let worker = Watched::Name(ProcessId { name: Atom::new("worker").unwrap(), node: link.local.node });
+    let head = Head::Terminate { subject: Subject::Name(Name::Inline(b"worker")) };
+    let mut watcher = puppet(&near).await;
+
+    let crossed = async {
+        let reference = link.hears_request().await.reference();
+        let burnt = link.encode(&ErrorValue::new("burnt"));
+        link.send_frame(&head, &burnt).await;
+        answer(&mut link, reference, None).await;
+        let Request::Watch(Watch { verb, .. }) = link.hears_request().await else {
+            panic!("another request")
+        };
+        assert_eq!(verb, Verb::Demonitor, "the peer is to forget about the present one");
+    };
+    let (watched, ()) = tokio::join!(wish(&watcher, Wish::Monitor, worker), crossed);
+    watched.unwrap();
+    assert_eq!(watcher.told().await, down(worker, &ExitReason::error("burnt")));
+
+    let again = async {
+        let reference = link.hears_request().await.reference();
+        answer(&mut link, reference, Some("target is already exist")).await;
+    };
+    let (watched, ()) = tokio::join!(wish(&watcher, Wish::Monitor, worker), again);
+    watched.expect("it is as good as a new one");
+    let drowned = link.encode(&ErrorValue::new("drowned"));
+    link.send_frame(&head, &drowned).await;
+    assert_eq!(watcher.told().await, down(worker, &ExitReason::error("drowned")));
+    near.stop().await;
+}
+
+async fn answer(link: &mut Link, reference: Ref, error: Option<&str>) {
+    let answer = Answer { error: error.map(ErrorValue::new), result: Payload::new(()), reference };
+    let answer = link.encode(&answer);
+    link.send_frame(&Head::Any, &answer).await;
 }

@@ -3,7 +3,12 @@
 
 mod support;
 
-use postroad::{Alias, Atom, Event, Node, Payload, Pid, ProcessId, Ref};
+use std::time::Duration;
+
+use postroad::edf::ErrorValue;
+use postroad::{
+    Actor, Alias, Atom, CallError, Context, Event, ExitReason, Node, Payload, Pid, ProcessId, Ref, Reply,
+};
 use postroad_wire::ehs::Introduction;
 use postroad_wire::enp::any::{
     Answer, ApplicationInfo, ApplicationStart, LastEvents, Request, Spawn, Verb, Watch, WatchTarget,
@@ -148,5 +153,36 @@ async fn what_is_no_request_is_dropped_by_name() {
     log.says(&["answer to no request"]).await;
     link.send_request(echo, [7, 0, u64::MAX], &1u8).await;
     assert_eq!(link.hears::<u8>().await, 1, "the link lives on");
+    node.stop().await;
+}
+
+/// Answers everything with a long error.
+struct Stern;
+
+impl Actor for Stern {
+    type Args = ();
+    type Messages = ();
+    type Requests = ();
+
+    async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
+        Ok(Self)
+    }
+
+    async fn answer_other(&mut self, _: Payload, _: &mut Context) -> Result<Reply<Payload>, ExitReason> {
+        Ok(Reply::Error(ErrorValue::new("no".repeat(15_000))))
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_and_does_not_read_holds_up_nobody_by_errors() {
+    let node = builder("node").pool_size(1).start().await.unwrap();
+    let stern = node.spawn::<Stern>(()).await.unwrap();
+    let mut link = link(&node, introduction("peer")).await;
+    // 30 MB of answers: more than the sockets and the node hold.
+    for number in 0..1000 {
+        link.send_request(stern, [number, 0, u64::MAX], &1u8).await;
+    }
+    let error = node.call_with_timeout::<u8>(stern, 1u8, Duration::from_secs(60)).await.unwrap_err();
+    assert!(matches!(error, CallError::Answer(_)), "{error}");
     node.stop().await;
 }

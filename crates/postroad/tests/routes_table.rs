@@ -2,7 +2,7 @@
 //! the sentences of the seed (`seed/static-routes.md`) that are about it.
 
 use postroad::network::routes::{
-    AddRouteError, PatternFault, PatternWarning, RemoveRouteError, ReplaceRouteError, RoutingTable,
+    AddRouteError, Pattern, PatternFault, PatternWarning, RemoveRouteError, ReplaceRouteError, RoutingTable,
     check_pattern, exact,
 };
 use proptest::prelude::*;
@@ -431,6 +431,31 @@ fn change() -> impl Strategy<Value = Change> {
         1 => any::<prop::sample::Index>().prop_map(Change::Remove),
         1 => (any::<prop::sample::Index>(), -2..3i64).prop_map(|(index, weight)| Change::Replace(index, weight)),
     ]
+}
+
+/// A route that calls itself otherwise than the pattern that it is read as.
+struct Misnamed;
+
+impl AsRef<str> for Misnamed {
+    fn as_ref(&self) -> &str {
+        "another name"
+    }
+}
+
+impl From<Misnamed> for Pattern {
+    fn from(_: Misnamed) -> Self {
+        Self::read("^db@").expect("a valid pattern")
+    }
+}
+
+#[test]
+fn a_route_is_kept_under_the_pattern_that_it_matches_by() {
+    let table = RoutingTable::new();
+    table.add_all([(Misnamed, 0, 0)]).unwrap();
+    assert_eq!(found(&table, "db@prod"), ["^db@"]);
+    assert!(matches!(table.add("^db@", 0, 0), Err(AddRouteError::Taken { .. })));
+    table.remove("^db@").unwrap();
+    assert!(table.lookup("db@prod").is_empty());
 }
 
 proptest! {

@@ -56,7 +56,7 @@ impl Resolver for Known {
         Box::pin(async { Ok(addresses) })
     }
 
-    fn resolve_proxies(&self, to: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
+    fn resolve_proxy(&self, to: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
         self.asked.lock().push("proxies");
         let proxies = self.proxies.iter().map(|proxy| ProxyEndpoint { to, proxy: *proxy }).collect();
         Box::pin(async { Ok(proxies) })

@@ -354,8 +354,8 @@ impl Resolver for AskOnly {
         self.0.resolve(name)
     }
 
-    fn resolve_proxies(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
-        self.0.resolve_proxies(name)
+    fn resolve_proxy(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
+        self.0.resolve_proxy(name)
     }
 
     fn describe(&self) -> String {

@@ -81,8 +81,9 @@ impl<E: std::error::Error> From<E> for ExitReason {
     }
 }
 
+/// As other nodes are told; what is longer than an error may be is cut off.
 impl From<&ExitReason> for ErrorValue {
     fn from(reason: &ExitReason) -> Self {
-        ErrorValue::new(reason.as_str())
+        ErrorValue::truncated(reason.as_str())
     }
 }

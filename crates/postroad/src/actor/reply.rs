@@ -15,7 +15,8 @@ use crate::process::{Process, discard};
 pub enum Reply<T> {
     /// This value, now.
     Now(T),
-    /// This error; the caller gets [`CallError::Answer`].
+    /// This error; the caller gets [`CallError::Answer`]. Never waits: a caller
+    /// on another node that reads nothing misses it.
     Error(ErrorValue),
     /// Not now: whoever holds the [`ReplyTo`] taken from
     /// [`Context::reply_to`](crate::Context::reply_to) answers. If nobody took
@@ -95,6 +96,16 @@ impl ReplyTo {
     /// Answers with an error.
     pub async fn error(self, error: ErrorValue) -> Result<(), SendError> {
         self.send(Err(error)).await
+    }
+
+    /// Answers with an error without waiting: a caller that reads nothing holds
+    /// up nobody.
+    pub(crate) fn refuse(mut self, error: ErrorValue) {
+        match self.0.take() {
+            Some(Caller::Local(caller)) => discard(caller.send(Err(CallError::Answer(error)))),
+            Some(Caller::Remote(to)) => to.connection.respond_now(to.back, Err(error)),
+            None => {}
+        }
     }
 
     /// [`answer`](Self::answer), and waits until the caller has it: five seconds

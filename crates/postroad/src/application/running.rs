@@ -309,14 +309,21 @@ impl Start<'_> {
 
     /// Kills the members, and waits until they are gone.
     async fn take_back(mut self) {
-        for member in &self.members {
-            self.node.kill(*member);
-            let _ = timeout(KILL_TIMEOUT, self.node.ended(*member)).await;
-        }
-        self.members.clear();
+        take_back(self.node, self.application, &self.members).await;
         self.ended = None;
-        self.application.enter(self.node.name(), Phase::Loaded);
     }
+}
+
+/// Kills the members of an application that does not start. It can be started
+/// again when they are gone.
+async fn take_back(node: &Node, application: &Application, members: &[Pid]) {
+    for member in members {
+        node.kill(*member);
+    }
+    for member in members {
+        let _ = timeout(KILL_TIMEOUT, node.ended(*member)).await;
+    }
+    application.enter(node.name(), Phase::Loaded);
 }
 
 /// How long killed members are waited for: one whose handler never awaits
@@ -328,9 +335,9 @@ impl Drop for Start<'_> {
         if self.ended.is_none() {
             return;
         }
-        for member in &self.members {
-            self.node.kill(*member);
-        }
-        self.application.enter(self.node.name(), Phase::Loaded);
+        let (node, application) = (self.node.clone(), self.application.clone());
+        let members = std::mem::take(&mut self.members);
+        let runtime = self.node.inner().runtime.clone();
+        runtime.spawn(async move { take_back(&node, &application, &members).await });
     }
 }

@@ -9,9 +9,9 @@ use parking_lot::RwLock;
 
 use super::{EventInfo, EventOptions, EventToken, Published, Topic};
 use crate::error::{EventError, RelationError};
-use crate::network::Connection;
+use crate::network::{Connection, Refusal};
 use crate::node::NodeInner;
-use crate::process::{Over, Process, Relation, Watchers};
+use crate::process::{Over, Process, Relation, Watchers, discard};
 use crate::{Atom, Pid};
 
 /// The events that are published on a node, by name.
@@ -43,12 +43,16 @@ impl Events {
 
     /// Takes an event out, if it is of that producer; who is to be told.
     pub(crate) fn end(&self, name: Atom, producer: Pid) -> Result<Watchers, EventError> {
-        let topic = match self.0.write().entry(name) {
+        let mut table = self.0.write();
+        // Ended before there can be another of its name.
+        let (watchers, last) = match table.entry(name) {
             Entry::Vacant(_) => return Err(EventError::Unknown),
             Entry::Occupied(place) if place.get().producer != producer => return Err(EventError::NotOwner),
-            Entry::Occupied(place) => place.remove(),
+            Entry::Occupied(place) => place.remove().end(),
         };
-        Ok(topic.end())
+        drop(table);
+        last.into_iter().for_each(discard);
+        Ok(watchers)
     }
 
     pub(crate) fn get(&self, name: Atom) -> Option<Arc<Topic>> {
@@ -64,13 +68,16 @@ impl Events {
         }
     }
 
-    /// Has a node get what is published; what was published last.
+    /// Has a process of a peer get what is published; what was published last.
     pub(crate) fn subscribe_peer(
         &self,
         name: Atom,
         peer: &Arc<Connection>,
-    ) -> Result<Vec<Published>, RelationError> {
-        self.get(name).ok_or(RelationError::EventUnknown)?.subscribe_peer(peer)
+        watcher: u64,
+        relation: Relation,
+    ) -> Result<Vec<Published>, Refusal> {
+        let topic = self.get(name).ok_or(RelationError::EventUnknown)?;
+        topic.subscribe_peer(peer, watcher, relation)
     }
 
     /// Has a node get nothing more, unless it has subscribed anew.

@@ -11,8 +11,8 @@ use super::subscribers::Snapshot;
 use super::{EventInfo, EventOptions, EventToken, Evicted, Published, Subscribers};
 use crate::actor::Watched;
 use crate::error::RelationError;
-use crate::network::Connection;
-use crate::process::{Delivered, Envelope, Over, Priority, Process, Relation, Watchers, discard};
+use crate::network::{Connection, Refusal};
+use crate::process::{Delivered, Envelope, Over, Priority, Process, Relation, Watchers};
 use crate::{Atom, Event, Pid};
 
 /// An event of this node.
@@ -95,7 +95,10 @@ impl Topic {
         process: &Arc<Process>,
         relation: Relation,
     ) -> Result<Vec<Published>, RelationError> {
-        self.add(|state| state.subscribers.insert(process, relation))
+        self.add(|state| {
+            state.subscribers.insert(process, relation);
+            Ok(())
+        })
     }
 
     /// Ends a subscription, if there is one.
@@ -105,21 +108,25 @@ impl Topic {
         });
     }
 
-    /// Adds a node that has subscribers; what was published last.
+    /// Adds a subscription of a process of a peer; what was published last.
     pub(super) fn subscribe_peer(
         self: &Arc<Self>,
         peer: &Arc<Connection>,
-    ) -> Result<Vec<Published>, RelationError> {
+        watcher: u64,
+        relation: Relation,
+    ) -> Result<Vec<Published>, Refusal> {
         self.add(|state| {
+            peer.note_watcher(self.watched(), watcher, relation)?;
             if state.peers.iter().all(|known| known.number != peer.number) {
                 Arc::make_mut(&mut state.peers).push(peer.clone());
             }
+            Ok(())
         })
     }
 
     /// Removes a node, unless it has subscribed anew.
     pub(super) fn unsubscribe_peer(self: &Arc<Self>, peer: &Connection) {
-        let event = Watched::Event(Event { name: self.name, node: self.producer.node });
+        let event = self.watched();
         self.change(|state| {
             if !peer.is_watched_by_peer(&event) {
                 Arc::make_mut(&mut state.peers).retain(|known| known.number != peer.number);
@@ -127,12 +134,19 @@ impl Topic {
         });
     }
 
-    fn add(self: &Arc<Self>, add: impl FnOnce(&mut State)) -> Result<Vec<Published>, RelationError> {
+    fn watched(&self) -> Watched {
+        Watched::Event(Event { name: self.name, node: self.producer.node })
+    }
+
+    fn add<E: From<RelationError>>(
+        self: &Arc<Self>,
+        add: impl FnOnce(&mut State) -> Result<(), E>,
+    ) -> Result<Vec<Published>, E> {
         self.change(|state| {
             if state.ended {
-                return Err(RelationError::EventUnknown);
+                return Err(RelationError::EventUnknown.into());
             }
-            add(state);
+            add(state)?;
             Ok(state.last.iter().cloned().collect())
         })
     }
@@ -203,15 +217,14 @@ impl Topic {
         state.missed_there
     }
 
-    /// Ends it: who is to be told.
-    pub(super) fn end(&self) -> Watchers {
+    /// Ends it: who is to be told, and what was published last, to be dropped
+    /// when no lock is held.
+    pub(super) fn end(&self) -> (Watchers, VecDeque<Published>) {
         let mut state = self.state.lock();
-        state.ended = true;
         let State { last, subscribers, peers, .. } =
             mem::replace(&mut *state, State { ended: true, ..State::default() });
-        drop(state);
-        last.into_iter().for_each(discard);
-        Watchers::of(self.place(), subscribers.processes(), peers.to_vec())
+        let watchers = Watchers::of(self.place(), subscribers.processes(), peers.to_vec());
+        (watchers.taken_out(&self.watched()), last)
     }
 
     pub(super) fn info(&self) -> EventInfo {

@@ -1,10 +1,12 @@
 //! The process that tells other nodes about its own.
 
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_edf::{ErrorValue, Message};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::connections::list_connections;
 use super::{
@@ -24,7 +26,7 @@ pub const MAX_LISTED: usize = 1000;
 /// How long a process is waited for that is to say something of itself.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many processes are waited for at a time.
+/// How many answers are on their way at a time.
 const MOST_WAITING: usize = 64;
 
 /// How many requests may wait for the inspector itself.
@@ -105,7 +107,7 @@ impl Actor for Inspector {
     }
 
     fn inspect(&self, items: &mut super::Items) {
-        items.add("waits for processes", MOST_WAITING - self.waiting.available_permits());
+        items.add("answers on their way", MOST_WAITING - self.waiting.available_permits());
     }
 }
 
@@ -113,7 +115,10 @@ impl Answer<DescribeNode> for Inspector {
     type Reply = NodeInfo;
 
     async fn answer(&mut self, _: DescribeNode, ctx: &mut Context) -> Result<Reply<NodeInfo>, ExitReason> {
-        Ok(or_refused(describe_node(&ctx.node())))
+        match describe_node(&ctx.node()) {
+            Ok(info) => Ok(self.aside(ctx, ready(info))),
+            Err(error) => Ok(refused(error)),
+        }
     }
 }
 
@@ -125,7 +130,8 @@ impl Answer<ListProcesses> for Inspector {
         list: ListProcesses,
         ctx: &mut Context,
     ) -> Result<Reply<ProcessPage>, ExitReason> {
-        Ok(Reply::Now(list_processes(&ctx.process().node, &list)))
+        let page = list_processes(&ctx.process().node, &list);
+        Ok(self.aside(ctx, ready(page)))
     }
 }
 
@@ -137,7 +143,8 @@ impl Answer<ListConnections> for Inspector {
         list: ListConnections,
         ctx: &mut Context,
     ) -> Result<Reply<ConnectionPage>, ExitReason> {
-        Ok(Reply::Now(list_connections(&ctx.node().network(), &list)))
+        let page = list_connections(&ctx.node().network(), &list);
+        Ok(self.aside(ctx, ready(page)))
     }
 }
 
@@ -155,28 +162,43 @@ impl Answer<DescribeProcess> for Inspector {
             Some(name) => node.processes.by_name(name, Arc::clone),
             None => None,
         };
-        let Some(process) = process else { return Ok(or_refused(Err(InspectError::ProcessUnknown))) };
+        let Some(process) = process else { return Ok(refused(InspectError::ProcessUnknown)) };
         // Before it is asked, which makes it run.
         let info = describe_process(&process);
-        let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
-            let busy = Err(InspectError::Busy { waiting: MOST_WAITING });
-            return Ok(Reply::Now(ProcessReport::new(info, busy)));
-        };
-        let Some(reply) = ctx.reply_to() else { return Ok(Reply::Later) };
-        let answer = async move {
-            let state = ask(&process, PATIENCE).await;
-            drop(permit);
-            if let Err(error) = reply.answer(ProcessReport::new(info, state)).await {
-                tracing::debug!(%error, "a report was not delivered");
-            }
-        };
-        node.tasks.spawn_on(answer, &node.runtime);
-        Ok(Reply::Later)
+        let report = async move { ProcessReport::new(info, ask(&process, PATIENCE).await) };
+        Ok(self.aside(ctx, report))
     }
 }
 
-fn or_refused<T>(answer: Result<T, InspectError>) -> Reply<T> {
-    answer.map_or_else(|error| Reply::Error(ErrorValue::new(error.to_string())), Reply::Now)
+impl Inspector {
+    /// Answers beside what else is asked: a process that hangs, or an asker that
+    /// does not read, keeps nobody else waiting.
+    fn aside<T: Message>(
+        &self,
+        ctx: &mut Context,
+        answer: impl Future<Output = T> + Send + 'static,
+    ) -> Reply<T> {
+        let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
+            return refused(InspectError::Busy { waiting: MOST_WAITING });
+        };
+        let Some(reply) = ctx.reply_to() else { return Reply::Later };
+        let answered = async move {
+            let _permit = permit;
+            let answer = answer.await;
+            match timeout(PATIENCE, reply.answer(answer)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "an answer was not delivered"),
+                Err(_) => tracing::debug!("an answer was given up: who asked does not read"),
+            }
+        };
+        let node = &ctx.process().node;
+        node.tasks.spawn_on(answered, &node.runtime);
+        Reply::Later
+    }
+}
+
+fn refused<T>(error: InspectError) -> Reply<T> {
+    Reply::Error(ErrorValue::new(error.to_string()))
 }
 
 impl ProcessReport {

@@ -606,7 +606,7 @@ impl Visit<'_> {
             checked_by: self.acceptor.tls.as_ref().filter(|_| stream.client_has_shown_certificate()),
         };
         if !self.acceptor.weaker_than_routes
-            && let Some((pattern, demand)) = node.network.demanded(peer, &shown)
+            && let Some((pattern, demand)) = node.network.demanded(node.name, peer, &shown)
         {
             return Err(HandshakeError::WeakerThanRoute { peer, pattern, demand });
         }

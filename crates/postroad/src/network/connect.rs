@@ -5,6 +5,7 @@
 //! failed a moment ago; who asks for a connection by name has it tried anyway.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,9 +104,20 @@ impl Course {
     fn is_shared(&self) -> bool {
         matches!(self, Self::Sending | Self::Routes)
     }
-}
 
-impl Course {
+    /// Whether who goes by `other` would try the same.
+    fn is_as_good_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Keyed(cookie), Self::Keyed(another)) => cookie == another,
+            (Self::Address(attempt), Self::Address(another)) => {
+                attempt.endpoint == another.endpoint
+                    && attempt.cookie == another.cookie
+                    && attempt.reason == another.reason
+            }
+            _ => self.is_shared() && other.is_shared(),
+        }
+    }
+
     /// Lets an attempt go by the cookie of this course, if it has one.
     fn rekey(&self, attempt: &mut Attempt) {
         if let Self::Keyed(cookie) = self {
@@ -117,7 +129,7 @@ impl Course {
 /// A dial that is under way.
 #[derive(Clone)]
 struct Flight {
-    is_shared: bool,
+    course: Course,
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
@@ -277,14 +289,31 @@ impl NetworkInner {
     }
 
     async fn reach(&self, node: &Arc<NodeInner>, peer: Atom, course: Course) -> Outcome {
+        match self.live(peer) {
+            Some(connection) => Ok(connection),
+            // Boxed, because who sends must not carry all that dialing needs.
+            None => Box::pin(self.reach_anew(node, peer, course)).await,
+        }
+    }
+
+    /// Waits for dials of other courses as long as a dial may take, all together.
+    async fn reach_anew(&self, node: &Arc<NodeInner>, peer: Atom, course: Course) -> Outcome {
+        let mut patience = pin!(tokio::time::sleep(self.options.connect_timeout));
         loop {
             if let Some(connection) = self.live(peer) {
                 return Ok(connection);
             }
             let (mut outcome, counts) = self.take_off(node, peer, &course)?;
-            let outcome = match outcome.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone().unwrap_or(Err(ConnectError::Stopped)),
-                Err(_) => Err(ConnectError::Stopped),
+            let outcome = tokio::select! {
+                biased;
+                outcome = outcome.wait_for(Option::is_some) => match outcome {
+                    Ok(outcome) => outcome.clone().unwrap_or(Err(ConnectError::Stopped)),
+                    Err(_) => Err(ConnectError::Stopped),
+                },
+                () = &mut patience, if !counts => {
+                    let no_route = self.plan_of(node, peer, &course)?.give_up();
+                    return Err(ConnectError::NoRoute(Arc::new(no_route)));
+                }
             };
             if counts || outcome.is_ok() {
                 return outcome;
@@ -309,7 +338,7 @@ impl NetworkInner {
         }
         let mut peers = self.dialing.peers.lock();
         if let Some(flight) = peers.get(&peer) {
-            return Ok((flight.outcome.clone(), flight.is_shared && course.is_shared()));
+            return Ok((flight.outcome.clone(), flight.course.is_as_good_as(course)));
         }
         if let Course::Sending = course
             && let Some(no_route) = self.dialing.unreachable.recently(peer)
@@ -317,7 +346,7 @@ impl NetworkInner {
             return Err(ConnectError::NoRoute(Arc::new(no_route)));
         }
         let (publish, outcome) = watch::channel(None);
-        peers.insert(peer, Flight { is_shared: course.is_shared(), outcome: outcome.clone() });
+        peers.insert(peer, Flight { course: course.clone(), outcome: outcome.clone() });
         let (dialer, course) = (node.clone(), course.clone());
         node.tasks.spawn_on(
             async move {
@@ -348,6 +377,15 @@ impl NetworkInner {
         Ok(Plan::new(node.name, peer, &routes, &proxies, registrar, options)?)
     }
 
+    fn plan_of(&self, node: &NodeInner, peer: Atom, course: &Course) -> Result<Plan, ConnectError> {
+        let options = || PlanOptions::from(&self.options);
+        Ok(match course {
+            Course::Sending | Course::Routes | Course::Keyed(_) => self.plan(node, peer)?,
+            Course::Address(attempt) => Plan::at(node.name, peer, attempt, options())?,
+            Course::Given(route) => Plan::along(node.name, peer, route, options())?,
+        })
+    }
+
     /// The plan for a node, with all resolvers asked.
     pub(super) async fn explain(&self, node: &NodeInner, peer: Atom) -> Result<Plan, ConnectError> {
         let mut plan = self.plan(node, peer)?;
@@ -361,11 +399,7 @@ impl NetworkInner {
 
     async fn execute(&self, node: &Arc<NodeInner>, peer: Atom, course: &Course) -> Outcome {
         let epoch = self.dialing.unreachable.epoch();
-        let mut plan = match course {
-            Course::Sending | Course::Routes | Course::Keyed(_) => self.plan(node, peer)?,
-            Course::Address(attempt) => Plan::at(node.name, peer, attempt, PlanOptions::from(&self.options))?,
-            Course::Given(route) => Plan::along(node.name, peer, route, PlanOptions::from(&self.options))?,
-        };
+        let mut plan = self.plan_of(node, peer, course)?;
         // More time than a clock can express is no limit.
         let deadline = Instant::now().checked_add(self.options.connect_timeout);
         let left =
@@ -552,7 +586,7 @@ impl NetworkInner {
     /// Waits for a connection with that peer that is as wanted.
     pub(super) async fn arrival(&self, peer: Atom, wanted: impl Fn(&Connection) -> bool) -> Arc<Connection> {
         loop {
-            let mut connected = std::pin::pin!(self.dialing.connected.notified());
+            let mut connected = pin!(self.dialing.connected.notified());
             connected.as_mut().enable();
             if let Some(connection) = self.connected(peer).filter(|connection| wanted(connection)) {
                 return connection;
@@ -588,5 +622,74 @@ impl From<&NetworkOptions> for PlanOptions {
             handshakes: options.handshakes.versions(),
             connected: HashSet::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::Node;
+
+    const DEAD: &str = "dead@127.0.0.1";
+
+    /// A node, and what it would dial for [`DEAD`] if somebody listened there.
+    async fn node(name: &str, connect: Duration) -> (Node, TcpListener, Vec<Attempt>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let name = format!("{name}-{}@127.0.0.1", std::process::id());
+        let patience = Duration::from_secs(60);
+        let node = Node::builder(name).cookie("a cookie").without_registrar();
+        let node = node.timeouts(patience, patience, connect).network(NetworkMode::Hidden);
+        let node = node.start().await.unwrap();
+        let network = node.network();
+        for (pattern, weight) in [("^dead@", 3), ("dead@", 2), ("dead@127", 1)] {
+            network.add_route(pattern, NetworkRoute::to("127.0.0.1", port), weight).unwrap();
+        }
+        let mut plan = network.inner().plan(network.node(), Atom::new(DEAD).unwrap()).unwrap();
+        let attempt = |step| match step {
+            Step::Attempt(attempt) => attempt,
+            step => panic!("{step}"),
+        };
+        let attempts = std::iter::from_fn(|| plan.next_step()).map(attempt).collect();
+        (node, listener, attempts)
+    }
+
+    fn no_route(outcome: Outcome) -> NoRoute {
+        match outcome {
+            Err(ConnectError::NoRoute(no_route)) => NoRoute::clone(&no_route),
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("nobody is there"),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_wants_the_same_address_does_not_dial_it_again() {
+        let (node, listener, attempts) = node("same-address", Duration::from_secs(60)).await;
+        let (network, peer) = (node.network(), Atom::new(DEAD).unwrap());
+        let dial = || network.inner().connect_by(network.node(), peer, attempts[0].clone());
+        let hang_up = async { listener.accept().await.map(drop).unwrap() };
+        let (first, second, third, ()) = tokio::join!(dial(), dial(), dial(), hang_up);
+        for outcome in [first, second, third] {
+            assert_eq!(no_route(outcome).attempts.len(), 1);
+        }
+        let again = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+        assert!(again.is_err(), "one dial is the answer for all of them");
+        node.stop().await;
+    }
+
+    #[tokio::test]
+    async fn dials_of_others_are_not_waited_for_without_end() {
+        let (node, _listener, attempts) = node("other-address", Duration::from_millis(200)).await;
+        let (network, peer) = (node.network(), Atom::new(DEAD).unwrap());
+        let dial = |at: usize| network.inner().connect_by(network.node(), peer, attempts[at].clone());
+        let (first, second, third) = tokio::join!(dial(0), dial(1), dial(2));
+        let untried = [first, second, third].map(no_route).map(|no_route| {
+            assert_eq!(no_route.attempts.len() + no_route.untried, 1, "{no_route}");
+            no_route.untried
+        });
+        assert!(untried.contains(&1), "all three waited for their turn");
+        node.stop().await;
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A route says how its nodes are reached, and what they must show: TLS, a
 //! cookie, a certificate. Messages to a node take whatever connection there is,
-//! also one that the node has made. So it must have shown as much there.
+//! also one that the node has made. So it must have shown as much there. Where
+//! only proxy routes lead, what they demand of the two ends holds in the same way.
 
 use std::fmt;
 
@@ -48,17 +49,23 @@ impl fmt::Display for Demand {
 }
 
 impl NetworkInner {
-    /// What the first static route to that node demands and was not shown;
-    /// nothing if as much was shown as one of them demands: this node would go
-    /// any of them.
-    pub(super) fn demanded(&self, peer: Atom, shown: &Shown<'_>) -> Option<(Box<str>, Demand)> {
+    /// What the first static route to that node demands and was not shown, or
+    /// the first proxy route if there is no other; nothing if as much was shown
+    /// as one of them demands: this node would go any of them.
+    pub(super) fn demanded(&self, own: Atom, peer: Atom, shown: &Shown<'_>) -> Option<(Box<str>, Demand)> {
         let routes = self.routes.lookup(peer.as_str());
         let mut lacking = None;
         for entry in routes.iter() {
             let demand = shown.lacks(&entry.route().pins, &self.options.tls)?;
             lacking.get_or_insert_with(|| (entry.pattern().into(), demand));
         }
-        lacking
+        if !routes.is_empty() || shown.tls {
+            return lacking;
+        }
+        let proxies = self.proxy_routes.lookup(peer.as_str());
+        let mut leading = proxies.iter().filter(|entry| entry.route().leads(own, peer)).peekable();
+        let first = leading.peek()?.pattern().into();
+        leading.all(|entry| entry.route().flags.encryption).then_some((first, Demand::Tls))
     }
 }
 

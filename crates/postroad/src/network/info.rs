@@ -213,7 +213,8 @@ impl NetworkInfo {
         peers.sort_by_key(|peer| peer.name);
         let mut unreachable = network.dialing.unreachable.list();
         unreachable.sort_by_key(|failure| failure.no_route.name);
-        let rules = network.options.transit.as_ref().map_or(&[][..], |transit| &transit.rules);
+        let transit = network.tunnels.transit();
+        let rules = transit.as_ref().map_or(&[][..], |transit| &transit.rules);
         Self {
             mode: network.mode,
             registrar: network.registrar.as_ref().map(|registrar| registrar.describe()),

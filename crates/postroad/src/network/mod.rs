@@ -138,7 +138,8 @@ pub struct NetworkOptions {
     /// node's own call, end the pause; [`Network::connect`] takes no notice of
     /// it. Zero for no pause. Default 500 ms.
     pub retry_pause: Duration,
-    /// Who may pass through this node to others. Default: nobody.
+    /// Who may pass through this node to others, to begin with; later see
+    /// [`Network::set_transit`]. Default: nobody.
     pub transit: Option<TransitOptions>,
     /// Whether connections are accepted that come through other nodes, whose
     /// ends prove the cookie here as all others do. Default: yes.
@@ -357,6 +358,7 @@ impl NetworkInner {
         registrar: Option<Arc<dyn Registrar>>,
     ) -> Self {
         Self {
+            tunnels: tunnel::Tunnels::new(options.transit.clone()),
             options,
             doors: CancellationToken::new(),
             mode,
@@ -373,7 +375,6 @@ impl NetworkInner {
             acceptors: RwLock::default(),
             events: broadcast::channel(1024).0,
             system_trust: Mutex::default(),
-            tunnels: tunnel::Tunnels::default(),
             watched: Watched::default(),
         }
     }
@@ -520,7 +521,7 @@ impl NetworkInner {
         let period = self.options.keepalive.map_or(0, |period| period.as_secs().clamp(1, 255) as u8);
         let mut offered = OFFERED.with_keepalive(period);
         for (on, flag) in [
-            (self.options.transit.is_some(), NetworkFlags::PROXY_TRANSIT),
+            (self.tunnels.has_transit(), NetworkFlags::PROXY_TRANSIT),
             (self.options.accept_tunnels, NetworkFlags::PROXY_ACCEPT),
         ] {
             offered = if on { offered.with(flag) } else { offered };

@@ -66,6 +66,19 @@ pub struct ProxyFlags {
     pub encryption: bool,
 }
 
+impl ProxyFlags {
+    /// Nothing but messages and requests, and no encryption asked for: what to
+    /// start from when a few things are to be allowed.
+    pub const NONE: Self = Self {
+        link: false,
+        monitor: false,
+        spawn: false,
+        application_start: false,
+        important_delivery: false,
+        encryption: false,
+    };
+}
+
 impl Default for ProxyFlags {
     fn default() -> Self {
         Self {

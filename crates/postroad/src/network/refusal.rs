@@ -4,6 +4,8 @@ use std::fmt;
 
 use postroad_edf::ErrorValue;
 
+use crate::error::RelationError;
+
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         /// Why a node did not do what another one asked for. It travels as its
@@ -58,6 +60,17 @@ refusals! {
     NodeTerminated = "node terminated";
     TimedOut = "timed out";
     Internal = "internal error";
+}
+
+impl From<RelationError> for Refusal {
+    fn from(error: RelationError) -> Self {
+        match error {
+            RelationError::ProcessTerminated => Self::ProcessTerminated,
+            RelationError::AliasUnknown => Self::AliasUnknown,
+            RelationError::EventUnknown => Self::EventUnknown,
+            _ => Self::ProcessUnknown,
+        }
+    }
 }
 
 impl fmt::Display for Refusal {

@@ -16,7 +16,7 @@ use super::{Awaited, FAR, Familiar, NodeInner, Target, ToTarget};
 use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Timer, Unforwarded, Watched};
 use crate::error::{CallError, PublishError, RelationError, SendError};
 use crate::event::{self, EventToken, Published};
-use crate::network::Outgoing;
+use crate::network::{Connection, Outgoing};
 use crate::process::{
     Compression, Delivered, Envelope, Priority, Process, PushError, Refused, Relation, discard,
 };
@@ -357,10 +357,7 @@ pub(crate) async fn watch(
     if node.is_local(peer) {
         return process.watch_here(target, relation);
     }
-    if node.is_stopping() {
-        return Err(SendError::NodeStopped.into());
-    }
-    let connection = node.network.connection(node, peer).await.map_err(SendError::from)?;
+    let connection = connection(node, peer).await?;
     Box::pin(connection.watch(process, target, relation)).await.map(drop)
 }
 
@@ -375,11 +372,16 @@ pub(crate) async fn subscribe(
     if node.is_local(event.node) {
         return process.subscribe_here(Event { node: node.name, ..event }, relation);
     }
+    let connection = connection(node, event.node).await?;
+    Box::pin(connection.subscribe(process, event, relation)).await
+}
+
+/// The connection with another node that a relation is to be made over.
+async fn connection(node: &Arc<NodeInner>, peer: Atom) -> Result<Arc<Connection>, RelationError> {
     if node.is_stopping() {
         return Err(SendError::NodeStopped.into());
     }
-    let connection = node.network.connection(node, event.node).await.map_err(SendError::from)?;
-    Box::pin(connection.subscribe(process, event, relation)).await
+    Ok(node.network.connection(node, peer).await.map_err(SendError::from)?)
 }
 
 /// Publishes a message as an event of this node.

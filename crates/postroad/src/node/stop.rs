@@ -60,7 +60,8 @@ impl Node {
         let begin = Instant::now();
         let limit = self.0.shutdown_timeout;
         let in_order = async {
-            self.stop_applications().await;
+            // Those that take too long are asked like all other processes.
+            let _ = timeout_at(begin + limit / 2, self.stop_applications()).await;
             end_families(&self.0, begin + limit / 2).await;
             self.0.no_process_left().await;
         };

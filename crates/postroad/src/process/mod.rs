@@ -318,15 +318,18 @@ impl Process {
         self.extras.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.events.clone())
     }
 
-    /// Takes the name, the aliases and the events away for good.
-    fn unlist(&self) -> Listed {
+    /// Takes the name, the aliases and the events away for good; `None` if that
+    /// has been done.
+    fn unlist(&self) -> Option<Listed> {
         let mut extras = self.extras.lock();
-        extras.unlisted = true;
-        extras.rare.as_mut().map_or_else(Listed::default, |rare| Listed {
+        if mem::replace(&mut extras.unlisted, true) {
+            return None;
+        }
+        Some(extras.rare.as_mut().map_or_else(Listed::default, |rare| Listed {
             name: rare.name.take(),
             aliases: mem::take(&mut rare.aliases),
             events: mem::take(&mut rare.events),
-        })
+        }))
     }
 
     /// The application it belongs to.
@@ -339,7 +342,7 @@ impl Process {
     }
 
     /// Whether the process may have a name and aliases: it is not about to end.
-    fn is_listed(&self) -> bool {
+    pub(crate) fn is_listed(&self) -> bool {
         !self.extras.lock().unlisted
     }
 

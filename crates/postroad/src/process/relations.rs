@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
+use postroad_edf::ErrorValue;
 
 use super::{Due, Envelope, Over, Priority, Process, Relation};
 use crate::actor::{Down, Exit, ExitReason, Watched};
 use crate::error::RelationError;
 use crate::event::Published;
-use crate::network::Connection;
+use crate::network::{Connection, Refusal};
 use crate::node::NodeInner;
 use crate::{Atom, Event};
 
@@ -48,15 +49,18 @@ impl Relations {
         Ok(())
     }
 
-    /// Has a peer told, if the target is there.
+    /// Has a process of a peer told, if the target is there.
     pub(crate) fn add_peer(
         &self,
         node: &NodeInner,
         target: Watched,
         peer: &Arc<Connection>,
-    ) -> Result<(), RelationError> {
+        watcher: u64,
+        relation: Relation,
+    ) -> Result<(), Refusal> {
         let mut shard = self.shard(&target).lock();
         find(node, &target)?;
+        peer.note_watcher(target, watcher, relation)?;
         let peers = &mut shard.entry(target).or_default().peers;
         if peers.iter().all(|known| known.number != peer.number) {
             peers.push(peer.clone());
@@ -83,7 +87,10 @@ impl Relations {
     /// unfindable, and returns whether it could be found.
     pub(crate) fn take(&self, target: &Watched, end: impl FnOnce() -> bool) -> Watchers {
         let mut shard = self.shard(target).lock();
-        if end() { shard.remove(target).unwrap_or_default() } else { Watchers::default() }
+        if !end() {
+            return Watchers::default();
+        }
+        shard.remove(target).map_or_else(Watchers::default, |watchers| watchers.taken_out(target))
     }
 
     fn change(&self, target: &Watched, change: impl FnOnce(&mut Watchers)) {
@@ -116,14 +123,24 @@ impl Watchers {
         self.processes.is_empty() && self.peers.is_empty()
     }
 
+    /// Has the peers forget who watches the target, before its name can be that
+    /// of something new; those who watch nothing of it are not told.
+    pub(crate) fn taken_out(mut self, target: &Watched) -> Self {
+        self.peers.retain(|peer| peer.forget_watchers(target));
+        self
+    }
+
     /// Tells everybody. `by` is the process that ended, or that took back what
     /// has: what it sent before arrives before.
     pub(crate) fn tell(self, node: &NodeInner, target: &Watched, by: u64, reason: &ExitReason) {
         for watcher in self.processes {
             notify(node, watcher, target, self.place, reason);
         }
-        for peer in self.peers {
-            peer.tell_end(target, by, reason);
+        if !self.peers.is_empty() {
+            let reason = ErrorValue::from(reason);
+            for peer in self.peers {
+                peer.tell_end(target, by, &reason);
+            }
         }
     }
 }
@@ -198,11 +215,12 @@ impl Process {
     }
 
     /// The relation is made: a notice is due if the target has ended since.
-    pub(crate) fn confirm_watch(self: &Arc<Self>, target: &Watched, relation: Relation) {
-        if let Some(reason) = self.confirmed_watch(target, relation) {
-            let due = Due { link: relation == Relation::Link, monitor: relation == Relation::Monitor };
-            self.tell(target, due, &reason);
-        }
+    /// Whether it holds.
+    pub(crate) fn confirm_watch(self: &Arc<Self>, target: &Watched, relation: Relation) -> bool {
+        let Some(reason) = self.confirmed_watch(target, relation) else { return true };
+        let due = Due { link: relation == Relation::Link, monitor: relation == Relation::Monitor };
+        self.tell(target, due, &reason);
+        false
     }
 
     /// Ends a relation on this side.

@@ -177,7 +177,7 @@ struct Life {
     goes_on: bool,
     /// Why it ends, if it does.
     reason: ExitReason,
-    /// Who is to be told of the ends of its addresses.
+    /// Who is to be told of the ends of the addresses that are its alone.
     watchers: Vec<(Watched, Watchers)>,
 }
 
@@ -192,7 +192,7 @@ impl Drop for Life {
         if self.goes_on {
             return;
         }
-        leave(&self.process, &mut self.watchers);
+        leave(&self.process, &self.reason, &mut self.watchers);
         // It is here if a run was due that never began.
         let actor = self.process.actor.lock().take();
         discard(actor);
@@ -274,7 +274,10 @@ async fn run<A: Actor>(mut life: Life) {
             return;
         }
         Ok(Parked::Ended(reason)) => {
-            leave(process, &mut life.watchers);
+            leave(process, &reason, &mut life.watchers);
+            // Who waits for an answer is told now, however long the actor cleans up.
+            batch.drain(..).for_each(discard);
+            ctx.begin(process.node.core(), None);
             match until_killed(process, actor.terminated(&reason, &mut ctx)).await {
                 Ok(()) => {}
                 Err(Cut::Killed) => {
@@ -295,8 +298,8 @@ async fn run<A: Actor>(mut life: Life) {
     if !reason.is_orderly() {
         tracing::error!(pid = %process.pid, actor = type_label::<A>(), %reason, "process terminated abnormally");
     }
+    leave(process, &reason, &mut life.watchers);
     life.reason = reason;
-    leave(process, &mut life.watchers);
     batch.into_iter().for_each(discard);
     discard(actor);
 }
@@ -409,7 +412,10 @@ async fn answer_with(answer: Reply<Payload>, reply: Option<ReplyTo>) -> Result<(
     let last = matches!(answer, Reply::Last(_));
     let sent = match (answer, reply) {
         (Reply::Now(value) | Reply::Last(value), Some(reply)) => reply.answer(value).await,
-        (Reply::Error(error), Some(reply)) => reply.error(error).await,
+        (Reply::Error(error), Some(reply)) => {
+            reply.refuse(error);
+            Ok(())
+        }
         (Reply::Later, _) | (_, None) => Ok(()),
     };
     if let Err(error) = sent {
@@ -434,10 +440,14 @@ fn park<A: Actor>(process: &Arc<Process>, actor: Box<A>, mut batch: Batch) {
 
 /// Takes the addresses of a process that ends away, drops what it has not
 /// handled, and ends what it watches. Only its number remains, so that it can
-/// still be killed. Who watched it or its addresses is added to `watchers`.
-fn leave(process: &Process, watchers: &mut Vec<(Watched, Watchers)>) {
+/// still be killed.
+///
+/// Who watched its number or an alias is added to `watchers`. Who watched its
+/// name or an event is told at once: both may be somebody else's from now on,
+/// and a notice that came later would be taken for their end.
+fn leave(process: &Process, reason: &ExitReason, watchers: &mut Vec<(Watched, Watchers)>) {
     let node = &process.node;
-    let Listed { name, aliases, events } = process.unlist();
+    let Some(Listed { name, aliases, events }) = process.unlist() else { return };
     let mut take = |target: Watched, end: &dyn Fn() -> bool| {
         let taken = node.relations.take(&target, end);
         if !taken.is_empty() {
@@ -445,18 +455,18 @@ fn leave(process: &Process, watchers: &mut Vec<(Watched, Watchers)>) {
         }
     };
     take(Watched::Pid(process.pid), &|| true);
-    if let Some(name) = name {
-        take(own_name(node, name), &|| node.processes.remove_name(name, process));
-    }
     for alias in aliases {
         take(Watched::Alias(alias), &|| node.processes.remove_alias(alias));
     }
+    if let Some(name) = name {
+        let name_of_its_own = || node.processes.remove_name(name, process);
+        let target = own_name(node, name);
+        node.relations.take(&target, name_of_its_own).tell(node, &target, process.pid.id, reason);
+    }
     for name in events {
         // One that was given up meanwhile is somebody else's.
-        let taken = node.events.end(name, process.pid).unwrap_or_default();
-        if !taken.is_empty() {
-            watchers.push((own_event(node, name), taken));
-        }
+        let told = node.events.end(name, process.pid).unwrap_or_default();
+        told.tell(node, &own_event(node, name), process.pid.id, reason);
     }
     process.watch_nothing();
     process.mailbox.close().into_iter().for_each(discard);

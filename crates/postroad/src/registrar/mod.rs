@@ -82,7 +82,7 @@ pub trait Resolver: Send + Sync + std::fmt::Debug {
     /// says is a hint, as with [`resolve`](Self::resolve).
     ///
     /// Cancel safe.
-    fn resolve_proxies(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
+    fn resolve_proxy(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
         let _ = name;
         Box::pin(async { Err(ResolveError::NotSupported) })
     }

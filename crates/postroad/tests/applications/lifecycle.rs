@@ -181,9 +181,14 @@ async fn a_member_whose_init_never_ends_is_given_up() {
     let given_up = tokio::time::timeout(Duration::from_secs(1), node.start_application("shop"));
     given_up.await.unwrap_err();
     assert_eq!(node.application_info("shop").unwrap().state, ApplicationState::Loaded);
-    while node.process_count() > 0 {
-        tokio::task::yield_now().await;
-    }
+    let again = loop {
+        match node.start_application("shop").await.unwrap_err() {
+            ApplicationError::Busy { .. } => tokio::task::yield_now().await,
+            error => break error,
+        }
+    };
+    assert!(matches!(again, ApplicationError::MemberTimeout { .. }), "the names are free: {again:?}");
+    assert_eq!(node.process_count(), 0);
     node.stop().await;
 }
 

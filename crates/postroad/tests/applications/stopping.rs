@@ -80,3 +80,15 @@ async fn what_does_not_end_in_time_is_killed_and_its_children_were_asked() {
     assert!(began.elapsed() >= Duration::from_secs(4) && began.elapsed() < Duration::from_secs(6));
     assert_eq!(infant.told().await, Notice::Terminated(ExitReason::Shutdown), "not killed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn applications_that_cling_leave_others_the_time_to_end() {
+    let clings = Settings { clings: true, ..Settings::default() };
+    let spec = |name: &str| ApplicationSpec::new(name).member(MemberSpec::new::<Member>(clings.clone()));
+    let node = alone("apps").shutdown_timeout(Duration::from_secs(4));
+    let node = node.application(spec("first")).application(spec("second")).start().await.unwrap();
+    let mut other = puppet(&node).await;
+    node.stop().await;
+    assert_eq!(node.process_count(), 0);
+    assert_eq!(other.told().await, Notice::Terminated(ExitReason::Shutdown), "not killed");
+}

@@ -231,6 +231,26 @@ async fn a_gateway_that_dies_during_the_negotiation_is_an_error() {
     stop([client, real]).await;
 }
 
+/// A gateway that takes the call and says nothing: that is over when the route's
+/// time is.
+#[tokio::test]
+async fn a_gateway_that_says_nothing_has_the_time_of_the_route() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = node("client").await;
+    let (proxy, target) = (atom(&unique("silent")), atom(&unique("target")));
+    let to = postroad::network::NetworkRoute::to("127.0.0.1", port_of(&silent));
+    client.network().add_route(&postroad::network::exact(proxy.as_str()), to, 1).unwrap();
+    let patience = Duration::from_millis(100);
+    let route = postroad::network::NetworkProxyRoute::via(proxy.as_str()).timeout(patience);
+    client.network().add_proxy_route(&postroad::network::exact(target.as_str()), route, 1).unwrap();
+    let attempt = refused(&client, target.as_str()).await;
+    let AttemptError::Tunnel(TunnelError::Timeout { peer, limit }) = attempt.error else {
+        panic!("{attempt}");
+    };
+    assert_eq!((peer, limit), (proxy, patience));
+    stop([client]).await;
+}
+
 fn port_of(listener: &TcpListener) -> u16 {
     listener.local_addr().unwrap().port()
 }

@@ -1,13 +1,9 @@
 //! Gateways that go away.
 
 use postroad::network::{
-    NetworkEvent, NetworkProxyRoute, NetworkRoute, Reason, Stage, TransitOptions, TransitRule, exact,
+    NetworkEvent, NetworkProxyRoute, NetworkRoute, Stage, TransitOptions, TransitRule, exact,
 };
-use postroad::registrar::{
-    BoxFuture, Endpoint, ProxyEndpoint, RegisterError, Registered, Registrar, Registration, ResolveError,
-    Resolver,
-};
-use postroad::{Atom, Node, Pid};
+use postroad::{Node, Pid};
 
 use crate::support::{builder, dead_port, node};
 use crate::{answers, gateway, knows, open, stop, target};
@@ -64,54 +60,6 @@ async fn seed_a_proxy_is_tried_when_the_direct_road_has_failed() {
     let path = client.network().peer(target.name().as_str()).unwrap().path;
     assert_eq!(path, [client.name(), first.name(), target.name()]);
     stop([client, first, second, target]).await;
-}
-
-/// > **Try proxy discovery** - If direct connection fails, try discovered proxy
-/// > routes
-#[tokio::test]
-async fn seed_a_discovered_proxy_leads_there() {
-    let gateway = gateway("gateway", open()).await;
-    let (target, echo) = target(builder("target")).await;
-    knows(&gateway, &target);
-    let registrar = std::sync::Arc::new(Knows { proxy: gateway.name() });
-    let client = builder("client").registrar(registrar).start().await.unwrap();
-    knows(&client, &gateway);
-    answers(&client, echo, 1).await;
-    let peer = client.network().peer(target.name().as_str()).unwrap();
-    assert_eq!(peer.path, [client.name(), gateway.name(), target.name()]);
-    assert_eq!(peer.road.unwrap().reason, Reason::Discovery);
-    stop([client, gateway, target]).await;
-}
-
-/// Discovery that knows no address, but a way through that node to all others.
-#[derive(Debug)]
-struct Knows {
-    proxy: Atom,
-}
-
-impl Resolver for Knows {
-    fn resolve(&self, _: Atom) -> BoxFuture<'_, Result<Vec<Endpoint>, ResolveError>> {
-        Box::pin(async { Err(ResolveError::Unknown) })
-    }
-
-    fn resolve_proxies(&self, to: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
-        let proxy = self.proxy;
-        Box::pin(async move { Ok(vec![ProxyEndpoint { to, proxy }]) })
-    }
-
-    fn describe(&self) -> String {
-        "discovery".to_owned()
-    }
-}
-
-impl Registrar for Knows {
-    fn register(&self, _: Registration) -> BoxFuture<'_, Result<Registered, RegisterError>> {
-        Box::pin(async { Ok(Registered::default()) })
-    }
-
-    fn leave(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
 }
 
 /// Who refuses is passed over, and what it said is told.

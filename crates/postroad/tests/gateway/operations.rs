@@ -17,15 +17,6 @@ use crate::support::scripted::{Caller, Desk, SENDER, introduction};
 use crate::support::{Echo, builder, node};
 use crate::{answers, gateway, knows, stop, target};
 
-const NOTHING: ProxyFlags = ProxyFlags {
-    link: false,
-    monitor: false,
-    spawn: false,
-    application_start: false,
-    important_delivery: false,
-    encryption: false,
-};
-
 const EVERYTHING: ProxyFlags = ProxyFlags {
     link: true,
     monitor: true,
@@ -73,7 +64,7 @@ async fn seed_operations_are_those_that_all_on_the_way_allow() {
     let client_flags = without(|flags| flags.important_delivery = false);
     let (gateways, client, target, echo) = row(client_flags, &[first, second]).await;
     answers(&client, echo, 1).await;
-    let expected = ProxyFlags { monitor: true, application_start: true, ..NOTHING };
+    let expected = ProxyFlags { monitor: true, application_start: true, ..ProxyFlags::NONE };
     let seen = [&client, &target].map(|node| node.network().peers());
     let operations = seen.iter().flatten().filter_map(|peer| peer.operations);
     assert_eq!(operations.collect::<Vec<_>>(), [expected, expected], "both ends agree");
@@ -88,7 +79,7 @@ async fn seed_operations_are_those_that_all_on_the_way_allow() {
 #[tokio::test]
 async fn seed_what_is_not_allowed_is_not_announced() {
     let all = NetworkFlags::from_bits(u64::MAX);
-    let (gateways, client, target, echo) = row(NOTHING, &[EVERYTHING]).await;
+    let (gateways, client, target, echo) = row(ProxyFlags::NONE, &[EVERYTHING]).await;
     answers(&client, echo, 1).await;
     let barred = [
         NetworkFlags::REMOTE_SPAWN,
@@ -106,17 +97,18 @@ async fn seed_what_is_not_allowed_is_not_announced() {
 /// A gateway that grants more than it was asked for grants nothing.
 #[tokio::test]
 async fn nobody_gets_more_than_was_asked_for() {
-    let (gateways, client, target, echo) = row(ProxyFlags { monitor: true, ..NOTHING }, &[EVERYTHING]).await;
+    let (gateways, client, target, echo) =
+        row(ProxyFlags { monitor: true, ..ProxyFlags::NONE }, &[EVERYTHING]).await;
     answers(&client, echo, 1).await;
     let operations = target.network().peer(client.name().as_str()).unwrap().operations;
-    assert_eq!(operations, Some(ProxyFlags { monitor: true, ..NOTHING }));
+    assert_eq!(operations, Some(ProxyFlags { monitor: true, ..ProxyFlags::NONE }));
     stop(gateways.into_iter().chain([client, target])).await;
 }
 
 /// Refused before anything is sent.
 #[tokio::test]
 async fn what_is_not_allowed_is_refused_at_the_near_end() {
-    let (gateways, client, target, echo) = row(NOTHING, &[EVERYTHING]).await;
+    let (gateways, client, target, echo) = row(ProxyFlags::NONE, &[EVERYTHING]).await;
     answers(&client, echo, 1).await;
     let puppet = puppet(&client).await;
     let sent = client.network().peer(target.name().as_str()).unwrap().frames_out;
@@ -141,7 +133,7 @@ async fn a_target_that_knows_of_no_tunnel_is_not_asked_for_what_is_not_allowed()
     let (desk, name) = (Desk::open().await, ergo.node);
     desk.leads(&gateway, name);
     knows(&client, &gateway);
-    let route = NetworkProxyRoute::via(gateway.name().as_str()).flags(NOTHING);
+    let route = NetworkProxyRoute::via(gateway.name().as_str()).flags(ProxyFlags::NONE);
     client.network().add_proxy_route(&exact(name.as_str()), route, 1).unwrap();
     // The gateway connects with it, and then dials it once more for the client.
     let met = async || {

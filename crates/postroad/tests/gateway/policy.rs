@@ -140,3 +140,38 @@ async fn the_reason_of_a_dead_end_is_told() {
     );
     stop([client, gateway]).await;
 }
+
+/// Rules change for those who come; those who are there stay.
+#[tokio::test]
+async fn rules_change_while_tunnels_are_open() {
+    let client = node("client").await;
+    let transit = TransitOptions::new().allow(rule("client-.*", "one-.*"));
+    let gateway = gateway("gateway", transit).await;
+    let ((one, echo), (two, other)) = (target(builder("one")).await, target(builder("two")).await);
+    for target in [&one, &two] {
+        knows(&gateway, target);
+        through(&client, &gateway, target);
+    }
+    let network = gateway.network();
+    let (one_name, two_name) = (one.name().as_str(), two.name().as_str());
+    let not_allowed = (gateway.name(), TunnelRefusal::NotAllowed);
+    answers(&client, echo, 1).await;
+    assert_eq!(refusal(&client, two_name).await, not_allowed);
+
+    let limited = TransitOptions::new().allow(rule("client-.*", "two-.*")).bytes_per_second(400_000);
+    network.set_transit(Some(limited));
+    client.network().connect(two_name).await.unwrap();
+    answers(&client, other, 1).await;
+    assert!(network.tunnels().iter().any(|tunnel| tunnel.target == one.name()));
+    let begun = Instant::now();
+    let large = vec![7u8; 400_000];
+    assert_eq!(client.call::<Vec<u8>>(echo, large.clone()).await.unwrap(), large);
+    assert!(begun.elapsed() > Duration::from_millis(600), "the new limit holds for tunnels that are open");
+
+    network.set_transit(None);
+    answers(&client, echo, 2).await;
+    answers(&client, other, 2).await;
+    client.network().disconnect(one_name).await;
+    assert_eq!(refusal(&client, one_name).await, (gateway.name(), TunnelRefusal::NoTransit));
+    stop([client, gateway, one, two]).await;
+}

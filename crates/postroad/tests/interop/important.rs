@@ -1,12 +1,12 @@
 //! Important delivery, both ways.
 
-use postroad::edf::ErrorValue;
-use postroad::{Actor, Alias, Answer, CallError, Context, ExitReason, Pid, Reply, SendError, SpawnOptions};
+use postroad::{Alias, CallError, Pid, SendError, SpawnOptions};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::peer::{Peer, by_alias, by_pid, named};
 use crate::road::{Dialer, at, courier, end, pair};
+use crate::support::careful::{Careful, Stuck};
 use crate::support::{Echo, probe};
 use crate::within;
 
@@ -132,55 +132,4 @@ async fn rust_confirms_important_answers() {
     let outcome = go.event("confirmed").await["error"].as_str().unwrap().to_owned();
     assert!(["", "timed out"].contains(&outcome.as_str()), "{outcome}");
     end(node, go).await;
-}
-
-/// Gives back what it is asked; a text is an error. Tells whether that was confirmed.
-struct Careful(mpsc::UnboundedSender<Result<(), SendError>>);
-
-impl Actor for Careful {
-    type Args = mpsc::UnboundedSender<Result<(), SendError>>;
-    type Messages = ();
-    type Requests = (bool, String);
-
-    async fn init(tell: Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
-        Ok(Self(tell))
-    }
-}
-
-impl Answer<bool> for Careful {
-    type Reply = bool;
-
-    async fn answer(&mut self, request: bool, ctx: &mut Context) -> Result<Reply<bool>, ExitReason> {
-        let reply = ctx.reply_to().unwrap();
-        self.0.send(reply.answer_important(request).await).unwrap();
-        Ok(Reply::Later)
-    }
-}
-
-impl Answer<String> for Careful {
-    type Reply = bool;
-
-    async fn answer(&mut self, request: String, ctx: &mut Context) -> Result<Reply<bool>, ExitReason> {
-        let reply = ctx.reply_to().unwrap();
-        self.0.send(reply.error_important(ErrorValue::new(request)).await).unwrap();
-        Ok(Reply::Later)
-    }
-}
-
-/// Never gets done with its first message.
-struct Stuck(mpsc::UnboundedSender<()>);
-
-impl Actor for Stuck {
-    type Args = mpsc::UnboundedSender<()>;
-    type Messages = ();
-    type Requests = ();
-
-    async fn init(tell: Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
-        Ok(Self(tell))
-    }
-
-    async fn handle_other(&mut self, _: postroad::Payload, _: &mut Context) -> Result<(), ExitReason> {
-        self.0.send(()).unwrap();
-        std::future::pending().await
-    }
 }

@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod between;
+pub mod careful;
 pub mod forwarder;
 pub mod log;
 pub mod puppet;

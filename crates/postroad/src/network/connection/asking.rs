@@ -1,6 +1,8 @@
 //! What this node asks the peer's node: links and monitors, processes and
 //! applications (`docs/wire/ENP.md` section 8).
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_edf::{Payload, Ref};
@@ -48,22 +50,47 @@ impl Connection {
         link_by: u64,
         request: impl FnOnce(Ref) -> Request,
     ) -> Result<Payload, AskError> {
-        let limit = ASK_TIMEOUT;
-        let reference = self.new_reference(limit);
-        let pending =
-            self.node().calls.wait(Awaited::Node(self.number, reference.id), self.number, self.peer.name);
+        let reference = self.new_reference(ASK_TIMEOUT);
+        let pending = self.awaits(reference);
         let left = {
             // A request need not be `Sync`: it is gone before anything is waited for.
             let request = request(reference);
             self.place(link_by, |out| self.write_request(out, &request))?
         };
-        let answered = tokio::time::timeout(limit, self.answered_after(link_by, left, pending)).await;
-        match answered {
+        self.in_time(self.answered_after(link_by, left, pending)).await
+    }
+
+    /// [`ask`](Self::ask), and what is asked for gets to the peer as long as
+    /// there is a connection, whatever becomes of the future.
+    pub(super) async fn ask_for_certain(
+        self: &Arc<Self>,
+        link_by: u64,
+        request: impl FnOnce(Ref) -> Request,
+    ) -> Result<Payload, AskError> {
+        let reference = self.new_reference(ASK_TIMEOUT);
+        let pending = self.awaits(reference);
+        let left = {
+            let request = request(reference);
+            self.place(link_by, |out| self.write_request(out, &request))?
+        };
+        self.leave_to_task(link_by, left);
+        self.in_time(self.answered_after(link_by, None, pending)).await
+    }
+
+    fn awaits(&self, reference: Ref) -> Pending<'_> {
+        self.node().calls.wait(Awaited::Node(self.number, reference.id), self.number, self.peer.name)
+    }
+
+    async fn in_time(
+        &self,
+        answered: impl Future<Output = Result<Answered, SendError>>,
+    ) -> Result<Payload, AskError> {
+        match tokio::time::timeout(ASK_TIMEOUT, answered).await {
             Ok(answered) => answered?.map_err(|error| match error {
                 CallError::Answer(error) => AskError::Refused(error.into()),
                 _ => AskError::NoConnection { node: self.peer.name },
             }),
-            Err(_) => Err(AskError::Timeout(limit)),
+            Err(_) => Err(AskError::Timeout(ASK_TIMEOUT)),
         }
     }
 
@@ -83,10 +110,13 @@ impl Connection {
     }
 
     /// Asks the peer's node for something that nobody waits for. Does not wait
-    /// itself: what a peer that does not read has no room for is dropped.
-    pub(crate) fn tell(&self, link_by: u64, request: impl FnOnce(Ref) -> Request) {
+    /// itself, and is not lost.
+    pub(crate) fn tell(self: &Arc<Self>, link_by: u64, request: impl FnOnce(Ref) -> Request) {
         let request = request(self.new_reference(ASK_TIMEOUT));
-        self.log_unsent(self.append(link_by, false, |out| self.write_request(out, &request)));
+        match self.place(link_by, |out| self.write_request(out, &request)) {
+            Ok(left) => self.leave_to_task(link_by, left),
+            Err(error) => log!(self.log, DEBUG, peer = %self.peer.name, %error, "the peer was not told"),
+        }
     }
 
     /// Whether the peer may be asked for this: it offers it, or does not say
@@ -120,8 +150,6 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use postroad_wire::enp::any::ApplicationInfo;
 
     use super::*;

@@ -169,7 +169,7 @@ impl Connection {
                 let reason = ErrorValue::new(format!("malformed value: {dropped}"));
                 let responder = addressed(to);
                 let back = WayBack { responder, caller: from, reference, compression: None };
-                self.respond_now(back, &Err(reason));
+                self.respond_now(back, Err(reason));
                 return Err(dropped);
             }
         };

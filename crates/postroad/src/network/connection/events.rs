@@ -77,7 +77,7 @@ impl Connection {
     ///
     /// Cancel safe: a subscription that is not made is taken back.
     pub(crate) async fn subscribe(
-        &self,
+        self: &Arc<Self>,
         process: &Arc<Process>,
         event: Event,
         relation: Relation,

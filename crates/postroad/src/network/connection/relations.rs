@@ -10,7 +10,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use postroad_edf::{ErrorValue, Payload};
-use postroad_wire::enp::any::{Verb, Watch, WatchTarget};
+use postroad_wire::enp::any::{Verb, Watch};
 use postroad_wire::enp::{self, Head, Subject};
 
 use super::dispatch::Dropped;
@@ -112,12 +112,7 @@ impl Theirs {
 impl Connection {
     /// The peer wishes to watch something of this node, or not any more.
     pub(super) fn watch_in(self: &Arc<Self>, watch: &Watch) -> Result<Payload, Refusal> {
-        let target = match watch.target {
-            WatchTarget::Pid(pid) => Watched::Pid(pid),
-            WatchTarget::Name(process) => Watched::Name(process),
-            WatchTarget::Alias(alias) => Watched::Alias(alias),
-            WatchTarget::Event(event) => Watched::Event(event),
-        };
+        let target = Watched::from(watch.target);
         let watcher = watch.source.id;
         let (relation, begins) = match watch.verb {
             Verb::Link => (Relation::Link, true),
@@ -141,37 +136,42 @@ impl Connection {
         watcher: u64,
         relation: Relation,
     ) -> Result<Payload, Refusal> {
-        self.relations.theirs.lock().add(target, watcher, relation)?;
         let node = self.node();
-        let added = match target {
-            Watched::Event(event) => node.events.subscribe_peer(event.name, self).map(last_events),
-            _ => node.relations.add_peer(node, target, self).map(Payload::new),
-        };
-        let answer = added.map_err(|error| {
-            self.relations.theirs.lock().remove(&target, watcher, relation);
-            match error {
-                RelationError::ProcessTerminated => Refusal::ProcessTerminated,
-                RelationError::AliasUnknown => Refusal::AliasUnknown,
-                RelationError::EventUnknown => Refusal::EventUnknown,
-                _ => Refusal::ProcessUnknown,
+        let answer = match target {
+            Watched::Event(event) => {
+                last_events(node.events.subscribe_peer(event.name, self, watcher, relation)?)
             }
-        })?;
+            _ => Payload::new(node.relations.add_peer(node, target, self, watcher, relation)?),
+        };
         // The connection may have ended before it knew of this relation.
         if self.is_down() {
-            self.relations.theirs.lock().remove_target(&target);
+            self.forget_watchers(&target);
             self.peer_watches_no_more(&target);
         }
         Ok(answer)
     }
 
-    /// Something of this node has ended: the peer is told, if it watches it.
+    /// Notes that a process of the peer watches something of this node. For
+    /// where it is looked for, under the lock that is held meanwhile.
+    pub(crate) fn note_watcher(
+        &self,
+        target: Watched,
+        watcher: u64,
+        relation: Relation,
+    ) -> Result<(), Refusal> {
+        self.relations.theirs.lock().add(target, watcher, relation)
+    }
+
+    /// Forgets who of the peer watches something that ends; whether anybody did.
+    pub(crate) fn forget_watchers(&self, target: &Watched) -> bool {
+        self.relations.theirs.lock().remove_target(target)
+    }
+
+    /// Tells the peer that something of this node has ended which it watched.
     ///
-    /// Does not wait, and is not lost: if the peer does not read, a task waits
-    /// for room in its stead. The frame follows what the process `by` has sent.
-    pub(crate) fn tell_end(self: &Arc<Self>, target: &Watched, by: u64, reason: &ExitReason) {
-        if !self.relations.theirs.lock().remove_target(target) {
-            return;
-        }
+    /// Does not wait, and is not lost. The frame follows what the process `by`
+    /// has sent.
+    pub(crate) fn tell_end(self: &Arc<Self>, target: &Watched, by: u64, reason: &ErrorValue) {
         let subject = match target {
             Watched::Pid(pid) => Subject::Pid(pid.id),
             Watched::Name(process) => Subject::Name(self.wire_name(process.name)),
@@ -179,20 +179,8 @@ impl Connection {
             Watched::Event(event) => Subject::Event(self.wire_name(event.name)),
             Watched::Node(_) => return,
         };
-        let reason = ErrorValue::from(reason);
-        match self.place_end(by, &Head::Terminate { subject }, &reason) {
-            Ok(None) => {}
-            Ok(Some(frame)) => {
-                let connection = self.clone();
-                self.node().tasks.spawn_on(
-                    async move {
-                        // Fails with the connection, which tells the peer by itself.
-                        let _ = connection.place_late(by, frame).await;
-                    },
-                    &self.node().runtime,
-                );
-            }
-            Err(error) => log!(self.log, WARN, peer = %self.peer.name, %target, %error, "end not told"),
+        if let Err(error) = self.place_end(by, &Head::Terminate { subject }, reason) {
+            log!(self.log, WARN, peer = %self.peer.name, %target, %error, "end not told");
         }
     }
 

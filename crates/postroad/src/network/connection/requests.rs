@@ -17,6 +17,7 @@ use postroad_wire::tunnel::Operations;
 use super::dispatch::Dropped;
 use super::{Connection, log};
 use crate::Atom;
+use crate::actor::Watched;
 use crate::error::SendError;
 use crate::network::Refusal;
 
@@ -59,7 +60,7 @@ impl Connection {
     /// does not check that, and serves as a relay.
     fn is_between_us(&self, request: &Request) -> bool {
         let (asker, target) = match request {
-            Request::Watch(watch) => (watch.source.node, watch_node(watch)),
+            Request::Watch(watch) => (watch.source.node, Watched::from(watch.target).node()),
             Request::Spawn(spawn) => (spawn.parent.node, self.node().name),
             Request::ApplicationStart(start) => (start.core.node, self.node().name),
             _ => (self.peer.name, self.node().name),
@@ -107,16 +108,6 @@ fn operation(request: &Request) -> Operations {
         Request::Watch(watch) if matches!(watch.verb, Verb::Link | Verb::Unlink) => Operations::LINK,
         Request::Watch(_) => Operations::MONITOR,
         _ => Operations::NONE,
-    }
-}
-
-/// The node that what is watched is on.
-fn watch_node(watch: &Watch) -> Atom {
-    match watch.target {
-        WatchTarget::Pid(pid) => pid.node,
-        WatchTarget::Name(process) => process.node,
-        WatchTarget::Alias(alias) => alias.node,
-        WatchTarget::Event(event) => event.node,
     }
 }
 

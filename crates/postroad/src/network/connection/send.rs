@@ -125,18 +125,25 @@ impl Connection {
     ) -> Result<Option<Vec<u8>>, SendError> {
         let placed = self.place(back.responder, |out| self.write_answer(out, back, answer, important));
         if let Err(error @ (SendError::TooLarge { .. } | SendError::Encode(_))) = &placed {
-            let reason = ErrorValue::new(error.to_string());
-            self.respond_now(back, &Err(reason));
+            self.respond_now(back, Err(ErrorValue::truncated(&error.to_string())));
         }
         placed
     }
 
     /// Answers without waiting: for what is small and sent from where one must
-    /// not wait.
-    pub(super) fn respond_now(&self, back: WayBack, answer: &Result<Payload, ErrorValue>) {
+    /// not wait. An answer that cannot travel becomes an error that says so.
+    pub(crate) fn respond_now(&self, back: WayBack, answer: Result<Payload, ErrorValue>) {
         let back = WayBack { compression: None, ..back };
-        let write = |out: &mut Vec<u8>| self.write_answer(out, back, answer, false);
-        self.log_unsent(self.append(back.responder, false, write));
+        let append = |answer| {
+            let write = |out: &mut Vec<u8>| self.write_answer(out, back, &answer, false);
+            self.append(back.responder, false, write)
+        };
+        self.log_unsent(match append(answer) {
+            Err(error @ (SendError::TooLarge { .. } | SendError::Encode(_))) => {
+                append(Err(ErrorValue::truncated(&error.to_string())))
+            }
+            appended => appended,
+        });
     }
 
     /// Answers with nothing but a code. Does not wait.
@@ -179,13 +186,26 @@ impl Connection {
 
     /// Tells the peer of an end. If its link is congested the frame comes back,
     /// for [`place_late`](Self::place_late).
+    /// Does not wait, and is not lost.
     pub(super) fn place_end(
-        &self,
+        self: &Arc<Self>,
         by: u64,
         head: &Head<'_>,
         reason: &ErrorValue,
-    ) -> Result<Option<Vec<u8>>, SendError> {
-        self.place(by, |out| self.write(out, head, None, reason))
+    ) -> Result<(), SendError> {
+        let left = self.place(by, |out| self.write(out, head, None, reason))?;
+        self.leave_to_task(by, left);
+        Ok(())
+    }
+
+    /// Has a task wait for room for a frame that was handed back. It ends with
+    /// the connection, of whose end the peer knows by itself.
+    pub(super) fn leave_to_task(self: &Arc<Self>, from: u64, left: Option<Vec<u8>>) {
+        if let Some(frame) = left {
+            let connection = self.clone();
+            let placed = async move { drop(connection.place_late(from, frame).await) };
+            self.node().tasks.spawn_on(placed, &self.node().runtime);
+        }
     }
 
     fn message_head(&self, outgoing: Outgoing, to: Target) -> Head<'static> {

@@ -75,13 +75,17 @@ impl Connection {
 
     /// Links a process that has begun to its parent there. Without the link it
     /// has no right to live.
-    async fn link_to_parent(&self, pid: Pid, parent: Pid) -> Result<(), Refusal> {
+    async fn link_to_parent(self: &Arc<Self>, pid: Pid, parent: Pid) -> Result<(), Refusal> {
         // A process that has ended needs no link.
         let Some(process) = self.node().processes.with(pid.id, Arc::clone) else { return Ok(()) };
         let mut unlinked = Unlinked(Some(process.clone()));
         let linked = self.watch(&process, Watched::Pid(parent), Relation::Link).await;
         linked.map_err(not_linked)?;
         unlinked.0 = None;
+        if !process.is_listed() {
+            // It has ended what it watches, perhaps before it watched this.
+            self.watch_no_more(pid, Watched::Pid(parent), Relation::Link);
+        }
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ impl Connection {
     ///
     /// Cancel safe: a relation that is not made is taken back.
     pub(crate) async fn watch(
-        &self,
+        self: &Arc<Self>,
         process: &Arc<Process>,
         target: Watched,
         relation: Relation,
@@ -34,28 +34,43 @@ impl Connection {
             Some(wish) => {
                 let asked = self.ask(process.pid.id, wish).await;
                 attempt.ended = !matches!(asked, Ok(_) | Err(AskError::Timeout(_)));
-                asked.map_err(|error| self.not_watched(error))?
+                match asked {
+                    Ok(answer) => answer,
+                    // Left over from one whose end has crossed the answer. It is
+                    // as good: the peer tells of the end of what is there now.
+                    Err(AskError::Refused(Refusal::TargetExists)) => Payload::new(()),
+                    Err(error) => return Err(self.not_watched(error)),
+                }
             }
             None => Payload::new(()),
         };
         // From here on it is the relation that holds, not the attempt.
         std::mem::forget(attempt);
-        process.confirm_watch(&target, relation);
+        if !process.confirm_watch(&target, relation) && matches!(target, Watched::Name(_) | Watched::Event(_))
+        {
+            // What has ended is the former one of that name, and the peer may
+            // have answered for the present one.
+            self.tell_watched_no_more(process.pid, target, relation);
+        }
         Ok(answer)
     }
 
     /// Has the peer told that a process watches something no more, and waits
     /// until it knows: what comes next may be another wish.
-    pub(crate) async fn unwatch(&self, watcher: Pid, target: Watched, relation: Relation) {
+    pub(crate) async fn unwatch(self: &Arc<Self>, watcher: Pid, target: Watched, relation: Relation) {
         if let Some(wish) = wish(watcher, target, Wanted::No, relation) {
             // It may have ended there, or the connection has: then there is nothing left to end.
-            let _ = self.ask(watcher.id, wish).await;
+            let _ = self.ask_for_certain(watcher.id, wish).await;
         }
     }
 
     /// A process that watched something of the peer has ended.
-    pub(crate) fn watch_no_more(&self, watcher: Pid, target: Watched, relation: Relation) {
+    pub(crate) fn watch_no_more(self: &Arc<Self>, watcher: Pid, target: Watched, relation: Relation) {
         self.forget_watcher(watcher.id, &target, relation, true);
+        self.tell_watched_no_more(watcher, target, relation);
+    }
+
+    fn tell_watched_no_more(self: &Arc<Self>, watcher: Pid, target: Watched, relation: Relation) {
         if let Some(wish) = wish(watcher, target, Wanted::No, relation) {
             self.tell(watcher.id, wish);
         }
@@ -101,7 +116,7 @@ impl Connection {
 
 /// A relation that is being made. Dropped, it is taken back.
 struct Attempt<'a> {
-    connection: &'a Connection,
+    connection: &'a Arc<Connection>,
     process: &'a Arc<Process>,
     target: Watched,
     relation: Relation,
@@ -115,10 +130,19 @@ impl Drop for Attempt<'_> {
         if let Some((_, last)) = process.forget_watch(&target, relation) {
             connection.forget_watcher(process.pid.id, &target, relation, last);
         }
-        if !self.ended
-            && let Some(wish) = wish(process.pid, target, Wanted::No, relation)
-        {
-            connection.tell(process.pid.id, wish);
+        if !self.ended {
+            connection.tell_watched_no_more(process.pid, target, relation);
+        }
+    }
+}
+
+impl From<WatchTarget> for Watched {
+    fn from(target: WatchTarget) -> Self {
+        match target {
+            WatchTarget::Pid(pid) => Self::Pid(pid),
+            WatchTarget::Name(process) => Self::Name(process),
+            WatchTarget::Alias(alias) => Self::Alias(alias),
+            WatchTarget::Event(event) => Self::Event(event),
         }
     }
 }

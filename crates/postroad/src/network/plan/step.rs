@@ -232,7 +232,7 @@ impl Resolve {
                 Answer::Addresses(answer.unwrap_or_else(|broken| Err(broken_off(broken, limit))))
             }
             Wanted::Proxies(_) => {
-                let answer = guarded(limit, || self.resolver.resolve_proxies(self.name)).await;
+                let answer = guarded(limit, || self.resolver.resolve_proxy(self.name)).await;
                 Answer::Proxies(answer.unwrap_or_else(|broken| Err(broken_off(broken, limit))))
             }
         }

@@ -221,16 +221,15 @@ impl<R> RoutingTable<R> {
         let mut warnings = Vec::new();
         let mut fresh = Vec::new();
         for (index, (pattern, route, weight)) in routes.into_iter().enumerate() {
-            let text: Box<str> = pattern.as_ref().into();
+            let written: Box<str> = pattern.as_ref().into();
             match pattern.try_into() {
-                Ok(read) => {
-                    warnings.extend(read.warnings.into_iter().map(|warning| (index, warning)));
-                    let entry = Entry { pattern: text, weight, order: 0, matcher: read.matcher, route };
-                    fresh.push((entry, read.required));
+                Ok(Pattern { text, required, matcher, warnings: surprises }) => {
+                    warnings.extend(surprises.into_iter().map(|warning| (index, warning)));
+                    fresh.push((Entry { pattern: text, weight, order: 0, matcher, route }, required));
                 }
                 Err(source) => {
                     let source = Box::new(source.into());
-                    return Err(AddRoutesError { index, pattern: text, source });
+                    return Err(AddRoutesError { index, pattern: written, source });
                 }
             }
         }
@@ -255,10 +254,12 @@ impl<R> RoutingTable<R> {
     /// Removes the route that was added under exactly this pattern.
     pub fn remove(&self, pattern: &str) -> Result<Arc<Entry<R>>, RemoveRouteError> {
         let unknown = || RemoveRouteError::Unknown { pattern: pattern.into() };
+        let expression = syntax::read(pattern).map_err(|_| unknown())?;
+        let required = Required::by(&strip(expression)).into_texts();
         let mut writing = self.writing.lock();
         let ByPattern(entry) = writing.entries.take(pattern).ok_or_else(unknown)?;
         let mut index = self.current.load().index.clone();
-        for text in &Pattern::read(pattern).map_err(|_| unknown())?.required {
+        for text in &required {
             index.remove(text, |other| Arc::ptr_eq(other, &entry));
         }
         self.publish(index);
@@ -493,13 +494,10 @@ impl Pattern {
             fault,
         })?;
         let core = strip(expression.clone());
-        let mut required = Required::by(&core);
+        let required = Required::by(&core);
         let matcher = Matcher::new(&core, &required)
             .map_err(|matcher::TooLarge| AddRouteError::TooLarge { pattern: pattern.into() })?;
         let warnings = warning::warnings(pattern, &expression, &required);
-        if required.texts.is_empty() {
-            required.texts.push(texts::Text::impossible());
-        }
-        Ok(Self { text: pattern.into(), required: required.texts, matcher, warnings })
+        Ok(Self { text: pattern.into(), required: required.into_texts(), matcher, warnings })
     }
 }

@@ -54,6 +54,11 @@ impl Required {
             }
         }
     }
+
+    /// What an entry is found by: one text at least.
+    pub(super) fn into_texts(self) -> Vec<Text> {
+        if self.texts.is_empty() { vec![Text::impossible()] } else { self.texts }
+    }
 }
 
 /// Takes from both ends of an expression what a search does not need: `prod-.*`
@@ -213,7 +218,7 @@ impl Language {
 
 impl Text {
     /// The text that no name contains, for expressions that match none.
-    pub(super) fn impossible() -> Self {
+    fn impossible() -> Self {
         Self { elements: vec![Element::of(&ClassUnicode::empty())], ..Self::default() }
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use postroad_wire::tunnel::Refusal;
 
@@ -46,6 +47,11 @@ enum Payer {
 #[derive(Debug)]
 struct Account {
     tunnels: AtomicUsize,
+    limits: ArcSwap<Limits>,
+}
+
+#[derive(Debug)]
+struct Limits {
     max_tunnels: usize,
     requests: Limit,
     bytes: Option<Limit>,
@@ -90,12 +96,22 @@ impl Accounts {
 
     fn seat(&self, payer: Payer, options: &TransitOptions) -> Result<Seat, Refusal> {
         let account = entry(&self.payers, payer, || Account::of(payer, options), Account::owes);
-        if !account.requests.take() {
+        let limits = account.limits.load();
+        if !limits.requests.take() {
             return Err(Refusal::TooManyRequests);
         }
         let taken = account.tunnels.fetch_add(1, Ordering::Relaxed);
+        let max_tunnels = limits.max_tunnels;
+        drop(limits);
         let seat = Seat(account);
-        if taken < seat.0.max_tunnels { Ok(seat) } else { Err(Refusal::TooManyTunnels) }
+        if taken < max_tunnels { Ok(seat) } else { Err(Refusal::TooManyTunnels) }
+    }
+
+    /// Lets these limits hold for all from now on.
+    pub(super) fn limit(&self, options: &TransitOptions) {
+        for (payer, account) in &*self.payers.lock() {
+            account.limits.store(Arc::new(Limits::of(*payer, options)));
+        }
     }
 
     /// Where it is counted what passes by way of a neighbour.
@@ -128,6 +144,18 @@ fn entry<K: Eq + Hash, V>(
 
 impl Account {
     fn of(payer: Payer, options: &TransitOptions) -> Self {
+        Self { tunnels: AtomicUsize::new(0), limits: ArcSwap::from_pointee(Limits::of(payer, options)) }
+    }
+
+    /// Whether a new account would have more.
+    fn owes(&self) -> bool {
+        let limits = self.limits.load();
+        !limits.requests.is_full() || limits.bytes.as_ref().is_some_and(|bytes| !bytes.is_full())
+    }
+}
+
+impl Limits {
+    fn of(payer: Payer, options: &TransitOptions) -> Self {
         let clients = match payer {
             Payer::Gateway(_) => options.clients_per_gateway.max(1),
             Payer::Neighbour(_) | Payer::Guest { .. } => 1,
@@ -136,16 +164,10 @@ impl Account {
         let requests = f64::from(options.requests_per_second.max(1)) * share;
         let bytes = options.bytes_per_second.map(|bytes| bytes.max(1) as f64 * share);
         Self {
-            tunnels: AtomicUsize::new(0),
             max_tunnels: options.max_tunnels_per_client.saturating_mul(clients as usize),
             requests: Limit::new(requests, requests * 2.0),
             bytes: bytes.map(|bytes| Limit::new(bytes, bytes)),
         }
-    }
-
-    /// Whether a new account would have more.
-    fn owes(&self) -> bool {
-        !self.requests.is_full() || self.bytes.as_ref().is_some_and(|bytes| !bytes.is_full())
     }
 }
 
@@ -153,18 +175,20 @@ impl Place {
     /// So much may be read at once: a tenth of a second's worth, so that nobody has
     /// to wait long. A link that stood still would be given up.
     pub(super) fn portion(&self) -> usize {
-        let limits = self.limits().map(|limit| (limit.per_second() / 10.0) as usize);
+        let tenth = |bytes: &Limit| (bytes.per_second() / 10.0) as usize;
+        let limits = self.limits().filter_map(|limits| limits.bytes.as_ref().map(tenth));
         limits.min().unwrap_or(usize::MAX).max(LEAST_PORTION)
     }
 
     /// Charges for bytes that pass; how long to wait before more do.
     pub(super) fn owe(&self, bytes: usize) -> Duration {
-        self.limits().map(|limit| limit.owe(bytes)).max().unwrap_or_default()
+        let owed = |limits: Guard<Arc<Limits>>| limits.bytes.as_ref().map(|limit| limit.owe(bytes));
+        self.limits().filter_map(owed).max().unwrap_or_default()
     }
 
-    fn limits(&self) -> impl Iterator<Item = &Limit> {
+    fn limits(&self) -> impl Iterator<Item = Guard<Arc<Limits>>> {
         let payers = [Some(&self.client), self.gateway.as_ref()];
-        payers.into_iter().flatten().filter_map(|seat| seat.0.bytes.as_ref())
+        payers.into_iter().flatten().map(|seat| seat.0.limits.load())
     }
 }
 

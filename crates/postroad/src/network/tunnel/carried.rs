@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use postroad_wire::tunnel::{Operations, Refusal, Token};
 use tokio::time::Instant;
@@ -54,6 +55,8 @@ pub struct TunnelInfo {
 /// All that has to do with tunnels at one node.
 #[derive(Debug)]
 pub(in crate::network) struct Tunnels {
+    /// Who may pass; nobody if there is nothing.
+    pub(super) transit: ArcSwapOption<TransitOptions>,
     carried: Mutex<HashMap<u64, Arc<Carried>>>,
     accounts: Accounts,
     next: AtomicU64,
@@ -99,9 +102,11 @@ pub(super) enum Direction {
     ToClient,
 }
 
-impl Default for Tunnels {
-    fn default() -> Self {
+impl Tunnels {
+    /// None yet, at a node that lets those pass.
+    pub(in crate::network) fn new(transit: Option<TransitOptions>) -> Self {
         Self {
+            transit: ArcSwapOption::new(transit.map(Arc::new)),
             carried: Mutex::default(),
             accounts: Accounts::default(),
             next: AtomicU64::new(1),
@@ -112,6 +117,11 @@ impl Default for Tunnels {
             complaints: Complaints::default(),
             buffers: Buffers::default(),
         }
+    }
+
+    /// Whether anybody may pass.
+    pub(in crate::network) fn has_transit(&self) -> bool {
+        self.transit.load().is_some()
     }
 }
 
@@ -157,6 +167,12 @@ impl Tunnels {
         options: &TransitOptions,
     ) -> Result<Place, Refusal> {
         let place = self.accounts.place(client, neighbour, options)?;
+        // Limits that were changed meanwhile hold for this one too.
+        if let Some(changed) = &*self.transit.load()
+            && !std::ptr::eq(&**changed, options)
+        {
+            self.limit(changed);
+        }
         self.check_room(&self.carried.lock(), options)?;
         Ok(place)
     }
@@ -170,6 +186,11 @@ impl Tunnels {
             return Err(Refusal::Draining);
         }
         if carried.len() < options.max_tunnels { Ok(()) } else { Err(Refusal::TooManyTunnels) }
+    }
+
+    /// Lets these limits hold for all from now on.
+    pub(super) fn limit(&self, options: &TransitOptions) {
+        self.accounts.limit(options);
     }
 
     /// How many bytes came from and went to a neighbour for others.

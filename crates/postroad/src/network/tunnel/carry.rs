@@ -16,6 +16,7 @@ use super::side::Side;
 use super::{Through, are_distinct};
 use crate::Atom;
 use crate::network::NetworkInner;
+use crate::network::connect::ConnectError;
 use crate::network::connection::Connection;
 use crate::network::log::log;
 use crate::network::plan::{Attempt, Step, Tunnel};
@@ -31,11 +32,12 @@ const SHARE: f64 = 0.85;
 type Refused = (Atom, Refusal);
 
 /// What was asked for, after it was found in order.
-struct Errand<'a> {
+struct Errand {
     order: Order,
+    /// What it was allowed by.
+    transit: Arc<TransitOptions>,
     place: Place,
     limit: Duration,
-    transit: &'a TransitOptions,
 }
 
 /// Where it goes on.
@@ -57,7 +59,7 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
     let opened = opened.await.and_then(|(errand, Onward { stream, through })| {
         let Errand { place, transit, .. } = errand;
         let answer = Answer::Opened { operations: through.operations, path: through.path.clone() };
-        let listed = Tunnels::add(node, place, [peer, next(&through, node)], through, transit);
+        let listed = Tunnels::add(node, place, [peer, next(&through, node)], through, &transit);
         Ok((listed.map_err(|reason| (node.name, reason))?, stream, answer))
     });
     let (listed, far, answer) = match opened {
@@ -88,14 +90,14 @@ fn next(through: &Through, node: &NodeInner) -> Atom {
 }
 
 /// Whether what was asked for may be done at all.
-fn check<'a>(node: &'a NodeInner, from: &Connection, open: Open) -> Result<Errand<'a>, Refusal> {
+fn check(node: &NodeInner, from: &Connection, open: Open) -> Result<Errand, Refusal> {
     let Open { target, hops, operations, patience, path } = open;
     let neighbour = from.peer.name;
     let network = &node.network;
-    let transit = network.options.transit.as_ref().filter(|_| from.allows(NetworkFlags::PROXY_TRANSIT));
+    let transit = network.tunnels.transit.load_full().filter(|_| from.allows(NetworkFlags::PROXY_TRANSIT));
     let transit = transit.ok_or(Refusal::NoTransit)?;
     let client = path.first().copied().unwrap_or(neighbour);
-    let place = network.tunnels.place(client, neighbour, transit)?;
+    let place = network.tunnels.place(client, neighbour, &transit)?;
     if path.last() != Some(&neighbour) || !are_distinct(&path) {
         return Err(Refusal::ForgedPath);
     }
@@ -155,9 +157,19 @@ async fn onward(node: &Arc<NodeInner>, order: &Order) -> Result<Onward, Refused>
                 Ok(connection) if connection.is_direct() => {
                     step_out(node, order, &connection, Some(&attempt)).await
                 }
+                // The plan must know: after a failed identity check the registrar is not asked.
+                Err(ConnectError::NoRoute(mut no_route)) => {
+                    let last = Arc::make_mut(&mut no_route).attempts.pop();
+                    last.into_iter().for_each(|failed| plan.failed(attempt.clone(), failed.error));
+                    Err((node.name, Refusal::Unreachable))
+                }
                 _ => Err((node.name, Refusal::Unreachable)),
             },
-            Step::Tunnel(tunnel) => pass_on(node, order, &tunnel).await,
+            Step::Tunnel(tunnel) => pass_on(node, order, &tunnel).await.map_err(|error| {
+                let refused = refusal(node.name, &error);
+                plan.tunnel_failed(tunnel, error.into());
+                refused
+            }),
             Step::Resolve(resolve) => {
                 let answer = resolve.ask().await;
                 plan.resolved(resolve, answer);
@@ -175,29 +187,35 @@ async fn onward(node: &Arc<NodeInner>, order: &Order) -> Result<Onward, Refused>
     Err(why)
 }
 
-/// To the next gateway, with one hop less.
-async fn pass_on(node: &Arc<NodeInner>, order: &Order, tunnel: &Tunnel) -> Result<Onward, Refused> {
-    if order.path.contains(&tunnel.proxy) {
-        return Err((node.name, Refusal::Loop));
-    }
-    if order.hops <= 1 {
-        return Err((node.name, Refusal::HopsExhausted));
-    }
-    let lost = |error: TunnelError| match error {
+/// What the asker is told of a gateway further on.
+fn refusal(own: Atom, error: &TunnelError) -> Refused {
+    match *error {
         TunnelError::Refused { hop, reason } => (hop, reason),
         TunnelError::NoGateway(hop) => (hop, Refusal::NoTransit),
-        TunnelError::Timeout { .. } => (node.name, Refusal::TimedOut),
-        _ => (node.name, Refusal::Unreachable),
-    };
-    let proxy = node.network.connect_with_proxy(node, order.target, tunnel.proxy, tunnel.cookie.clone());
-    let proxy = proxy.await.map_err(lost)?;
+        TunnelError::Timeout { .. } => (own, Refusal::TimedOut),
+        _ => (own, Refusal::Unreachable),
+    }
+}
+
+/// To the next gateway, with one hop less.
+async fn pass_on(node: &Arc<NodeInner>, order: &Order, tunnel: &Tunnel) -> Result<Onward, TunnelError> {
+    let refuse = |reason| Err(TunnelError::Refused { hop: node.name, reason });
+    if order.path.contains(&tunnel.proxy) {
+        return refuse(Refusal::Loop);
+    }
+    if order.hops <= 1 {
+        return refuse(Refusal::HopsExhausted);
+    }
+    let (cookie, limit) = (tunnel.cookie.clone(), tunnel.timeout);
+    let proxy = node.network.connect_with_proxy(node, order.target, tunnel.proxy, cookie, limit);
+    let (proxy, left) = proxy.await?;
     let next = Order {
         target: order.target,
         hops: (order.hops - 1).min(tunnel.max_hop),
         operations: order.operations.both(tunnel.flags.operations().with(Operations::ENCRYPTION)),
         path: order.path_with(node.name),
     };
-    let (stream, through) = next.place(&proxy, tunnel.timeout).await.map_err(lost)?;
+    let (stream, through) = next.place(&proxy, left).await?;
     Ok(Onward { stream, through })
 }
 

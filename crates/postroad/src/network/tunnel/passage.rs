@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postroad_wire::tunnel::{Answer, Open, Operations, Request};
 use postroad_wire::{Cookie, NetworkFlags};
+use tokio::time::Instant;
 
 use super::error::TunnelError;
 use super::side::Side;
@@ -83,10 +84,12 @@ impl Passage {
         limit: Duration,
     ) -> BoxFuture<'a, Result<(Stream, Arc<Through>), AttemptError>> {
         Box::pin(async move {
-            let connecting = node.network.connect_with_proxy(node, target, self.proxy, self.cookie.clone());
-            let connection = connecting.await?;
+            let limit = limit.min(self.timeout);
+            let connecting =
+                node.network.connect_with_proxy(node, target, self.proxy, self.cookie.clone(), limit);
+            let (connection, left) = connecting.await?;
             let order = Order { target, hops: self.hops, operations: self.operations, path: vec![node.name] };
-            let (stream, through) = order.place(&connection, limit.min(self.timeout)).await?;
+            let (stream, through) = order.place(&connection, left).await?;
             let expected = self.granted.unwrap_or(self.operations.both(Operations::ENCRYPTION));
             if !through.operations.allow(expected) {
                 return Err(TunnelError::Narrowed(self.proxy).into());
@@ -122,7 +125,7 @@ impl Order {
         if !gateway.peer.flags.allows(NetworkFlags::TUNNELS | NetworkFlags::PROXY_TRANSIT) {
             return Err(TunnelError::NoGateway(proxy));
         }
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let side = Side::open(gateway, limit).await?;
         let left = limit.saturating_sub(begun.elapsed());
         let Self { target, hops, operations, path } = self;
@@ -147,16 +150,21 @@ impl Order {
 
 impl NetworkInner {
     /// The connection with a proxy: the one there is, or a new one, made with
-    /// this cookie. `target` is what it is for.
+    /// this cookie; and how much of the time is left. `target` is what it is for.
     pub(super) async fn connect_with_proxy(
         &self,
         node: &Arc<NodeInner>,
         target: Atom,
         proxy: Atom,
         cookie: Option<Cookie>,
-    ) -> Result<Arc<Connection>, TunnelError> {
+        limit: Duration,
+    ) -> Result<(Arc<Connection>, Duration), TunnelError> {
         let _waiting = self.dialing.wait_for(target, proxy).ok_or(TunnelError::Circle(proxy))?;
-        let connection = self.connect_by_cookie(node, proxy, cookie).await;
-        connection.map_err(|error| TunnelError::Proxy(Box::new(error)))
+        let begun = Instant::now();
+        match tokio::time::timeout(limit, self.connect_by_cookie(node, proxy, cookie)).await {
+            Ok(Ok(connection)) => Ok((connection, limit.saturating_sub(begun.elapsed()))),
+            Ok(Err(error)) => Err(TunnelError::Proxy(Box::new(error))),
+            Err(_) => Err(TunnelError::Timeout { peer: proxy, limit }),
+        }
     }
 }

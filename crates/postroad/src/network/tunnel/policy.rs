@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use postroad_wire::tunnel::Operations;
 
+use super::carried::Tunnels;
 use crate::Atom;
+use crate::network::Network;
 use crate::network::proxy_route::{DEFAULT_MAX_HOP, ProxyFlags};
 use crate::network::routes::{AddRouteError, RoutingTable};
 
@@ -137,6 +139,39 @@ impl TransitOptions {
     }
 }
 
+impl Network {
+    /// Who may pass through this node; nothing if it lets nobody pass.
+    pub fn transit(&self) -> Option<Arc<TransitOptions>> {
+        self.inner().tunnels.transit()
+    }
+
+    /// Changes who may pass through this node, from now on. Tunnels that are
+    /// open stay, also those that would not be allowed any more: close them with
+    /// [`close_tunnel`](Self::close_tunnel). Limits of requests and bytes hold at
+    /// once, also for clients that have tunnels; `idle` for tunnels to come.
+    ///
+    /// Peers are told when they connect whether there is a gateway here. Those
+    /// that are connected with a node that was none learn of it when they connect
+    /// anew.
+    pub fn set_transit(&self, transit: Option<TransitOptions>) {
+        self.inner().tunnels.set_transit(transit);
+    }
+}
+
+impl Tunnels {
+    pub(in crate::network) fn transit(&self) -> Option<Arc<TransitOptions>> {
+        self.transit.load_full()
+    }
+
+    fn set_transit(&self, transit: Option<TransitOptions>) {
+        let transit = transit.map(Arc::new);
+        self.transit.store(transit.clone());
+        if let Some(transit) = &transit {
+            self.limit(transit);
+        }
+    }
+}
+
 /// Which clients may reach which targets, and what they may do there.
 ///
 /// The patterns are regular expressions as those of routes, with one
@@ -260,16 +295,8 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_fits_holds() {
-        let none = ProxyFlags {
-            link: false,
-            monitor: false,
-            spawn: false,
-            application_start: false,
-            important_delivery: false,
-            encryption: false,
-        };
         let transit = TransitOptions::new()
-            .allow(TransitRule::new("a@x", "b@y").unwrap().operations(none))
+            .allow(TransitRule::new("a@x", "b@y").unwrap().operations(ProxyFlags::NONE))
             .allow(TransitRule::new(".*", ".*").unwrap());
         let allowed = |client, target| transit.allowed(atom(client), atom(client), atom(target));
         assert_eq!(allowed("a@x", "b@y"), Some(Operations::NONE));
