@@ -1,0 +1,123 @@
+//! What was measured, for people and for programs.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::Measured;
+
+#[derive(Default)]
+pub(crate) struct Report {
+    /// The direct one, the relay, and then one for each number of gateways.
+    pub(crate) roads: Vec<Figures>,
+    pub(crate) idle: Option<Idle>,
+}
+
+/// One road, round by round.
+pub(crate) struct Figures {
+    label: String,
+    rates: Vec<f64>,
+    round_trips: Vec<f64>,
+    worked: Vec<f64>,
+}
+
+/// Memory of a gateway, in bytes.
+pub(crate) struct Idle {
+    pub(crate) tunnels: usize,
+    pub(crate) before: u64,
+    pub(crate) after: u64,
+}
+
+impl Figures {
+    pub(crate) fn of(label: &str) -> Self {
+        Self { label: label.to_owned(), rates: vec![], round_trips: vec![], worked: vec![] }
+    }
+
+    pub(crate) fn add(&mut self, (rate, round_trip, worked): Measured) {
+        self.rates.push(rate);
+        self.round_trips.push(micros(round_trip));
+        self.worked.extend(worked.map(|worked| worked.as_nanos() as f64));
+    }
+}
+
+impl Report {
+    /// Throughput relative to that of the direct road, in the middle of all rounds.
+    fn share(&self, road: &Figures) -> f64 {
+        median(road.rates.iter().zip(&self.roads[0].rates).map(|(rate, direct)| rate / direct))
+    }
+
+    /// What a round trip takes longer than the direct one, in microseconds.
+    fn added(&self, road: &Figures) -> f64 {
+        median(road.round_trips.iter().zip(&self.roads[0].round_trips).map(|(road, direct)| road - direct))
+    }
+
+    pub(crate) fn json(&self) -> String {
+        let roads = self.roads.iter().map(|road| {
+            json!({
+                "road": road.label,
+                "messages_per_second": median(road.rates.iter().copied()),
+                "throughput_of_direct": self.share(road),
+                "round_trip_us": median(road.round_trips.iter().copied()),
+                "added_us": self.added(road),
+                "carrier_ns_per_kib": (!road.worked.is_empty()).then(|| median(road.worked.iter().copied())),
+            })
+        });
+        let idle = self.idle.as_ref().map(|idle| {
+            json!({"tunnels": idle.tunnels, "gateway_rss_before": idle.before, "gateway_rss": idle.after})
+        });
+        let roads: Vec<_> = roads.collect();
+        serde_json::to_string_pretty(&json!({"roads": roads, "idle": idle})).unwrap()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:12} {:>12} {:>8} {:>12} {:>10} {:>8} {:>14}",
+            "road", "1 KiB msg/s", "share", "round trip", "added", "of relay", "carrier/KiB"
+        )?;
+        let relay = self.added(&self.roads[1]);
+        for (at, road) in self.roads.iter().enumerate() {
+            let added = self.added(road);
+            // The relay is one hop, as is the first gateway.
+            let hops = at.saturating_sub(1).max(1) as f64;
+            write!(
+                f,
+                "{:12} {:>12.0} {:>7.0}% {:>9.1} us {:>7.1} us {:>7.2}x",
+                road.label,
+                median(road.rates.iter().copied()),
+                100.0 * self.share(road),
+                median(road.round_trips.iter().copied()),
+                added,
+                added / hops / relay,
+            )?;
+            match &road.worked[..] {
+                [] => writeln!(f)?,
+                worked => writeln!(f, " {:>11.0} ns", median(worked.iter().copied()))?,
+            }
+        }
+        if let Some(Idle { tunnels, before, after }) = self.idle {
+            let each = after.saturating_sub(before) / tunnels.max(1) as u64;
+            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            writeln!(
+                f,
+                "{tunnels} idle tunnels: {:.1} MiB at the gateway, {:.1} before; {each} bytes each",
+                mib(after),
+                mib(before)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_nanos() as f64 / 1000.0
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_unstable_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
