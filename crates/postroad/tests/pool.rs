@@ -239,11 +239,10 @@ async fn what_is_published_to_a_pool_goes_to_a_worker_or_if_urgent_to_its_manage
     let pool = node.spawn::<Pool<Subscriber>>((spec, (event, sender))).await.unwrap();
     let mut by = Vec::new();
     for (number, priority) in [(1, Priority::Normal), (2, Priority::Normal), (3, Priority::High)] {
-        let token = token.clone();
         publisher
             .act(move |ctx| {
                 ctx.set_priority(priority);
-                Box::pin(async move { ctx.publish("news", &token, number as u32).await.unwrap() })
+                Box::pin(async move { ctx.publish("news", &token, number).await.unwrap() })
             })
             .await;
         let (handled_by, from, got) = seen.recv().await.unwrap();
