@@ -18,6 +18,7 @@ pub mod pool;
 mod process;
 pub mod registrar;
 pub mod supervisor;
+mod sync;
 pub mod tls;
 
 /// The Ergo Data Format: terms, codec, caches and the type registry.

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::Atom;
 use crate::actor::Answered;
 use crate::error::CallError;
 use crate::process::discard;
+use crate::sync::Mutex;
 
 /// Who waits for which answer.
 #[derive(Default)]
@@ -101,6 +101,9 @@ impl Drop for Pending<'_> {
         discard(self.receiver.try_recv());
     }
 }
+
+#[cfg(all(test, feature = "shuttle"))]
+mod models;
 
 #[cfg(test)]
 mod tests {

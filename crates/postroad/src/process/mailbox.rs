@@ -2,16 +2,16 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use foldhash::fast::RandomState;
-use parking_lot::Mutex;
 use postroad_wire::enp::Code;
 
 use super::{Asker, Envelope, Priority};
 use crate::Atom;
 use crate::actor::Exit;
 use crate::inspect::{Depths, ProcessState};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex};
 
 /// Four lanes under one short lock, and whether somebody is emptying them.
 ///
@@ -357,6 +357,9 @@ impl Mailbox {
     }
 }
 
+#[cfg(all(test, feature = "shuttle"))]
+mod models;
+
 #[cfg(test)]
 mod tests {
     use postroad_edf::Payload;
@@ -365,11 +368,11 @@ mod tests {
     use crate::Pid;
     use crate::actor::{ExitReason, Watched};
 
-    fn pid() -> Pid {
+    pub(super) fn pid() -> Pid {
         Pid { node: Atom::new("mailbox@test").unwrap(), id: 1001, creation: 1 }
     }
 
-    fn message(number: u32) -> Envelope {
+    pub(super) fn message(number: u32) -> Envelope {
         Envelope::Message { from: pid(), payload: Payload::new(number) }
     }
 
@@ -394,7 +397,7 @@ mod tests {
         push(mailbox, envelope, Priority::Normal).unwrap().unwrap().start
     }
 
-    fn number(envelope: Option<Envelope>) -> Option<u32> {
+    pub(super) fn number(envelope: Option<Envelope>) -> Option<u32> {
         match envelope? {
             Envelope::Message { payload, .. } => payload.downcast().ok(),
             Envelope::Request { .. }
