@@ -1,8 +1,13 @@
 //! A publication on its way into mailboxes.
 
-use super::subscribers::{CHUNK, Snapshot};
+use tokio::task::yield_now;
+
+use super::subscribers::Snapshot;
 use super::{Evicted, Published};
 use crate::process::{Envelope, Priority};
+
+/// So many chunks get a publication before others may run.
+const AT_ONCE: usize = 16;
 
 /// Hands one publication to the subscribers of this node. What is left when it
 /// is dropped gets it then.
@@ -23,7 +28,7 @@ impl FanOut {
     }
 
     /// Hands it to some; false if everybody has it.
-    pub(super) fn go_on(&mut self) -> bool {
+    fn go_on(&mut self) -> bool {
         let (Some(chunk), Evicted(Some(published))) = (self.to.get(self.done), &self.published) else {
             return false;
         };
@@ -39,28 +44,39 @@ impl FanOut {
         true
     }
 
-    /// Hands it to everybody, and returns to how many in vain.
-    pub(crate) fn finish(mut self) -> u64 {
-        while self.go_on() {}
-        self.refused
+    /// Whether it is for so many that others should run meanwhile.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.to.len() > AT_ONCE
     }
 
-    pub(super) fn refused(&self) -> u64 {
+    /// Hands it to everybody, without a pause.
+    pub(crate) fn reach_all_at_once(&mut self) {
+        while self.go_on() {}
+    }
+
+    /// Hands it to everybody, and lets others run in between.
+    ///
+    /// Cancel safe: what is left is done at once when this is dropped.
+    pub(crate) async fn reach_all(&mut self) {
+        while self.go_on() {
+            if self.done.is_multiple_of(AT_ONCE) {
+                yield_now().await;
+            }
+        }
+    }
+
+    /// How many had no room for it.
+    pub(crate) fn refused(&self) -> u64 {
         self.refused
     }
 
     pub(super) fn depth(&self) -> usize {
         self.depth
     }
-
-    /// How many have got it.
-    pub(super) fn reached(&self) -> usize {
-        self.done * CHUNK
-    }
 }
 
 impl Drop for FanOut {
     fn drop(&mut self) {
-        while self.go_on() {}
+        self.reach_all_at_once();
     }
 }

@@ -7,7 +7,6 @@ use postroad_edf::{Message, Payload};
 use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 
-use super::subscribers::CHUNK;
 use super::{EventToken, FanOut, Published, Topic, now};
 use crate::error::PublishError;
 use crate::network::{Connection, Outgoing};
@@ -16,9 +15,6 @@ use crate::{Atom, Event, Pid};
 
 /// A publisher gives the nodes that lag behind so much time, all together.
 const PATIENCE: Duration = Duration::from_millis(50);
-
-/// A publisher lets others run when it has reached this many mailboxes.
-const YIELD_EVERY: usize = 16 * CHUNK;
 
 /// A publisher that finds more than this waiting in a mailbox lets others run.
 const PATIENT_DEPTH: usize = 4096;
@@ -51,11 +47,7 @@ async fn publish_payload(
     let mut fan_out = FanOut::new(reach.subscribers, published.clone(), outgoing.priority);
     let slow = send_to_nodes(topic, &reach.peers, outgoing, &published);
     drop(published);
-    while fan_out.go_on() {
-        if fan_out.reached().is_multiple_of(YIELD_EVERY) {
-            yield_now().await;
-        }
-    }
+    fan_out.reach_all().await;
     if fan_out.refused() > 0 {
         topic.missed_here(fan_out.refused());
     }

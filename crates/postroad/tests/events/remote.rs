@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use postroad::network::{NetworkRoute, exact};
+use postroad::{Actor, Context, Handle, Pid};
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::support::puppet::puppet;
@@ -167,5 +169,70 @@ async fn nobody_is_dialed_for_an_event() {
     let nowhere = Event { node: Atom::new("nowhere@127.0.0.1").unwrap(), ..event_of(&far) };
     let failed = tokio::time::timeout(Duration::from_secs(30), link(&lonely, nowhere)).await.unwrap();
     assert!(matches!(failed, Err(RelationError::Send(_))), "{failed:?}");
+    far.stop().await;
+}
+
+/// Says what it gets, and how much waits at another one at that moment.
+struct Listener {
+    said: mpsc::UnboundedSender<(u32, Option<usize>)>,
+    other: Option<Pid>,
+}
+
+impl Actor for Listener {
+    type Args = (Event, mpsc::UnboundedSender<(u32, Option<usize>)>);
+    type Messages = (Pid, u32);
+    type Requests = ();
+
+    async fn init((event, said): Self::Args, ctx: &mut Context) -> Result<Self, ExitReason> {
+        ctx.monitor_event(event).await?;
+        Ok(Self { said, other: None })
+    }
+
+    async fn handle_event(&mut self, published: Published, ctx: &mut Context) -> Result<(), ExitReason> {
+        let number = published.downcast_ref::<u32>().copied().unwrap_or_default();
+        self.handle(number, ctx).await
+    }
+}
+
+impl Handle<Pid> for Listener {
+    async fn handle(&mut self, other: Pid, _: &mut Context) -> Result<(), ExitReason> {
+        self.other = Some(other);
+        Ok(())
+    }
+}
+
+impl Handle<u32> for Listener {
+    async fn handle(&mut self, number: u32, ctx: &mut Context) -> Result<(), ExitReason> {
+        let _ = self.said.send((number, self.other.and_then(|other| ctx.node().mailbox_len(other))));
+        Ok(())
+    }
+}
+
+/// So many that a link does not hand a publication to all of them in one go.
+const VERY_MANY: usize = 5_000;
+
+#[tokio::test]
+async fn others_run_while_a_publication_goes_to_very_many_and_what_comes_later_waits() {
+    let (near, far) = pair("very-many").await;
+    let producer = puppet(&far).await;
+    let token = register(&producer, EventOptions::new()).await.unwrap();
+    let (said, mut first_said) = mpsc::unbounded_channel();
+    let first = near.spawn::<Listener>((event_of(&far), said)).await.unwrap();
+    let (said, _others_said) = mpsc::unbounded_channel();
+    for _ in 2..VERY_MANY {
+        near.spawn::<Listener>((event_of(&far), said.clone())).await.unwrap();
+    }
+    let (said, mut last_said) = mpsc::unbounded_channel();
+    let last = near.spawn::<Listener>((event_of(&far), said)).await.unwrap();
+    near.send(first, last).await.unwrap();
+
+    publish(&producer, token, 1).await.unwrap();
+    publish(&producer, token, 2).await.unwrap();
+    producer.act(move |ctx| Box::pin(async move { ctx.send(last, 3u32).await.unwrap() })).await;
+    assert_eq!(first_said.recv().await.unwrap(), (1, Some(0)), "the last one has nothing yet");
+    for number in 1..=3 {
+        assert_eq!(last_said.recv().await.unwrap(), (number, None));
+    }
+    near.stop().await;
     far.stop().await;
 }

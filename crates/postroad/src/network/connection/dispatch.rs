@@ -12,6 +12,7 @@ use super::send::WayBack;
 use super::{Connection, log};
 use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::{CallError, SendError};
+use crate::event::FanOut;
 use crate::network::tunnel;
 use crate::node::{Awaited, Target, router};
 use crate::process::{Envelope, Priority, caught, discard};
@@ -55,14 +56,22 @@ enum Layer {
 }
 
 impl Connection {
-    /// Handles one complete frame, which came over this link.
-    pub(super) fn handle_frame(self: &Arc<Self>, link: usize, frame: &[u8]) {
-        if let Err(dropped) = contained(|| self.dispatch(frame, Layer::Link(link))) {
+    /// Handles one complete frame, which came over this link. A publication for
+    /// very many is returned: for [`fan_out`](Self::fan_out), before the next frame.
+    pub(super) fn handle_frame(self: &Arc<Self>, link: usize, frame: &[u8]) -> Option<FanOut> {
+        let mut wide = None;
+        if let Err(dropped) = contained(|| self.dispatch(frame, Layer::Link(link), &mut wide)) {
             log!(self.log, WARN, peer = %self.peer.name, reason = %dropped, "frame dropped");
         }
+        wide
     }
 
-    fn dispatch(self: &Arc<Self>, frame: &[u8], layer: Layer) -> Result<(), Dropped> {
+    fn dispatch(
+        self: &Arc<Self>,
+        frame: &[u8],
+        layer: Layer,
+        wide: &mut Option<FanOut>,
+    ) -> Result<(), Dropped> {
         let Frame { head, payload, order } = Frame::parse(frame)?;
         log!(self.log, TRACE, peer = %self.peer.name, bytes = frame.len(), ?head, "frame in");
         match head {
@@ -93,19 +102,19 @@ impl Connection {
             }
             Head::Exit { from, to } => self.exit_in(from, to, payload),
             Head::Event { from, priority, timestamp, name } => {
-                self.event_in(from, priority, timestamp, name, payload)
+                self.event_in(from, priority, timestamp, name, payload, wide)
             }
             Head::Terminate { subject } => self.end_in(subject, payload),
             Head::Compressed { method, unpacked_len } if layer < Layer::Packed => {
                 let inner =
                     enp::compress::unpack(method, unpacked_len, payload, self.limits.max_frame as u64)?;
-                self.dispatch(&inner, Layer::Packed)
+                self.dispatch(&inner, Layer::Packed, wide)
             }
             Head::Fragment { sequence, index, total } => {
                 let Layer::Link(link) = layer else { return Err(Dropped::Unhandled(frame[7])) };
                 let link = (order != 0).then_some(link);
                 match self.fragment_in(link, sequence, index, total, payload)? {
-                    Some(whole) => self.dispatch(&whole, Layer::Fragments),
+                    Some(whole) => self.dispatch(&whole, Layer::Fragments, wide),
                     None => Ok(()),
                 }
             }

@@ -53,6 +53,8 @@ impl Connection {
     }
 
     /// The peer has published something: each of its subscribers here gets it.
+    /// One for very many is left in `wide`: for [`fan_out`](Self::fan_out), before
+    /// anything else that comes over this link.
     pub(super) fn event_in(
         &self,
         from: u64,
@@ -60,17 +62,36 @@ impl Connection {
         timestamp: i64,
         name: enp::Name<'_>,
         payload: &[u8],
+        wide: &mut Option<FanOut>,
     ) -> Result<(), Dropped> {
         let Some(name) = self.existing_name(name)? else { return Ok(()) };
         let Some(subscribers) = self.subscribers(name) else { return Ok(()) };
         let event = Event { name, node: self.peer.name };
         let message = Arc::new(self.payload(payload)?);
         let published = Published::new(event, self.peer_pid(from), timestamp, message);
-        let missed = FanOut::new(subscribers, published, priority.into()).finish();
-        if missed > 0 {
-            log!(self.log, DEBUG, peer = %self.peer.name, %event, missed, "mailboxes were full");
+        let mut fan_out = FanOut::new(subscribers, published, priority.into());
+        if fan_out.is_wide() {
+            *wide = Some(fan_out);
+        } else {
+            fan_out.reach_all_at_once();
+            self.note_refused(&fan_out);
         }
         Ok(())
+    }
+
+    /// Hands a publication to very many, and lets others run in between.
+    ///
+    /// Cancel safe: who has not got it gets it when this is dropped.
+    pub(super) async fn fan_out(&self, mut fan_out: FanOut) {
+        fan_out.reach_all().await;
+        self.note_refused(&fan_out);
+    }
+
+    fn note_refused(&self, fan_out: &FanOut) {
+        let missed = fan_out.refused();
+        if missed > 0 {
+            log!(self.log, DEBUG, peer = %self.peer.name, missed, "a publication found mailboxes full");
+        }
     }
 
     /// Has a process get what the peer publishes; what it has published last.

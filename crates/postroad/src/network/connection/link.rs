@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Connection, LinkLoss, Log, log};
 use crate::Atom;
+use crate::event::FanOut;
 use crate::network::transport::{ReadHalf, Stream, WriteHalf};
 
 /// A reader starts with this much room and grows to `READ_MAX` while reads fill it.
@@ -222,9 +223,13 @@ impl Incoming {
         let mut start = 0;
         loop {
             match self.handle_frames(&buffer[start..filled]) {
-                Ok(0) => {}
-                Ok(handled) => {
+                Ok((0, _)) => {}
+                Ok((handled, wide)) => {
                     start += handled;
+                    if let Some(fan_out) = wide {
+                        self.connection.fan_out(fan_out).await;
+                        continue;
+                    }
                     // Whoever got something may be waiting for this thread.
                     tokio::task::yield_now().await;
                 }
@@ -251,17 +256,21 @@ impl Incoming {
         let _ = tokio::time::timeout(LINGER, closed).await;
     }
 
-    /// Handles the complete frames at the front; how many bytes they have.
-    fn handle_frames(&self, bytes: &[u8]) -> Result<usize, LinkLoss> {
+    /// Handles the complete frames at the front, up to a publication for very
+    /// many, which is left to be handed out; how many bytes they have.
+    fn handle_frames(&self, bytes: &[u8]) -> Result<(usize, Option<FanOut>), LinkLoss> {
         let mut left = bytes;
         let mut frames = 0;
-        while let Split::Frame { frame, rest } = enp::split(left, self.connection.limits.max_frame as u64)? {
-            self.connection.handle_frame(self.index, frame);
+        let mut wide = None;
+        while wide.is_none()
+            && let Split::Frame { frame, rest } = enp::split(left, self.connection.limits.max_frame as u64)?
+        {
+            wide = self.connection.handle_frame(self.index, frame);
             left = rest;
             frames += 1;
         }
         self.connection.counters.frames_in.fetch_add(frames, Ordering::Relaxed);
-        Ok(bytes.len() - left.len())
+        Ok((bytes.len() - left.len(), wide))
     }
 
     /// Reads something. Whoever asked whether what had arrived by then has been
