@@ -22,6 +22,7 @@ pub(crate) struct Transit {
     requests_per_second: Option<u32>,
     bytes_per_second: Option<u64>,
     clients_per_gateway: Option<u32>,
+    announce: Option<bool>,
     /// None within: tunnels may be idle forever.
     idle: Option<Option<Duration>>,
 }
@@ -48,6 +49,7 @@ impl Transit {
             requests_per_second: section.number("requests_per_second", 1..=1_000_000).map(At::into_inner),
             bytes_per_second: bytes_per_second(&mut section),
             clients_per_gateway: section.number("clients_per_gateway", 1..=1_000_000).map(At::into_inner),
+            announce: section.bool("announce").map(At::into_inner),
             idle: section.duration_or_false("idle").map(At::into_inner),
         };
         section.finish();
@@ -65,6 +67,7 @@ impl Transit {
         options.requests_per_second = self.requests_per_second.unwrap_or(options.requests_per_second);
         options.bytes_per_second = self.bytes_per_second;
         options.clients_per_gateway = self.clients_per_gateway.unwrap_or(options.clients_per_gateway);
+        options.announce = self.announce.unwrap_or(options.announce);
         options.idle = self.idle.unwrap_or(options.idle);
         Ok(options)
     }
@@ -78,6 +81,7 @@ impl Transit {
             .with("requests_per_second", &self.requests_per_second)
             .with("bytes_per_second", &self.bytes_per_second.map(show_size))
             .with("clients_per_gateway", &self.clients_per_gateway)
+            .with("announce", &self.announce)
             .with("idle", &self.idle.map(show_limit))
     }
 }
