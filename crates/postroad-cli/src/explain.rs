@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use postroad::network::Plan;
 
 use crate::config::{Config, Roads};
-use crate::cookie::{CookieArgs, NO_COOKIE};
+use crate::cookie::NO_COOKIE;
 use crate::guest::{GuestArgs, guest_name};
 use crate::probe::report;
 
@@ -16,11 +16,6 @@ use crate::probe::report;
 /// resolver it is asked, for as long as a node would wait.
 #[derive(clap::Args)]
 pub(crate) struct Explain {
-    /// The full name of the node.
-    #[arg(value_name = "NAME@HOST")]
-    name: String,
-    #[command(flatten)]
-    cookie: CookieArgs,
     #[command(flatten)]
     guest: GuestArgs,
     /// Asks nobody: says where somebody would be asked.
@@ -34,21 +29,21 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.guest.config(&self.cookie)?;
+        let config = self.guest.config()?;
         println!("{}", self.plan(&config).await?);
         if !self.probe {
             return Ok(ExitCode::SUCCESS);
         }
         anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
         let node = self.guest.start(&config, "probe").await?;
-        let probes = node.network().probe(&self.name).await;
+        let probes = node.network().probe(&self.guest.name).await;
         node.stop().await;
         Ok(report(&probes?))
     }
 
     async fn plan(&self, config: &Config) -> anyhow::Result<Plan> {
         let own = config.node.name.clone().unwrap_or_else(|| guest_name("explain"));
-        let mut plan = Roads::of(config)?.plan(config, &own, &self.name)?;
+        let mut plan = Roads::of(config)?.plan(config, &own, &self.guest.name)?;
         while !self.offline
             && let Some((at, resolve)) = plan.ask_ahead()
         {

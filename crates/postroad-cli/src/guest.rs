@@ -10,9 +10,14 @@ use crate::address::RouteArg;
 use crate::config::{Config, Embedded, Registrar, Roads};
 use crate::cookie::CookieArgs;
 
-/// How a command finds other nodes.
+/// Which node a command is about, and how it finds it.
 #[derive(clap::Args)]
 pub(crate) struct GuestArgs {
+    /// The full name of the node.
+    #[arg(value_name = "NAME@HOST")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    cookie: CookieArgs,
     /// Acts with the routes, cookies and settings of a node's configuration
     /// file. Options and environment go before what it says.
     #[arg(long, value_name = "FILE", env = "POSTROAD_CONFIG")]
@@ -37,12 +42,12 @@ pub(crate) struct GuestArgs {
 
 impl GuestArgs {
     /// The configuration that the arguments make.
-    pub(crate) fn config(&self, cookie: &CookieArgs) -> anyhow::Result<Config> {
+    pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let mut config = match &self.config {
             Some(path) => Config::load(path)?.config()?,
             None => Config::default(),
         };
-        if let Some(cookie) = cookie.find()? {
+        if let Some(cookie) = self.cookie.find()? {
             config.node.cookie = Some(cookie);
         }
         config.overlay(&self.routes, self.registrar_port, self.no_registrar)?;

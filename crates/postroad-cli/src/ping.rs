@@ -7,7 +7,7 @@ use postroad::network::PeerInfo;
 use postroad::{CallError, Node, SendError};
 use serde_json::{Value as Json, json};
 
-use crate::cookie::{CookieArgs, NO_COOKIE};
+use crate::cookie::NO_COOKIE;
 use crate::guest::{GuestArgs, explain_failure};
 
 /// Connects with a node and calls a process there.
@@ -17,11 +17,6 @@ use crate::guest::{GuestArgs, explain_failure};
 /// went no further.
 #[derive(clap::Args)]
 pub(crate) struct Ping {
-    /// The full name of the node.
-    #[arg(value_name = "NAME@HOST")]
-    name: String,
-    #[command(flatten)]
-    cookie: CookieArgs,
     #[command(flatten)]
     guest: GuestArgs,
     /// How many calls to make.
@@ -40,7 +35,7 @@ pub(crate) struct Ping {
 
 impl Ping {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.guest.config(&self.cookie)?;
+        let config = self.guest.config()?;
         anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
         let node = self.guest.start(&config, "ping").await?;
         let outcome = self.ping(&node).await;
@@ -50,12 +45,12 @@ impl Ping {
 
     async fn ping(&self, node: &Node) -> anyhow::Result<ExitCode> {
         let began = Instant::now();
-        let peer = match node.network().connect(&self.name).await {
+        let peer = match node.network().connect(&self.guest.name).await {
             Ok(peer) => peer.info().clone(),
             Err(error) => {
                 let why = explain_failure(&error);
                 if self.json {
-                    println!("{}", json!({"node": self.name, "error": why}));
+                    println!("{}", json!({"node": self.guest.name, "error": why}));
                 }
                 anyhow::bail!(why);
             }
@@ -84,14 +79,14 @@ impl Ping {
 
     /// Calls once; how long the answer took, or why there is none.
     async fn call(&self, node: &Node, number: u64) -> Result<Duration, String> {
-        let to = (self.process.as_str(), self.name.as_str());
+        let to = (self.process.as_str(), self.guest.name.as_str());
         let began = Instant::now();
         match node.call_with_timeout::<u64>(to, number, Duration::from_secs(self.timeout)).await {
             Ok(answer) if answer == number => Ok(began.elapsed()),
             Ok(answer) => Err(format!("{} answered {answer} instead of {number}", self.process)),
             Err(CallError::Send(SendError::ProcessUnknown)) => Err(format!(
                 "{} has no process named {}; --process names another one",
-                self.name, self.process
+                self.guest.name, self.process
             )),
             Err(error) => Err(error.to_string()),
         }

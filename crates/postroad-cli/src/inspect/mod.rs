@@ -13,7 +13,7 @@ use std::time::Duration;
 use postroad::inspect::{self, ListProcesses, ProcessPage, ProcessSummary};
 use postroad::{CallError, Message, Node, SendError};
 
-use crate::cookie::{CookieArgs, NO_COOKIE};
+use crate::cookie::NO_COOKIE;
 use crate::guest::{GuestArgs, explain_failure};
 
 pub(crate) use connections::Connections;
@@ -25,11 +25,6 @@ pub(crate) use tunnels::Tunnels;
 /// Which node to ask, and how.
 #[derive(clap::Args)]
 pub(crate) struct Asked {
-    /// The full name of the node.
-    #[arg(value_name = "NAME@HOST")]
-    name: String,
-    #[command(flatten)]
-    cookie: CookieArgs,
     #[command(flatten)]
     guest: GuestArgs,
     /// How long to wait for each answer, in seconds.
@@ -43,10 +38,10 @@ pub(crate) struct Asked {
 impl Asked {
     /// Joins the node as a guest that cannot be found.
     async fn visit(&self, command: &str) -> anyhow::Result<Visit<'_>> {
-        let config = self.guest.config(&self.cookie)?;
+        let config = self.guest.config()?;
         anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
         let guest = self.guest.start(&config, command).await?;
-        if let Err(error) = guest.network().connect(&self.name).await {
+        if let Err(error) = guest.network().connect(&self.guest.name).await {
             guest.stop().await;
             anyhow::bail!(explain_failure(&error));
         }
@@ -63,7 +58,7 @@ struct Visit<'a> {
 impl Visit<'_> {
     /// Asks the node's inspector.
     async fn ask<R: Message>(&self, question: impl Message) -> anyhow::Result<R> {
-        let Asked { name, timeout, .. } = self.asked;
+        let Asked { guest: GuestArgs { name, .. }, timeout, .. } = self.asked;
         let to = (inspect::NAME, name.as_str());
         let answer = self.guest.call_with_timeout(to, question, Duration::from_secs(*timeout)).await;
         answer.map_err(|error| match error {

@@ -28,9 +28,9 @@ impl Tree {
         let processes = processes?;
         let family = Family::of(&processes);
         if self.asked.json {
-            println!("{}", json!({ "node": self.asked.name, "processes": family.json() }));
+            println!("{}", json!({ "node": self.asked.guest.name, "processes": family.json() }));
         } else {
-            print!("{}\n{}", self.asked.name, family.text());
+            print!("{}\n{}", self.asked.guest.name, family.text());
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -55,7 +55,7 @@ async fn close(visit: &Visit<'_>, id: u64) -> anyhow::Result<String> {
 
 async fn drain(visit: &Visit<'_>, drain: bool) -> anyhow::Result<String> {
     let open: u64 = visit.ask(DrainTransit { drain }).await?;
-    let name = &visit.asked.name;
+    let name = &visit.asked.guest.name;
     Ok(match (visit.asked.json, drain) {
         (true, _) => format!("{}\n", json!({ "draining": drain, "open": open })),
         (false, true) => format!("{name} takes no new tunnels; {open} are open\n"),
@@ -80,7 +80,7 @@ async fn list(visit: &Visit<'_>) -> anyhow::Result<String> {
         let answer = json!({ "gateway": last.gateway, "draining": last.draining, "tunnels": tunnels });
         return Ok(format!("{answer}\n"));
     }
-    let name = &visit.asked.name;
+    let name = &visit.asked.guest.name;
     let note = match (last.gateway, last.draining) {
         (false, _) => format!("{name} is no gateway: it has no transit rules\n"),
         (true, true) => format!("{name} is draining: it takes no new tunnels\n"),
