@@ -80,13 +80,7 @@ async fn certificates_are_replaced_under_a_running_node_and_bad_ones_are_not_tak
     let mut node = Node::run(&arguments);
     let mut said = node.errors();
 
-    let guest = postroad::Node::builder("guest@localhost")
-        .cookie("a cookie")
-        .network(postroad::NetworkMode::Hidden)
-        .without_registrar()
-        .start()
-        .await
-        .unwrap();
+    let guest = program::guest("guest@localhost").await;
     let network = guest.network();
     let route = NetworkRoute::to("127.0.0.1", node.port.parse().unwrap()).tls(true);
     let trust = Trust::from_file(folder.path("ca.pem")).unwrap();

@@ -33,13 +33,7 @@ async fn sighup_changes_routes_and_cookie_and_leaves_connections_alone() {
     folder.put("node.toml", &old);
     let mut node = Node::run(&["--config", &folder.path("node.toml"), "--no-watch"]);
 
-    let guest = postroad::Node::builder("guest@localhost")
-        .cookie("a cookie")
-        .network(postroad::NetworkMode::Hidden)
-        .without_registrar()
-        .start()
-        .await
-        .unwrap();
+    let guest = program::guest("guest@localhost").await;
     let network = guest.network();
     let route = postroad::network::NetworkRoute::to("127.0.0.1", node.port.parse().unwrap());
     network.add_route("^hup-", route, 100).unwrap();

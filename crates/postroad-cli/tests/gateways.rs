@@ -42,13 +42,7 @@ fn told(output: &Output) -> &str {
 
 /// A client in this program that goes to a node through a gateway.
 async fn client(name: &str, gateway: &Node, target: &str) -> postroad::Node {
-    let client = postroad::Node::builder(format!("{name}-{}@127.0.0.1", std::process::id()))
-        .cookie("a cookie")
-        .network(postroad::NetworkMode::Hidden)
-        .without_registrar()
-        .start()
-        .await
-        .unwrap();
+    let client = program::guest(&format!("{name}-{}@127.0.0.1", std::process::id())).await;
     let network = client.network();
     let by = NetworkRoute::to("127.0.0.1", gateway.port.parse().unwrap());
     network.add_route(&postroad::network::exact(&gateway.name), by, 1).unwrap();

@@ -4,7 +4,7 @@
 mod pair;
 
 use std::convert::Infallible;
-use std::time::Instant;
+use std::time::Duration;
 
 use pair::{Pair, acceptor, cookie, dialer};
 use postroad_edf::{DecodeTables, Registry};
@@ -234,7 +234,7 @@ proptest! {
             let unpacked = unpack(method, frame.len() as u32, parsed.payload, frame.len() as u64).unwrap();
             prop_assert_eq!(&unpacked, &frame);
         }
-        let now = Instant::now();
+        let now = Duration::ZERO;
         let mut assembler = Assembler::new(AssemblyLimits { frame: 1 << 20, open: 1 << 20 });
         let mut whole = None;
         for (head, part) in fragments(&frame, 1, 0) {

@@ -125,3 +125,14 @@ impl Drop for Node {
         let _ = self.program.wait();
     }
 }
+
+/// A node in the test's own program, which dials and cannot be dialed.
+pub async fn guest(name: &str) -> postroad::Node {
+    postroad::Node::builder(name)
+        .cookie("a cookie")
+        .network(postroad::NetworkMode::Hidden)
+        .without_registrar()
+        .start()
+        .await
+        .unwrap()
+}

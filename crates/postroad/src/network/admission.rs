@@ -176,7 +176,7 @@ impl NetworkInner {
     ///
     /// What is left is several dials at once: the connection that was there
     /// first stays, as at a stock node. Two dials of nodes of this kind do not
-    /// come so far, see [`connect::Dialing`].
+    /// come so far, see [`dialing::Dialing`].
     ///
     /// None of this is for who proved another cookie, or comes without TLS where
     /// there was TLS: as long as nothing is lost of the connection, what was

@@ -6,6 +6,7 @@ mod complaints;
 mod connect;
 mod connection;
 mod demands;
+mod dialing;
 mod event;
 mod factory;
 mod ground;
@@ -364,7 +365,7 @@ pub(crate) struct NetworkInner {
     /// Read by every send to another node, changed under `changing`.
     connections: ArcSwap<Connections>,
     changing: Mutex<()>,
-    dialing: connect::Dialing,
+    dialing: dialing::Dialing,
     /// What other nodes may start here.
     spawns: Offers<Factory>,
     applications: Offers<()>,
@@ -396,7 +397,7 @@ impl NetworkInner {
             entered: Mutex::default(),
             connections: ArcSwap::default(),
             changing: Mutex::default(),
-            dialing: connect::Dialing::default(),
+            dialing: dialing::Dialing::default(),
             spawns: Offers::default(),
             applications: Offers::default(),
             acceptors: RwLock::default(),

@@ -14,17 +14,8 @@ use tokio::io::AsyncWriteExt;
 use crate::liar::{Client, read};
 use crate::support::puppet::puppet;
 use crate::support::scripted::{Caller, Desk, SENDER, introduction};
-use crate::support::{Echo, builder, node};
+use crate::support::{EVERYTHING, Echo, builder, node};
 use crate::{answers, gateway, knows, stop, target};
-
-const EVERYTHING: ProxyFlags = ProxyFlags {
-    link: true,
-    monitor: true,
-    spawn: true,
-    application_start: true,
-    important_delivery: true,
-    encryption: false,
-};
 
 /// A client with these flags in its route, and gateways that allow these.
 async fn row(client_flags: ProxyFlags, gateways: &[ProxyFlags]) -> (Vec<Node>, Node, Node, Pid) {

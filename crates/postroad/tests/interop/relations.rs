@@ -103,11 +103,7 @@ async fn conformance_x02_rust_is_told_of_ends_in_go() {
             wish(&watcher, Wish::Link, way).await.unwrap();
         }
         go.ask("exit", json!({"process": "target", "reason": "a bad day"})).await;
-        let reason = ExitReason::error("a bad day");
-        let mut notices = [watcher.told().await, watcher.told().await];
-        notices.sort_by_key(|notice| matches!(notice, Notice::Exit(_)));
-        let exit = Exit { subject, reason: reason.clone(), requested: false };
-        assert_eq!(notices, [Notice::Down(Down { subject, reason }), Notice::Exit(exit)]);
+        told_both(&mut watcher, subject, "a bad day").await;
 
         let nobody = wish(&watcher, Wish::Monitor, name_of(&go, "nobody")).await;
         assert!(matches!(nobody, Err(RelationError::ProcessUnknown)), "{nobody:?}");
@@ -151,4 +147,14 @@ async fn conformance_x05_x06_x07_x09_the_end_of_a_connection_is_told_on_both_sid
         told(&go, "down", "driver", &ways, "no connection").await;
         end(node, go).await;
     }
+}
+
+/// Checks that a process that is linked to something and monitors it is told of
+/// its end for both.
+pub(crate) async fn told_both(watcher: &mut Strings, subject: Watched, reason: &str) {
+    let reason = ExitReason::error(reason);
+    let mut notices = [watcher.told().await, watcher.told().await];
+    notices.sort_by_key(|notice| matches!(notice, Notice::Exit(_)));
+    let exit = Exit { subject, reason: reason.clone(), requested: false };
+    assert_eq!(notices, [Notice::Down(Down { subject, reason }), Notice::Exit(exit)]);
 }

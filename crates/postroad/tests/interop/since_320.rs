@@ -7,6 +7,7 @@ use postroad::{Down, Exit, ExitReason, Pid, SpawnOptions, Watched};
 use serde_json::json;
 
 use crate::peer::{Peer, by_pid, pid, pid_json};
+use crate::relations::told_both;
 use crate::road::{Dialer, end, pair};
 use crate::spawning::Hatchling;
 use crate::support::puppet::{Notice, Strings, Wish, puppet, wish};
@@ -23,11 +24,7 @@ async fn rust_is_told_of_ends_of_processes_in_go() {
         wish(&watcher, Wish::Monitor, subject).await.unwrap();
         wish(&watcher, Wish::Link, subject).await.unwrap();
         go.ask("exit", json!({"process": "target", "reason": "a bad day"})).await;
-        let reason = ExitReason::error("a bad day");
-        let mut notices = [watcher.told().await, watcher.told().await];
-        notices.sort_by_key(|notice| matches!(notice, Notice::Exit(_)));
-        let exit = Exit { subject, reason: reason.clone(), requested: false };
-        assert_eq!(notices, [Notice::Down(Down { subject, reason }), Notice::Exit(exit)]);
+        told_both(&mut watcher, subject, "a bad day").await;
         end(node, go).await;
     }
 }

@@ -14,17 +14,8 @@ use crate::capture::{Capture, contains};
 use crate::lab::{Host, Lab};
 use crate::support::authority::{Authority, Leaf};
 use crate::support::puppet::{Notice, puppet};
-use crate::support::{Echo, next, probe};
+use crate::support::{EVERYTHING, Echo, next, probe};
 use crate::{PATIENCE, PORT, builder};
-
-const EVERYTHING: ProxyFlags = ProxyFlags {
-    link: true,
-    monitor: true,
-    spawn: true,
-    application_start: true,
-    important_delivery: true,
-    encryption: false,
-};
 
 /// What nobody on the way is to read.
 const SECRET: &str = "meet me behind the old post office at nine";

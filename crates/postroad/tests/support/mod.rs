@@ -12,13 +12,23 @@ pub mod scripted;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use postroad::network::AcceptorOptions;
+use postroad::network::{AcceptorOptions, ProxyFlags};
 use postroad::registrar::EmbeddedOptions;
 use postroad::{Actor, Answer, Context, ExitReason, Handle, Node, NodeBuilder, Payload, Pid, Reply};
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
 pub const COOKIE: &str = "a cookie for tests";
+
+/// All that a tunnel may permit; not that its ends encrypt.
+pub const EVERYTHING: ProxyFlags = ProxyFlags {
+    link: true,
+    monitor: true,
+    spawn: true,
+    application_start: true,
+    important_delivery: true,
+    encryption: false,
+};
 
 /// A name that no other test has.
 pub fn unique(name: &str) -> String {

@@ -1,7 +1,7 @@
 //! Large frames in parts, type 202 (`docs/wire/ENP.md` section 15).
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::frame::Head;
 use super::split::{HEADER_LEN, Split, SplitError, split};
@@ -118,11 +118,11 @@ pub struct Assembler {
 struct Refused {
     sequences: HashSet<u32>,
     /// When each of them is forgotten, the oldest first.
-    until: VecDeque<(Instant, u32)>,
+    until: VecDeque<(Duration, u32)>,
 }
 
 impl Refused {
-    fn add(&mut self, now: Instant, sequence: u32) {
+    fn add(&mut self, now: Duration, sequence: u32) {
         if self.until.len() >= MAX_ASSEMBLIES {
             self.forget_oldest();
         }
@@ -131,7 +131,7 @@ impl Refused {
         }
     }
 
-    fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, now: Duration) {
         while self.until.front().is_some_and(|(until, _)| *until <= now) {
             self.forget_oldest();
         }
@@ -155,7 +155,7 @@ struct Assembly {
     front: Vec<u8>,
     early: BTreeMap<u16, Box<[u8]>>,
     cost: u64,
-    deadline: Instant,
+    deadline: Duration,
 }
 
 /// What a part costs that is kept by itself, beside its bytes.
@@ -175,13 +175,15 @@ impl Assembler {
     ///
     /// Frames that were begun more than [`ASSEMBLY_TIMEOUT`] before `now` are
     /// given up first.
+    /// `now` is the time since whichever moment the caller chooses, always the
+    /// same one.
     ///
     /// # Errors
     /// The frame that the fragment belongs to is given up, and what still comes
     /// of it is dropped without a further error; the link lives on.
     pub fn insert(
         &mut self,
-        now: Instant,
+        now: Duration,
         link: Option<usize>,
         sequence: u32,
         index: u16,
@@ -211,7 +213,7 @@ impl Assembler {
 
     /// Gives frames up that were begun too long before `now`, and returns how
     /// many those are.
-    pub fn expire(&mut self, now: Instant) -> usize {
+    pub fn expire(&mut self, now: Duration) -> usize {
         self.refused.expire(now);
         let before = self.open.len();
         let kept = &mut self.kept;
@@ -239,7 +241,7 @@ impl Assembler {
     }
 
     /// When the next incomplete frame is to be given up, if there is one.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<Duration> {
         self.open.values().map(|assembly| assembly.deadline).min()
     }
 
@@ -252,7 +254,7 @@ impl Assembler {
 
     fn add(
         &mut self,
-        now: Instant,
+        now: Duration,
         link: Option<usize>,
         sequence: u32,
         index: u16,
@@ -343,13 +345,9 @@ mod tests {
         out
     }
 
-    /// Any will do: only what passes after it counts, and no time passes here
-    /// but what a test adds.
-    fn some_time() -> Instant {
-        Instant::now()
-    }
+    const NOW: Duration = Duration::from_secs(1000);
 
-    fn insert(assembler: &mut Assembler, now: Instant, (head, part): (Head<'_>, &[u8])) -> Outcome {
+    fn insert(assembler: &mut Assembler, now: Duration, (head, part): (Head<'_>, &[u8])) -> Outcome {
         let Head::Fragment { sequence, index, total } = head else { panic!("{head:?}") };
         assembler.insert(now, None, sequence, index, total, part)
     }
@@ -362,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_frame_comes_out_whole_in_any_order() {
-        let (now, whole) = (some_time(), frame(20_000));
+        let (now, whole) = (NOW, frame(20_000));
         let parts: Vec<_> = fragments(&whole, 7, 4096).collect();
         assert_eq!(parts.len(), 5);
         for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3]] {
@@ -402,7 +400,7 @@ mod tests {
 
     #[test]
     fn bad_input_indexes_and_totals() {
-        let now = some_time();
+        let now = NOW;
         let mut assembler = limited(1 << 20);
         for (index, total) in [(0, 0), (3, 3), (0, MAX_FRAGMENTS + 1)] {
             let refused = assembler.insert(now, None, 1, index, total, b"x");
@@ -419,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_part_that_comes_twice_counts_once() {
-        let (now, whole) = (some_time(), frame(10_000));
+        let (now, whole) = (NOW, frame(10_000));
         let parts: Vec<_> = fragments(&whole, 7, 4096).collect();
         let mut assembler = limited(1 << 20);
         for part in [parts[0], parts[0], parts[2], parts[2]] {
@@ -431,7 +429,7 @@ mod tests {
 
     #[test]
     fn bad_input_parts_that_are_no_frame() {
-        let now = some_time();
+        let now = NOW;
         let mut assembler = limited(1 << 20);
         assert_eq!(
             assembler.insert(now, None, 1, 0, 1, b"GET / HTTP/1.1"),
@@ -443,7 +441,7 @@ mod tests {
 
     #[test]
     fn bad_input_incomplete_frames_are_bounded() {
-        let now = some_time();
+        let now = NOW;
         let mut assembler = Assembler::new(AssemblyLimits { frame: 9000, open: 10_000 });
         assert_eq!(assembler.insert(now, None, 1, 0, 3, &[0; 6000]), Ok(None));
         let refused = assembler.insert(now, None, 2, 0, 3, &[0; 6000]);
@@ -487,7 +485,7 @@ mod tests {
 
     #[test]
     fn what_a_lost_link_left_makes_room() {
-        let now = some_time();
+        let now = NOW;
         let mut assembler = limited(10_000);
         assert_eq!(assembler.insert(now, Some(0), 1, 0, 2, &[0; 6000]), Ok(None));
         assert_eq!(assembler.insert(now, Some(1), 2, 0, 2, &[0; 1000]), Ok(None));
@@ -499,7 +497,7 @@ mod tests {
 
     #[test]
     fn incomplete_frames_are_given_up_in_time() {
-        let begun = some_time();
+        let begun = NOW;
         let mut assembler = limited(1 << 20);
         assert_eq!(assembler.next_deadline(), None);
         assembler.insert(begun, None, 1, 0, 2, b"x").unwrap();

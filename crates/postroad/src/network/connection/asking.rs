@@ -50,13 +50,7 @@ impl Connection {
         link_by: u64,
         request: impl FnOnce(Ref) -> Request,
     ) -> Result<Payload, AskError> {
-        let reference = self.new_reference(ASK_TIMEOUT);
-        let pending = self.awaits(reference);
-        let left = {
-            // A request need not be `Sync`: it is gone before anything is waited for.
-            let request = request(reference);
-            self.place(link_by, |out| self.write_request(out, &request))?
-        };
+        let (pending, left) = self.place_question(link_by, request)?;
         self.in_time(self.answered_after(link_by, left, pending)).await
     }
 
@@ -67,18 +61,25 @@ impl Connection {
         link_by: u64,
         request: impl FnOnce(Ref) -> Request,
     ) -> Result<Payload, AskError> {
-        let reference = self.new_reference(ASK_TIMEOUT);
-        let pending = self.awaits(reference);
-        let left = {
-            let request = request(reference);
-            self.place(link_by, |out| self.write_request(out, &request))?
-        };
+        let (pending, left) = self.place_question(link_by, request)?;
         self.leave_to_task(link_by, left);
         self.in_time(self.answered_after(link_by, None, pending)).await
     }
 
-    fn awaits(&self, reference: Ref) -> Pending<'_> {
-        self.node().calls.wait(Awaited::Node(self.number, reference.id), self.number, self.peer.name)
+    /// Sends a question without waiting; who waits for its answer, and what is
+    /// left to be sent. A request need not be `Sync`: it is gone before anything
+    /// is waited for.
+    fn place_question(
+        &self,
+        link_by: u64,
+        request: impl FnOnce(Ref) -> Request,
+    ) -> Result<(Pending<'_>, Option<Vec<u8>>), SendError> {
+        let reference = self.new_reference(ASK_TIMEOUT);
+        let awaited = Awaited::Node(self.number, reference.id);
+        let pending = self.node().calls.wait(awaited, self.number, self.peer.name);
+        let request = request(reference);
+        let left = self.place(link_by, |out| self.write_request(out, &request))?;
+        Ok((pending, left))
     }
 
     async fn in_time(

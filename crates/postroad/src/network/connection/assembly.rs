@@ -16,6 +16,8 @@ pub(super) struct Assembly(Mutex<Incomplete>);
 #[derive(Debug)]
 struct Incomplete {
     assembler: Assembler,
+    /// What its times are counted from.
+    since: Instant,
     /// Somebody gives up what takes too long.
     watched: bool,
 }
@@ -26,7 +28,11 @@ impl Assembly {
     pub(super) fn new(max_frame: usize, links: usize) -> Self {
         let frame = max_frame as u64;
         let limits = AssemblyLimits { frame, open: frame.saturating_mul(links as u64) };
-        Self(Mutex::new(Incomplete { assembler: Assembler::new(limits), watched: false }))
+        Self(Mutex::new(Incomplete {
+            assembler: Assembler::new(limits),
+            since: Instant::now(),
+            watched: false,
+        }))
     }
 
     /// Drops what came over a link that is read to its end: the peer sends it
@@ -54,7 +60,7 @@ impl Connection {
     ) -> Result<Option<Vec<u8>>, Dropped> {
         let Some(assembly) = &self.assembly else { return Err(Dropped::FragmentNotAgreed) };
         let mut incomplete = assembly.0.lock();
-        let now = Instant::now().into_std();
+        let now = incomplete.since.elapsed();
         let whole = incomplete.assembler.insert(now, link, sequence, index, total, part)?;
         if incomplete.assembler.next_deadline().is_some() && !incomplete.watched {
             incomplete.watched = true;
@@ -76,11 +82,15 @@ impl Connection {
                 let mut incomplete = assembly.0.lock();
                 let next = incomplete.assembler.next_deadline();
                 incomplete.watched = next.is_some();
-                next
+                next.map(|next| incomplete.since + next)
             };
             let Some(next) = next else { return };
-            tokio::time::sleep_until(next.into()).await;
-            let given_up = assembly.0.lock().assembler.expire(Instant::now().into_std());
+            tokio::time::sleep_until(next).await;
+            let given_up = {
+                let mut incomplete = assembly.0.lock();
+                let now = incomplete.since.elapsed();
+                incomplete.assembler.expire(now)
+            };
             if given_up > 0 {
                 log!(self.log, WARN, peer = %self.peer.name, frames = given_up, "frames given up whose fragments did not all come");
             }
