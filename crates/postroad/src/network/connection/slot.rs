@@ -423,6 +423,14 @@ impl Slot {
         true
     }
 
+    /// By way of which slot everything is sent, if not by this one.
+    pub(super) fn redirected_to(&self) -> Option<usize> {
+        match self.out.lock().road {
+            Road::Redirected(to) => Some(to),
+            Road::Awaited | Road::Linked | Road::Closed => None,
+        }
+    }
+
     /// Ends the slot: what waits is dropped, senders are told.
     pub(super) fn close(&self) -> Unsent {
         let mut out = self.out.lock();
