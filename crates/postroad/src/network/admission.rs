@@ -89,6 +89,9 @@ impl NetworkInner {
         lock: Lock,
         took: Duration,
     ) -> Agreement {
+        let ends = [established.local.node, established.peer.node];
+        let asking = terms.mapping.as_ref().and_then(|mapping| mapping.without(ends));
+        let asking = asking.map(|mapping| Box::new(established.tables(Some(mapping))));
         let (encode, decode) = established.tables(terms.mapping);
         let keepalive = Keepalive::agreed(&established);
         let flags = established.local.flags & established.peer.flags;
@@ -109,6 +112,7 @@ impl NetworkInner {
             pool_size: usize::from(established.pool_size.clamp(1, MAX_POOL_SIZE)),
             encode,
             decode,
+            asking,
             keepalive,
             fragmentation: flags.allows(NetworkFlags::FRAGMENTATION),
             id: established.connection_id,

@@ -88,6 +88,9 @@ pub(crate) struct Connection {
     join_salts: Mutex<HashSet<[u8; 32]>>,
     encode: EncodeTables,
     decode: DecodeTables,
+    /// For what the two nodes ask each other, if the mapping has their own names:
+    /// there they say who asks, and about whom.
+    asking: Option<Box<(EncodeTables, DecodeTables)>>,
     keepalive: Option<Keepalive>,
     /// What the peer may do here.
     allowed: NetworkFlags,
@@ -213,6 +216,8 @@ pub(super) struct Agreement {
     pub(super) pool_size: usize,
     pub(super) encode: EncodeTables,
     pub(super) decode: DecodeTables,
+    /// For what the two nodes ask each other, if the mapping has their own names.
+    pub(super) asking: Option<Box<(EncodeTables, DecodeTables)>>,
     pub(super) keepalive: Option<Keepalive>,
     /// Whether both sides take frames in fragments.
     pub(super) fragmentation: bool,
@@ -237,6 +242,7 @@ impl Connection {
             pool_size,
             encode,
             decode,
+            asking,
             keepalive,
             fragmentation,
             redial,
@@ -267,6 +273,7 @@ impl Connection {
             join_salts: Mutex::default(),
             encode,
             decode,
+            asking,
             keepalive,
             allowed,
             log,

@@ -156,7 +156,7 @@ impl Connection {
     /// Answers what the peer's node has asked. Does not wait.
     pub(super) fn respond_any(&self, order: u8, link: u64, answer: &Answer) -> Result<Placed, SendError> {
         let write = |out: &mut Vec<u8>| {
-            self.write_ordered(out, order, &Head::Any, None, |out| self.encoder(out).top(answer))
+            self.write_ordered(out, order, &Head::Any, None, |out| self.asking_encoder(out).top(answer))
         };
         self.append(link, false, write)
     }
@@ -291,6 +291,11 @@ impl Connection {
 
     pub(super) fn encoder<'a>(&'a self, out: &'a mut Vec<u8>) -> Encoder<'a> {
         Encoder::new(out, &self.encode)
+    }
+
+    /// For an Any frame.
+    pub(super) fn asking_encoder<'a>(&'a self, out: &'a mut Vec<u8>) -> Encoder<'a> {
+        Encoder::new(out, self.asking.as_ref().map_or(&self.encode, |tables| &tables.0))
     }
 
     pub(super) fn wire_target(&self, to: Target) -> enp::Target<'static> {
