@@ -476,19 +476,32 @@ async fn important_messages_of_the_peer_are_acknowledged() {
     }
 }
 
-/// Who announces nothing acknowledges nothing, and delivers all the same.
+/// Who asks for it all the same is told, instead of waiting for nothing.
 #[tokio::test]
-async fn a_node_that_is_not_to_acknowledge_does_not() {
+async fn a_node_that_is_not_to_acknowledge_refuses() {
     let node = builder("node").pool_size(1).network_flags(NetworkFlags::ENABLE).start().await.unwrap();
     let mut caller = Caller::dial(&node, introduction("peer")).await;
     caller.hello().await;
     let mut link = caller.introduce().await;
     assert!(!link.peer.flags.allows(NetworkFlags::IMPORTANT_DELIVERY));
-    let echo = node.spawn::<Echo>(()).await.unwrap();
-    let delivery = Delivery { important: true, ..Delivery::default() };
-    let head = Head::Message { from: link.sender().id, delivery, message_id: 77, to: Target::Pid(echo.id) };
-    let payload = link.encode(&5u8);
-    link.send_frame(&head, &payload).await;
-    assert_eq!(link.hears::<u8>().await, 5, "the echo, and no acknowledgement before it");
+    let (somebody, mut inbox) = probe(&node).await;
+    let important = Delivery { important: true, ..Delivery::default() };
+    for (delivery, number) in [(important, 5u8), (Delivery::default(), 6)] {
+        let to = Target::Pid(somebody.id);
+        let head = Head::Message { from: link.sender().id, delivery, message_id: 77, to };
+        let payload = link.encode(&number);
+        link.send_frame(&head, &payload).await;
+    }
+    let frame = link.frame().await;
+    let frame = Frame::parse(&frame).unwrap();
+    match frame.head {
+        Head::ResponseError { reference, code, .. } => {
+            assert_eq!((reference, code), ([77, 0, 0], Code::Error))
+        }
+        other => panic!("{other:?}"),
+    }
+    let why: ErrorValue = link.decode(frame.payload);
+    assert_eq!(why.text().to_string_lossy(), "not allowed");
+    assert_eq!(next::<u8>(&mut inbox).await, 6, "only what asks for nothing is delivered");
     node.stop().await;
 }
