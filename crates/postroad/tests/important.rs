@@ -154,7 +154,10 @@ async fn full_mailboxes_and_ending_processes_are_told_apart() {
     let error = there.send_important(ending, 1u8).await.unwrap_err();
     assert!(matches!(error, SendError::ProcessTerminated), "the same here: {error}");
     let error = here.call_important::<u8>(ending, 1u8).await.unwrap_err();
-    assert!(matches!(error, CallError::NoAnswer), "{error}");
+    assert!(matches!(error, CallError::Send(SendError::ProcessTerminated)), "{error}");
+    let call = here.call_important::<u8>(full, 1u8);
+    let error = call.await.unwrap_err();
+    assert!(matches!(error, CallError::Send(SendError::MailboxFull)), "{error}");
     for stuck in [full, ending] {
         assert!(there.kill(stuck));
     }
@@ -383,8 +386,9 @@ async fn a_caller_whose_node_confirms_nothing_is_told_that_there_is_no_answer() 
     let careful = node.spawn::<Careful>(tell).await.unwrap();
     link.send_request(careful, [1, 0, u64::MAX], &1u8).await;
     let frame = link.frame().await;
-    let head = Frame::parse(&frame).unwrap().head;
-    assert!(matches!(head, Head::ResponseError { code: Code::Terminated, .. }), "{head:?}");
+    let Frame { head, payload, .. } = Frame::parse(&frame).unwrap();
+    assert!(matches!(head, Head::ResponseError { code: Code::Error, .. }), "{head:?}");
+    assert_eq!(link.decode::<ErrorValue>(payload).text().to_string_lossy(), "no answer");
     assert!(matches!(told.recv().await.unwrap(), Err(SendError::NotSupported { .. })));
     node.stop().await;
 }

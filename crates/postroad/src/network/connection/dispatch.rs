@@ -8,6 +8,7 @@ use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
 use postroad_wire::tunnel::Operations;
 
 use super::important::verdict;
+use super::send::NO_ANSWER;
 use super::send::WayBack;
 use super::{Connection, log};
 use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Watched};
@@ -247,8 +248,11 @@ impl Connection {
             Code::Ok => Ok(Payload::new(())),
             Code::UnknownProcess => Err(SendError::ProcessUnknown.into()),
             Code::MailboxFull => Err(SendError::MailboxFull.into()),
-            Code::Terminated => Err(CallError::NoAnswer),
-            Code::Error => Err(CallError::Answer(self.decoder(payload).top()?)),
+            Code::Terminated => Err(SendError::ProcessTerminated.into()),
+            Code::Error => match self.decoder(payload).top::<ErrorValue>()? {
+                error if error.text() == NO_ANSWER => Err(CallError::NoAnswer),
+                error => Err(CallError::Answer(error)),
+            },
         }
     }
 

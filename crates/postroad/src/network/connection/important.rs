@@ -117,10 +117,7 @@ impl Connection {
     /// An acknowledgement has come; false if nobody waits for it. Only what
     /// went out on this connection can be acknowledged by it.
     pub(super) fn acknowledged_in(&self, ids: [u64; 3], code: Code, payload: &[u8]) -> bool {
-        self.node().calls.answer(Awaited::Acknowledgement(self.number, ids), || match code {
-            Code::Terminated => Err(SendError::ProcessTerminated.into()),
-            code => self.refusal(code, payload),
-        })
+        self.node().calls.answer(Awaited::Acknowledgement(self.number, ids), || self.refusal(code, payload))
     }
 
     /// Tells the sender of an important message what became of it.

@@ -15,6 +15,10 @@ use crate::node::Target;
 use crate::process::{Compression, Priority};
 use crate::{Atom, Pid};
 
+/// What a caller is told whose request was taken, and then dropped or left behind
+/// by a process that ended: it may have been handled.
+pub(super) const NO_ANSWER: &str = "no answer";
+
 /// What the sender adds to a message that leaves the node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outgoing {
@@ -149,7 +153,12 @@ impl Connection {
     /// Answers with nothing but a code. Does not wait.
     pub(crate) fn respond_code(&self, from: u64, to: u64, reference: [u64; 3], code: Code) {
         let head = Head::ResponseError { from, delivery: Delivery::default(), to, reference, code };
-        let write = |out: &mut Vec<u8>| self.write_frame(out, &head, None, |_| Ok(()));
+        let write = |out: &mut Vec<u8>| {
+            self.write_frame(out, &head, None, |out| match code {
+                Code::Error => self.encoder(out).top(&ErrorValue::new(NO_ANSWER)),
+                _ => Ok(()),
+            })
+        };
         self.log_unsent(self.append(from, false, write));
     }
 
