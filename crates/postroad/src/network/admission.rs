@@ -27,8 +27,9 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 const NOTICE: Duration = Duration::from_millis(500);
 
 impl NetworkInner {
-    /// Makes a connection of a handshake that this node began. The connection
-    /// may be another one, if the peer's own dial came first.
+    /// Makes a connection of a handshake that this node began and that took so
+    /// long, from the dial on. The connection may be another one, if the peer's
+    /// own dial came first.
     pub(super) fn dialed(
         &self,
         node: &Arc<NodeInner>,
@@ -36,10 +37,11 @@ impl NetworkInner {
         established: Established,
         redial: Redial,
         terms: Terms,
+        took: Duration,
     ) -> Arc<Connection> {
         let tail = established.tail.clone();
         let lock = Lock { tls: redial.way.is_secure(), cookie: redial.cookie.clone() };
-        let agreement = self.agreement(established, Some(redial), terms, lock, Duration::ZERO);
+        let agreement = self.agreement(established, Some(redial), terms, lock, took);
         let connection = Connection::new(node, agreement);
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {

@@ -316,6 +316,7 @@ impl NetworkInner {
             knocking = self.dialing.knock(peer);
             knocking.is_some() && self.live(peer).is_none()
         };
+        let begun = Instant::now();
         let Met { stream, established, handshake, way, through, cookie } =
             self.meet(node, peer, attempt, tunnel, left, |_| (), proceed).await?;
         let way = match (way, &through) {
@@ -337,7 +338,7 @@ impl NetworkInner {
         };
         let log = Log::new(attempt.log_level);
         let terms = Terms { mapping: attempt.mapping.clone(), log, door: None, through };
-        Ok(self.dialed(node, stream, established, redial, terms))
+        Ok(self.dialed(node, stream, established, redial, terms, begun.elapsed()))
     }
 
     /// Dials, or goes through another node, and shakes hands; tells which stages

@@ -106,7 +106,7 @@ pub(crate) struct Connection {
     beginning: AtomicUsize,
     /// How to get further links, if we are the side that dialed.
     pub(super) redial: Option<Redial>,
-    /// How long the dialing side may take to bring a link, if we are the other one.
+    /// How long the dialing side may take to bring a link.
     patience: Duration,
     ended: CancellationToken,
     end_reason: OnceLock<DownReason>,
@@ -222,7 +222,7 @@ pub(super) struct Agreement {
     /// Whether both sides take frames in fragments.
     pub(super) fragmentation: bool,
     pub(super) redial: Option<Redial>,
-    /// How long the dialing side may take to bring a link, if we are the other one.
+    /// How long the dialing side may take to bring a link.
     pub(super) patience: Duration,
     /// What we said that the peer may do.
     pub(super) allowed: NetworkFlags,
