@@ -19,7 +19,7 @@ use crate::error::StartError;
 use crate::inspect::Inspector;
 use crate::network::{
     AcceptorOptions, Ground, Handshake, MemoryNetwork, NetworkInner, NetworkMode, NetworkOptions, OnFailure,
-    ProxyOrder, TransitOptions, invented_cookie,
+    Protocol, ProxyOrder, TransitOptions, invented_cookie,
 };
 use crate::process::{Environment, ProcessTable, Relations};
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
@@ -182,6 +182,14 @@ impl NodeBuilder {
     /// name by its version. [`Ehs`](crate::network::Ehs) is there in any case.
     pub fn handshake(mut self, handshake: impl Handshake + 'static) -> Self {
         self.options.handshakes.add(Arc::new(handshake));
+        self
+    }
+
+    /// Another way to lay frames on links, which routes and acceptors can name by
+    /// its version, in the place of another one of that version. ENP is there in
+    /// any case and cannot be replaced.
+    pub fn protocol(mut self, protocol: impl Protocol + 'static) -> Self {
+        self.options.protocols.add(protocol);
         self
     }
 
