@@ -124,6 +124,7 @@ impl NetworkInner {
             log: terms.log,
             door: terms.door,
             lock,
+            stack: terms.stack,
             through: terms.through,
         }
     }
@@ -146,6 +147,10 @@ impl NetworkInner {
             self.change(|connections| {
                 connections.insert(peer, new.clone());
             });
+            if let Some(old) = &old {
+                self.joinable.remove(old);
+            }
+            self.joinable.add(&new);
             let replaced = old.filter(|old| {
                 let first = old.claim_end(DownReason::Replaced);
                 self.announce_end(old);
@@ -205,6 +210,7 @@ impl NetworkInner {
             self.change(|connections| {
                 connections.remove(&peer);
             });
+            self.joinable.remove(connection);
             self.announce_end(connection);
         }
     }

@@ -48,6 +48,8 @@ use self::relations::Relations;
 use self::slot::Slot;
 use super::event::Road;
 use super::log::{Log, log};
+use super::protocol::{Mismatch, Misreading, Spoken};
+use super::stack::Stack;
 use super::transport::Stream;
 use super::tunnel::Through;
 use crate::Atom;
@@ -99,6 +101,8 @@ pub(crate) struct Connection {
     /// demands is not to be got around. Nobody brings links if we dialed.
     pub(super) door: Option<SocketAddr>,
     pub(super) lock: Lock,
+    /// What all its links speak.
+    pub(super) stack: Stack,
     /// By which nodes it leads, if it is not direct.
     through: Option<Arc<Through>>,
     counters: Counters,
@@ -159,6 +163,12 @@ pub(super) enum LinkLoss {
     Io(#[from] std::io::Error),
     #[error("the peer broke the protocol: {0}")]
     Protocol(#[from] enp::SplitError),
+    #[error("{spoken}: {error}")]
+    Misread { spoken: Spoken, error: Misreading },
+    #[error("{spoken}: its writer panicked at a frame, which is lost: {panic}")]
+    NotWritten { spoken: Spoken, panic: String },
+    #[error(transparent)]
+    AnotherProtocol(Box<Mismatch>),
 }
 
 /// Why a connection ended.
@@ -204,6 +214,7 @@ pub(super) struct Terms {
     pub(super) log: Log,
     /// Where the acceptor listens, if it was one.
     pub(super) door: Option<SocketAddr>,
+    pub(super) stack: Stack,
     /// By which nodes it leads, if it is not direct.
     pub(super) through: Option<Arc<Through>>,
 }
@@ -230,6 +241,7 @@ pub(super) struct Agreement {
     /// Where the acceptor listens that it came in by.
     pub(super) door: Option<SocketAddr>,
     pub(super) lock: Lock,
+    pub(super) stack: Stack,
     pub(super) through: Option<Arc<Through>>,
 }
 
@@ -251,6 +263,7 @@ impl Connection {
             log,
             door,
             lock,
+            stack,
             through,
         } = agreement;
         let parts = |index| match fragmentation {
@@ -279,6 +292,7 @@ impl Connection {
             log,
             door,
             lock,
+            stack,
             through,
             counters: Counters::default(),
             beginning: AtomicUsize::new(0),
@@ -306,12 +320,20 @@ impl Connection {
     /// Puts a link to work in a slot that waits for one; does nothing if it
     /// does not, or the connection has ended.
     fn add_link(self: &Arc<Self>, index: usize, stream: Stream, tail: Vec<u8>) {
+        let between = match self.stack.protocol.link() {
+            Ok(between) => between,
+            Err(panic) => {
+                let spoken = &self.stack.protocol;
+                log!(self.log, ERROR, peer = %self.peer.name, %spoken, panic, "a link cannot be begun: the protocol panicked");
+                return self.shut_down(DownReason::Lost);
+            }
+        };
         let mut links = self.links.lock();
         if self.is_down() || !self.slots[index].link() {
             return;
         }
         let elders = links.iter().flatten().cloned().collect();
-        links[index] = Some(link::start(self, index, stream, tail, elders));
+        links[index] = Some(link::start(self, index, (stream, tail), between, elders));
         for slot in &self.slots {
             slot.redirect(index, &self.slots[index]);
         }
