@@ -254,7 +254,6 @@ pub(crate) struct Bound {
     tls: Option<Answering>,
     weaker_than_routes: bool,
     handshake: Arc<dyn Handshake>,
-    flags: Option<NetworkFlags>,
     terms: Terms,
     pub(super) registrar: Option<Arc<dyn Registrar>>,
     pub(crate) info: AcceptorInfo,
@@ -303,11 +302,11 @@ pub(crate) async fn bind(
                         registrar: options.registrar.clone(),
                         weaker_than_routes: options.weaker_than_routes,
                         handshake,
-                        flags: options.flags,
                         terms: Terms {
                             mapping: options.mapping.clone(),
                             log,
                             door: Some(address),
+                            flags: options.flags,
                             through: None,
                         },
                         tls,
@@ -330,7 +329,6 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
         tls: bound.tls,
         weaker_than_routes: bound.weaker_than_routes,
         handshake: bound.handshake,
-        flags: bound.flags,
         terms: bound.terms,
         info: Some(bound.info),
         places: Places::new(HANDSHAKES, HANDSHAKES_OF_ONE),
@@ -355,7 +353,6 @@ pub(super) struct Acceptor {
     tls: Option<Answering>,
     weaker_than_routes: bool,
     handshake: Arc<dyn Handshake>,
-    flags: Option<NetworkFlags>,
     terms: Terms,
     /// Absent if nobody listens: for streams that this node dialed.
     info: Option<AcceptorInfo>,
@@ -408,11 +405,10 @@ impl Acceptor {
         let begun = Instant::now();
         let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
         let lock = Lock { tls: self.tls.is_some(), cookie: cookie.clone() };
-        let most = through.as_ref().map_or(self.flags, |through| Some(through.limit(self.flags)));
         let terms = Terms { through, ..self.terms.clone() };
         let visit = Visit { acceptor: &self, terms: &terms, lock: lock.clone(), admitted: OnceLock::new() };
         let handshake = async {
-            let local = node.network.introduction(&node, most);
+            let local = node.network.introduction(&node, terms.most());
             let timeout = node.network.options.handshake_timeout;
             handshake::accept(&*self.handshake, stream, self.tls.as_ref(), local, cookie, timeout, &visit)
                 .await
@@ -476,8 +472,7 @@ impl Acceptor {
             tls,
             weaker_than_routes: false,
             handshake: Arc::new(Ehs),
-            flags: None,
-            terms: Terms { mapping: None, log: Log::default(), door: None, through: None },
+            terms: Terms { mapping: None, log: Log::default(), door: None, flags: None, through: None },
             info: None,
             places: Places::new(0, 0),
             complaints: guests.complaints.clone(),

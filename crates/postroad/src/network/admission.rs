@@ -89,6 +89,7 @@ impl NetworkInner {
         lock: Lock,
         took: Duration,
     ) -> Agreement {
+        let allowed = self.allowed(established.local.flags, terms.most());
         let (encode, decode) = established.tables(terms.mapping);
         let keepalive = Keepalive::agreed(&established);
         let flags = established.local.flags & established.peer.flags;
@@ -114,7 +115,7 @@ impl NetworkInner {
             id: established.connection_id,
             redial,
             patience: patience(took, self.options.handshake_timeout),
-            allowed: established.local.flags,
+            allowed,
             log: terms.log,
             door: terms.door,
             lock,

@@ -557,14 +557,26 @@ impl NetworkInner {
         ] {
             offered = if on { offered.with(flag) } else { offered };
         }
-        let flags = offered.at_most(self.options.flags);
-        introduction.flags = most.map_or(flags, |most| flags.at_most(most));
+        introduction.flags = self.limited(offered, most);
         introduction.max_message_size = self.options.max_message_size as u64;
         introduction.atoms = vec![(FIRST_ATOM, node.name)];
         introduction.types =
             (FIRST_TYPE..).zip(node.registry.names().into_iter().map(|name| name.as_str().into())).collect();
         introduction.errors = (FIRST_ERROR..).zip(STOCK_ERRORS.map(Into::into)).collect();
         Arc::new(introduction.fit())
+    }
+
+    /// What a peer may do here that was told this, and may do at most that. It may
+    /// pass as soon as this node is a gateway, whenever that is: what it was told of
+    /// that is how it was when the connection was made.
+    fn allowed(&self, announced: NetworkFlags, most: Option<NetworkFlags>) -> NetworkFlags {
+        let transit = NetworkFlags::ENABLE | NetworkFlags::PROXY_TRANSIT;
+        announced | self.limited(transit, most)
+    }
+
+    fn limited(&self, flags: NetworkFlags, most: Option<NetworkFlags>) -> NetworkFlags {
+        let flags = flags.at_most(self.options.flags);
+        most.map_or(flags, |most| flags.at_most(most))
     }
 }
 
