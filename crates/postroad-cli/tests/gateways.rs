@@ -121,9 +121,22 @@ async fn rules_are_read_again_and_open_tunnels_stay() {
     let name = format!("gatekeeper-{}", std::process::id());
     let rules = |from: &str| format!("[transit]\n[[transit.rule]]\nfrom = '{from}'\nto = 'target-.*'\n");
     let file = hermit(&name, 0) + &route(&target.name, &target.port);
-    folder.put("gate.toml", &(file.clone() + &rules("early-.*")));
+    folder.put("gate.toml", &file);
     let mut gateway = Node::run(&["--config", &folder.path("gate.toml"), "--no-watch"]);
     let early = client("early", &gateway, &target.name).await;
+    let error = early.network().connect(&target.name).await.unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("{} refused: it lets no connections pass through it", gateway.name)),
+        "{error}"
+    );
+
+    // It becomes a gateway for who is connected with it already.
+    folder.put("gate.toml", &(file.clone() + &rules("early-.*")));
+    gateway.signal("-HUP");
+    assert!(gateway.line().ends_with("reloaded: 2 changes in force"));
+    assert_eq!(gateway.line(), "+ transit: others may pass by rules");
+    assert_eq!(gateway.line(), "+ transit rule: `early-.*` to `target-.*`");
+    early.network().connect(&target.name).await.unwrap();
     let late = client("late", &gateway, &target.name).await;
     assert_eq!(echo(&early, &target.name, 1).await, 1);
     let refused = format!("{} refused: ", gateway.name);

@@ -9,6 +9,7 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use postroad::network::routes::Names;
 use postroad::{Node, Pid};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp::compress::{Level, pack};
@@ -77,7 +78,21 @@ async fn memory_is_bounded() {
     type_cache_of_10_000_names(&node, echo).await;
     answers_that_are_not_read(&node, echo).await;
     handshakes_that_do_not_go_on(&node).await;
+    names_that_clients_of_a_gateway_make_up().await;
     node.stop().await;
+}
+
+/// Patterns of rules remember nobody whom they were asked about.
+async fn names_that_clients_of_a_gateway_make_up() {
+    let names = Names::matching("(app|db)-[0-9]+@private").unwrap();
+    let cost = cost(async {
+        for number in 0..50_000 {
+            assert!(!names.contains(&format!("made-up-{number}@private")));
+        }
+    })
+    .await;
+    println!("50,000 made-up names: {cost} bytes");
+    assert!(cost < MIB / 4, "{cost} bytes");
 }
 
 async fn decompression_bombs(peer: &mut Link, echo: Pid) {

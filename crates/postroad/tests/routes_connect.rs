@@ -11,7 +11,7 @@ use std::time::Duration;
 use postroad::network::{
     AddRouteError, AttemptError, ConnectError, Discovery, InvalidProxyRoute, InvalidRoute, NetworkEvent,
     NetworkProxyRoute, NetworkRoute, NoRoute, OnFailure, ProxyOrder, Reason, RemoveRouteError,
-    ReplaceRouteError, Stage, TunnelError, exact,
+    ReplaceRouteError, Stage, TunnelError, TunnelRefusal, exact,
 };
 use postroad::registrar::{
     BoxFuture, Endpoint, RegisterError, Registered, Registrar, Registration, ResolveError, Resolver,
@@ -412,7 +412,10 @@ async fn a_way_through_a_proxy_fails_by_name() {
     let no_route = failures(a.network().connect(name).await);
     assert_eq!(no_route.attempts.len(), 1);
     let attempt = &no_route.attempts[0];
-    assert!(matches!(attempt.error, AttemptError::Tunnel(TunnelError::NoGateway(_))));
+    let AttemptError::Tunnel(TunnelError::Refused { hop, reason }) = &attempt.error else {
+        panic!("{attempt}")
+    };
+    assert_eq!((*hop, *reason), (gateway.name(), TunnelRefusal::NoTransit));
     assert_eq!((attempt.stage, attempt.proxy), (Stage::Tunnel, Some(gateway.name())));
     let text = attempt.to_string();
     assert!(

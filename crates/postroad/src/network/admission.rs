@@ -94,6 +94,7 @@ impl NetworkInner {
         let ends = [established.local.node, established.peer.node];
         let asking = terms.mapping.as_ref().and_then(|mapping| mapping.without(ends));
         let asking = asking.map(|mapping| Box::new(established.tables(Some(mapping))));
+        let allowed = self.allowed(established.local.flags, terms.most());
         let (encode, decode) = established.tables(terms.mapping);
         let keepalive = Keepalive::agreed(&established);
         let flags = established.local.flags & established.peer.flags;
@@ -120,7 +121,7 @@ impl NetworkInner {
             id: established.connection_id,
             redial,
             patience: patience(took, self.options.handshake_timeout),
-            allowed: established.local.flags,
+            allowed,
             log: terms.log,
             door: terms.door,
             lock,

@@ -337,7 +337,8 @@ impl NetworkInner {
             road: Arc::new(road),
         };
         let log = Log::new(attempt.log_level);
-        let terms = Terms { mapping: attempt.mapping.clone(), log, door: None, stack, through };
+        let (mapping, flags) = (attempt.mapping.clone(), attempt.flags);
+        let terms = Terms { mapping, log, door: None, stack, flags, through };
         Ok(self.dialed(node, stream, established, redial, terms, begun.elapsed()))
     }
 

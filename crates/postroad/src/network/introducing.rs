@@ -57,7 +57,19 @@ impl NetworkInner {
         ] {
             offered = if on { offered.with(flag) } else { offered };
         }
-        let flags = offered.at_most(self.options.flags);
+        self.limited(offered, most)
+    }
+
+    /// What a peer may do here that was told this, and may do at most that. It may
+    /// pass as soon as this node is a gateway, whenever that is: what it was told of
+    /// that is how it was when the connection was made.
+    pub(super) fn allowed(&self, announced: NetworkFlags, most: Option<NetworkFlags>) -> NetworkFlags {
+        let transit = NetworkFlags::ENABLE | NetworkFlags::PROXY_TRANSIT;
+        announced | self.limited(transit, most)
+    }
+
+    fn limited(&self, flags: NetworkFlags, most: Option<NetworkFlags>) -> NetworkFlags {
+        let flags = flags.at_most(self.options.flags);
         most.map_or(flags, |most| flags.at_most(most))
     }
 }

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use postroad::network::{TransitOptions, TransitRule, TunnelError, TunnelRefusal};
+use postroad::NetworkFlags;
+use postroad::network::{AttemptError, TransitOptions, TransitRule, TunnelError, TunnelRefusal};
 
 use crate::support::{builder, node};
+use crate::trust::behind;
 use crate::{answers, gateway, knows, refusal, refused, stop, target, through};
 
 fn rule(from: &str, to: &str) -> TransitRule {
@@ -16,9 +18,14 @@ async fn a_node_is_no_gateway_unless_told_to() {
     let (client, other) = (node("client").await, node("other").await);
     let (target, _) = target(builder("target")).await;
     through(&client, &other, &target);
-    let attempt = refused(&client, target.name().as_str()).await;
-    assert!(attempt.to_string().contains("lets no connections pass through it"), "{attempt}");
-    stop([client, other, target]).await;
+    let name = target.name().as_str();
+    assert_eq!(refusal(&client, name).await, (other.name(), TunnelRefusal::NoTransit));
+    // As Ergo's nodes: there is nobody to ask.
+    let ignorant = behind("ignorant", NetworkFlags::NONE).start().await.unwrap();
+    through(&client, &ignorant, &target);
+    let attempt = refused(&client, name).await;
+    assert!(matches!(attempt.error, AttemptError::Tunnel(TunnelError::NoGateway(_))), "{attempt}");
+    stop([client, other, ignorant, target]).await;
 }
 
 /// Who may go where is a matter of rules, and without any nobody may.
@@ -139,6 +146,32 @@ async fn the_reason_of_a_dead_end_is_told() {
         "{attempt}"
     );
     stop([client, gateway]).await;
+}
+
+/// Who is connected with a node that becomes a gateway need not connect anew.
+#[tokio::test]
+async fn a_node_that_becomes_a_gateway_is_one_for_its_peers_too() {
+    let (client, gateway) = (node("client").await, node("gateway").await);
+    let barred = behind("barred", NetworkFlags::ENABLE).start().await.unwrap();
+    let (target, echo) = target(builder("target")).await;
+    let name = target.name().as_str();
+    for gateway in [&gateway, &barred] {
+        knows(gateway, &target);
+        through(&client, gateway, &target);
+        assert_eq!(refusal(&client, name).await, (gateway.name(), TunnelRefusal::NoTransit));
+        gateway.network().set_transit(Some(TransitOptions::new().allow(rule(".*", ".*"))));
+    }
+    assert_eq!(
+        refusal(&client, name).await,
+        (barred.name(), TunnelRefusal::NoTransit),
+        "a door that bars passing does so for good"
+    );
+    let connected = || client.network().peer(gateway.name().as_str()).unwrap().connected;
+    let before = connected();
+    through(&client, &gateway, &target);
+    answers(&client, echo, 1).await;
+    assert!(connected() > before, "over the same connection");
+    stop([client, gateway, barred, target]).await;
 }
 
 /// Rules change for those who come; those who are there stay.

@@ -3,15 +3,18 @@
 
 use std::time::Duration;
 
-use postroad::network::{NetworkEvent, TunnelRefusal};
+use postroad::network::{NetworkEvent, NetworkMode, NetworkProxyRoute, TunnelRefusal};
 use postroad::{Atom, NetworkFlags, Node};
+use postroad_wire::ehs::Introduction;
 use postroad_wire::enp::{Frame, Head};
-use postroad_wire::tunnel::{Answer, Request};
+use postroad_wire::tunnel::{Answer, Open, Operations, Request, Talk};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::liar::{Client, bytes, read, summoned};
-use crate::support::scripted::{Desk, Link, introduction};
-use crate::support::{builder, node};
+use crate::support::log::Log;
+use crate::support::scripted::{Callee, Desk, Link, introduction};
+use crate::support::{COOKIE, builder, node, unique};
 use crate::{answers, gateway, knows, open, refusal, stop, through};
 
 /// The token of the next Decline that comes, and its reason.
@@ -39,6 +42,85 @@ async fn client_of(gateway: &Node, target: Atom) -> Node {
     let route = postroad::network::NetworkProxyRoute::via(gateway.name().as_str());
     client.network().add_proxy_route(target.as_str(), route, 1).unwrap();
     client
+}
+
+/// Who comes by a stream, and for what.
+async fn arrival(stream: &mut TcpStream, talk: &mut Talk) -> (Operations, Vec<Atom>) {
+    let mut heard = talk.request(&[]).unwrap();
+    while heard.is_none() {
+        heard = talk.request(&read(stream).await).unwrap();
+    }
+    let Some(Request::Arrival { operations, path }) = heard else { panic!("{heard:?}") };
+    (operations, path)
+}
+
+/// A node without a port that is connected with the gateway.
+async fn without_port(gateway: &Node) -> Node {
+    let node = Node::builder(unique("without-port")).cookie(COOKIE).network(NetworkMode::Hidden);
+    let node = node.without_registrar().start().await.unwrap();
+    knows(&node, gateway);
+    let mut arrivals = gateway.network().subscribe();
+    node.network().connect(gateway.name().as_str()).await.unwrap();
+    arrivals.recv().await.unwrap();
+    node
+}
+
+/// A stream to a target through the gateway, for this.
+async fn opened(client: &Client, gateway: &Node, target: Atom, operations: Operations) -> TcpStream {
+    let (mut stream, mut talk) = client.stream(gateway).await;
+    let open = Open { operations, ..client.open(target) };
+    stream.write_all(&talk.ask(&Request::Open(open))).await.unwrap();
+    let answer = talk.answer(&read(&mut stream).await).unwrap();
+    assert!(matches!(answer, Some(Answer::Opened { .. })), "{answer:?}");
+    stream
+}
+
+/// Only the side that dialed brings links; dial-back is no way around that.
+#[tokio::test]
+async fn nobody_joins_by_dial_back_what_this_node_dialed() {
+    let gateway = gateway("gateway", open()).await;
+    let node = without_port(&gateway).await;
+    let mut peer = hidden(&gateway).await;
+    let name = peer.name;
+    let route = NetworkProxyRoute::via(gateway.name().as_str());
+    node.network().add_proxy_route(name.as_str(), route, 1).unwrap();
+    let dialing = tokio::spawn({
+        let node = node.clone();
+        async move { node.network().connect(name.as_str()).await }
+    });
+    let (mut stream, mut talk) = peer.summoned(&gateway).await;
+    let (operations, mut path) = arrival(&mut stream, &mut talk).await;
+    path.push(name);
+    stream.write_all(&talk.reply(&Answer::Opened { operations, path })).await.unwrap();
+    let mut callee = Callee::on(stream, Introduction { node: name, ..introduction("peer") });
+    callee.hello().await;
+    callee.introduce().await;
+    let link = callee.agreed().await;
+    dialing.await.unwrap().unwrap();
+    let join = link.join();
+    // A place is free: the node asks for a tunnel, and nobody brings a stream.
+    drop(link);
+    let mut stream = opened(&peer, &gateway, node.name(), operations).await;
+    stream.write_all(&join).await.unwrap();
+    assert!(read(&mut stream).await.is_empty(), "closed without an answer");
+    stop([gateway, node]).await;
+}
+
+/// Somebody who fails in a loop does not fill the log of who dials back.
+#[tokio::test]
+async fn failures_by_dial_back_are_logged_in_bounds() {
+    let log = Log::start();
+    let gateway = gateway("gateway", open().requests_per_second(1000)).await;
+    let node = without_port(&gateway).await;
+    let client = Client::of(&gateway).await;
+    for _ in 0..25 {
+        let mut stream = opened(&client, &gateway, node.name(), Operations::NONE).await;
+        stream.write_all(b"nonsense").await.unwrap();
+        assert!(read(&mut stream).await.is_empty());
+    }
+    log.says(&["handshake failed"]).await;
+    assert_eq!(log.count("handshake failed"), 20);
+    stop([gateway, node]).await;
 }
 
 /// Who dialed may not summon, and is told so.
@@ -96,12 +178,8 @@ async fn who_is_summoned_brings_a_stream() {
     let client = client_of(&gateway, name).await;
     let bringing = async {
         let (mut stream, mut talk) = target.summoned(&gateway).await;
-        let mut heard = talk.request(&[]).unwrap();
-        while heard.is_none() {
-            heard = talk.request(&read(&mut stream).await).unwrap();
-        }
-        let path = vec![client.name(), gateway.name()];
-        assert!(matches!(heard, Some(Request::Arrival { path: said, .. }) if said == path));
+        let (_, path) = arrival(&mut stream, &mut talk).await;
+        assert_eq!(path, [client.name(), gateway.name()]);
         let refused = Answer::Refused { hop: name, reason: TunnelRefusal::TooManyTunnels };
         stream.write_all(&talk.reply(&refused)).await.unwrap();
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postroad::inspect::{self, DrainTransit};
 use postroad::network::{
     AcceptorOptions, NetworkMode, NetworkProxyRoute, NetworkRoute, ProxyFlags, TunnelRefusal, exact,
 };
@@ -18,7 +19,7 @@ use crate::support::{COOKIE, Echo, builder, node, port, unique};
 use crate::{answers, gateway, knows, open, refusal, stop, target, through};
 
 /// A node whose only door has these flags.
-fn behind(name: &str, flags: NetworkFlags) -> NodeBuilder {
+pub(crate) fn behind(name: &str, flags: NetworkFlags) -> NodeBuilder {
     let door = AcceptorOptions::bind("127.0.0.1", 0).network_flags(flags);
     Node::builder(unique(name)).cookie(COOKIE).acceptor(door).without_registrar()
 }
@@ -129,6 +130,26 @@ async fn a_tunnel_is_for_who_was_announced() {
     }
     log.says(&[&format!("{} shakes hands in a tunnel that was opened for another", other.name)]).await;
     stop([target]).await;
+}
+
+/// Operators are those who come in by their door themselves, not those whom one of
+/// them brings.
+#[tokio::test]
+async fn no_operator_comes_through_a_tunnel() {
+    let (client, gateway) = (node("client").await, gateway("gateway", open()).await);
+    let door = AcceptorOptions::bind("127.0.0.1", 0).operators();
+    let target = Node::builder(unique("target")).cookie(COOKIE).acceptor(door).without_registrar();
+    let target = target.transit(open()).inspector(true).start().await.unwrap();
+    knows(&gateway, &target);
+    through(&client, &gateway, &target);
+    let drain = async |node: &Node| {
+        let order = DrainTransit { drain: true };
+        node.call::<u64>((inspect::NAME, target.name()), order).await.map_err(|error| error.to_string())
+    };
+    assert!(drain(&client).await.unwrap_err().contains("not allowed"));
+    assert!(!target.network().is_draining_transit());
+    assert_eq!(drain(&gateway).await, Ok(0), "which has come in there itself");
+    stop([client, gateway, target]).await;
 }
 
 /// Who has proved itself and asks for nothing has its place until it does.

@@ -209,8 +209,7 @@ impl Desk {
     /// Waits for a node to connect.
     pub async fn called(&self, local: Introduction) -> Callee {
         let (stream, _) = in_time("a node dials", self.0.accept()).await.unwrap();
-        let accept = Accept::new(local.into(), COOKIE.into(), rand::random(), None);
-        Callee { wire: Wire::new(stream), accept }
+        Callee::on(stream, local)
     }
 }
 
@@ -221,6 +220,12 @@ pub struct Callee {
 }
 
 impl Callee {
+    /// Answers on a stream that is there already.
+    pub fn on(stream: TcpStream, local: Introduction) -> Self {
+        let accept = Accept::new(local.into(), COOKIE.into(), rand::random(), None);
+        Self { wire: Wire::new(stream), accept }
+    }
+
     /// Hears the node's Hello, and does not answer.
     pub async fn hear_hello(&mut self) {
         while self.accept.stage() == Stage::First {

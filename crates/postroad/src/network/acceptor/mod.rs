@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use postroad_wire::{Cookie, NetworkFlags};
+use postroad_wire::Cookie;
 use tokio::time::Instant;
 
 use super::NetworkOptions;
@@ -45,7 +45,6 @@ pub(crate) struct Bound {
     cookie: Option<Cookie>,
     tls: Option<Answering>,
     weaker_than_routes: bool,
-    flags: Option<NetworkFlags>,
     terms: Terms,
     pub(super) registrar: Option<Arc<dyn Registrar>>,
     pub(crate) info: AcceptorInfo,
@@ -98,12 +97,12 @@ pub(crate) async fn bind(
                         cookie,
                         registrar: options.registrar.clone(),
                         weaker_than_routes: options.weaker_than_routes,
-                        flags: options.flags,
                         terms: Terms {
                             mapping: options.mapping.clone(),
                             log,
                             door: Some(address),
                             stack: Stack { handshake, protocol },
+                            flags: options.flags,
                             through: None,
                         },
                         tls,
@@ -125,7 +124,6 @@ pub(crate) fn run(node: &Arc<NodeInner>, bound: Bound) {
         cookie: bound.cookie,
         tls: bound.tls,
         weaker_than_routes: bound.weaker_than_routes,
-        flags: bound.flags,
         terms: bound.terms,
         info: Some(bound.info),
         introducing: Introducing::default(),
@@ -150,7 +148,6 @@ pub(super) struct Acceptor {
     cookie: Option<Cookie>,
     tls: Option<Answering>,
     weaker_than_routes: bool,
-    flags: Option<NetworkFlags>,
     terms: Terms,
     /// Absent if nobody listens: for streams that this node dialed.
     info: Option<AcceptorInfo>,
@@ -204,11 +201,10 @@ impl Acceptor {
         let begun = Instant::now();
         let cookie = self.cookie.clone().unwrap_or_else(|| node.network.cookie());
         let lock = Lock { tls: self.tls.is_some(), cookie: cookie.clone() };
-        let most = through.as_ref().map_or(self.flags, |through| Some(through.limit(self.flags)));
         let terms = Terms { through, ..self.terms.clone() };
         let visit = Visit { acceptor: &self, terms: &terms, lock: lock.clone(), admitted: OnceLock::new() };
         let handshake = async {
-            let local = self.introducing.introduction(&node, most);
+            let local = self.introducing.introduction(&node, terms.most());
             let timeout = node.network.options.handshake_timeout;
             handshake::accept(&self.terms.stack, stream, self.tls.as_ref(), local, cookie, timeout, &visit)
                 .await
@@ -271,12 +267,12 @@ impl Acceptor {
             cookie: None,
             tls,
             weaker_than_routes: false,
-            flags: None,
             terms: Terms {
                 mapping: None,
                 log: Log::default(),
                 door: None,
                 stack: Stack::default(),
+                flags: None,
                 through: None,
             },
             info: None,

@@ -215,8 +215,17 @@ pub(super) struct Terms {
     /// Where the acceptor listens, if it was one.
     pub(super) door: Option<SocketAddr>,
     pub(super) stack: Stack,
+    /// What the peer may do at most, if that is limited.
+    pub(super) flags: Option<NetworkFlags>,
     /// By which nodes it leads, if it is not direct.
     pub(super) through: Option<Arc<Through>>,
+}
+
+impl Terms {
+    /// What the peer may do at most, whoever is in between.
+    pub(super) fn most(&self) -> Option<NetworkFlags> {
+        self.through.as_ref().map_or(self.flags, |through| Some(through.limit(self.flags)))
+    }
 }
 
 /// What is needed to make a connection out of a finished handshake.

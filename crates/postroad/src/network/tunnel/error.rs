@@ -22,11 +22,8 @@ pub enum TunnelError {
         "the proxy {0} itself is reached through the node that this is about; proxy routes form a circle"
     )]
     Circle(Atom),
-    /// The proxy lets nobody pass.
-    #[error(
-        "{0} lets no connections pass through it: it does not announce that; set its transit options, which \
-             stock Ergo nodes have none of"
-    )]
+    /// The proxy is no gateway, and cannot become one.
+    #[error("{0} lets no connections pass through it: it knows nothing of tunnels, as stock Ergo nodes do")]
     NoGateway(Atom),
     /// A node on the way refused.
     #[error("{hop} refused: {reason}")]

@@ -150,7 +150,8 @@ impl Order {
         limit: Duration,
     ) -> Result<Opened, TunnelError> {
         let proxy = gateway.peer.name;
-        if !gateway.peer.flags.allows(NetworkFlags::TUNNELS | NetworkFlags::PROXY_TRANSIT) {
+        // Whether it lets pass it says when it is asked: it may have been told to since.
+        if !gateway.peer.flags.allows(NetworkFlags::TUNNELS) {
             return Err(TunnelError::NoGateway(proxy));
         }
         let begun = Instant::now();

@@ -173,10 +173,6 @@ impl Network {
     /// open stay, also those that would not be allowed any more: close them with
     /// [`close_tunnel`](Self::close_tunnel). Limits of requests and bytes hold at
     /// once, also for clients that have tunnels; `idle` for tunnels to come.
-    ///
-    /// Peers are told when they connect whether there is a gateway here. Those
-    /// that are connected with a node that was none learn of it when they connect
-    /// anew.
     pub fn set_transit(&self, transit: Option<TransitOptions>) {
         self.inner().tunnels.set_transit(transit);
     }

@@ -285,11 +285,13 @@ pub(in crate::network) fn obey(connection: &Arc<Connection>, token: Token) {
 
 /// Whether the peer is dialed once more if it asks for that now.
 fn may_obey(connection: &Connection) -> Result<Place<Atom>, Refusal> {
-    let useful = [NetworkFlags::PROXY_ACCEPT, NetworkFlags::PROXY_TRANSIT];
-    if connection.redial.is_none() || !useful.iter().any(|flag| connection.allows(*flag)) {
+    let tunnels = &connection.node().network.tunnels;
+    let is_useful = connection.allows(NetworkFlags::PROXY_ACCEPT)
+        || tunnels.has_transit() && connection.allows(NetworkFlags::PROXY_TRANSIT);
+    if connection.redial.is_none() || !is_useful {
         return Err(Refusal::NotAccepted);
     }
-    let places = &connection.node().network.tunnels.obeyed;
+    let places = &tunnels.obeyed;
     places.take(connection.peer.name).ok_or(Refusal::TooManyRequests)
 }
 
