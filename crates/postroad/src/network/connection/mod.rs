@@ -3,6 +3,7 @@
 mod aside;
 mod asking;
 mod assembly;
+mod backlog;
 mod describing;
 mod dispatch;
 mod ends;
@@ -40,11 +41,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::assembly::Assembly;
+use self::backlog::Unsent;
 use self::ends::RecentEnds;
 use self::link::Link;
 use self::parts::Parts;
 use self::relations::Relations;
-use self::slot::{Slot, Unsent};
+use self::slot::Slot;
 use self::withdrawn::Withdrawn;
 use super::event::Road;
 use super::log::{Log, log};
