@@ -1,4 +1,5 @@
-//! An end that was under way on a link when that broke is told all the same.
+//! What was under way on a link when that broke is told all the same: an end, or
+//! that something is watched no more.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
@@ -6,9 +7,9 @@ mod support;
 use std::time::Duration;
 
 use postroad::network::{DownReason, MemoryNetwork, NetworkEvent};
-use postroad::{Atom, Down, ExitReason, Node, Pid, ProcessId, Watched};
+use postroad::{Atom, Context, Down, ExitReason, Node, Pid, ProcessId, Watched};
 
-use support::puppet::{Notice, Strings, Wish, puppet, wish};
+use support::puppet::{Act, Notice, Strings, Wish, puppet, wish};
 use support::{COOKIE, Echo};
 
 const UNDER_WAY: Duration = Duration::from_millis(50);
@@ -166,5 +167,58 @@ async fn unless_too_much_went_by_that_link() {
     assert!(matches!(down, NetworkEvent::Disconnected { reason: DownReason::Lost, .. }), "{down:?}");
     let lost = |pid| Notice::Down(Down { subject: Watched::Pid(pid), reason: ExitReason::NoConnection });
     assert_eq!(scene.told(others.len()).await, others.into_iter().map(lost).collect::<Vec<_>>());
+    scene.end().await;
+}
+
+/// Otherwise the peer keeps the relation as long as the connection lives.
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_has_ended_is_forgotten_by_the_peer() {
+    let scene = scene().await;
+    wish(&scene.watcher, Wish::Monitor, Watched::Pid(scene.target.pid)).await.unwrap();
+    scene.here.kill(scene.watcher.pid);
+    scene.break_links().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(scene.there.network().info().peers[0].watched, 0);
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relation_that_was_taken_back_is_forgotten_by_the_peer() {
+    let scene = scene().await;
+    wish(&scene.watcher, Wish::Monitor, Watched::Pid(scene.target.pid)).await.unwrap();
+    let lost = async {
+        scene.break_links().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        scene.there.network().info().peers[0].watched
+    };
+    let demonitor = wish(&scene.watcher, Wish::Demonitor, Watched::Pid(scene.target.pid));
+    let (taken_back, watched) = tokio::join!(demonitor, lost);
+    taken_back.unwrap();
+    assert_eq!(watched, 0);
+    scene.end().await;
+}
+
+/// The answers come by another link than the one that the requests took.
+#[tokio::test(start_paused = true)]
+async fn unless_the_relation_is_there_again() {
+    let scene = scene().await;
+    let target = scene.there.spawn::<Echo>(()).await.unwrap();
+    assert_ne!(target.id % 3, scene.watcher.pid.id % 3);
+    for _ in 0..12 {
+        let _ = wish(&scene.watcher, Wish::Monitor, Watched::Pid(target)).await;
+        let begins = scene.watcher.act(move |ctx: &mut Context| -> Act<'_, _> {
+            Box::pin(async move {
+                let _ = tokio::time::timeout(Duration::from_millis(1), ctx.demonitor(target)).await;
+                ctx.monitor(target).await
+            })
+        });
+        let breaks = async {
+            tokio::time::sleep(UNDER_WAY * 3 / 2).await;
+            assert!(scene.network.reset_one("here", "there"));
+        };
+        let (begun, ()) = tokio::join!(begins, breaks);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(scene.there.network().info().peers[0].watched, usize::from(begun.is_ok()));
+    }
     scene.end().await;
 }

@@ -389,6 +389,12 @@ impl Process {
         self.extras.lock().rare.as_mut()?.watches.forget(target, relation)
     }
 
+    /// Whether it watches that, or is about to.
+    pub(crate) fn wants_to_watch(&self, target: &Watched, relation: Relation) -> bool {
+        let mut extras = self.extras.lock();
+        extras.rare.as_mut().is_some_and(|rare| rare.watches.has(target, relation))
+    }
+
     fn end_watch(&self, target: &Watched, over: Over, reason: &ExitReason) -> Due {
         let mut extras = self.extras.lock();
         extras.rare.as_mut().map_or_else(Due::default, |rare| rare.watches.end(target, over, reason))

@@ -251,6 +251,11 @@ impl Watches {
         over.map(|over| (over, last))
     }
 
+    /// Whether there is a relation, or one is being made.
+    pub(super) fn has(&mut self, target: &Watched, relation: Relation) -> bool {
+        self.0.get_mut(target).is_some_and(|watch| watch.stage(relation).over().is_some())
+    }
+
     /// Ends the relations with a target that has ended there.
     pub(super) fn end(&mut self, target: &Watched, over: Over, reason: &ExitReason) -> Due {
         let Some(watch) = self.0.get_mut(target) else { return Due::default() };

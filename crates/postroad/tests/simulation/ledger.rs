@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postroad::{Atom, CallError, ExitReason, Pid, RelationError, SendError, Watched};
+use postroad::{Alias, Atom, CallError, Event, ExitReason, Pid, RelationError, SendError, Target, Watched};
 use tokio::time::Instant;
 
 use crate::player::{By, Fate};
+use crate::publications::{Publications, Registration, Standing};
 
 /// No request takes longer than this, whatever happens on the roads.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -32,6 +33,8 @@ struct Book {
     /// The last number that a player was given by another one.
     last: BTreeMap<(Who, Who), u64>,
     asked: BTreeMap<u64, Asked>,
+    aliases: Vec<Made>,
+    publications: Publications,
     /// From then on everything arrives.
     calm: Option<Instant>,
 }
@@ -47,6 +50,13 @@ struct Life {
     watches: Option<BTreeSet<(Watched, By)>>,
 }
 
+/// An alias, and whose it is.
+struct Made {
+    alias: Alias,
+    owner: Who,
+    released: bool,
+}
+
 /// How often a relation was made and not ended yet; more than once if a notice
 /// lies in the mailbox.
 #[derive(Default)]
@@ -56,6 +66,7 @@ struct Relation {
 
 struct Note {
     to: Who,
+    by_alias: Option<Alias>,
     sent: Sent,
     received: bool,
     at: Instant,
@@ -91,6 +102,8 @@ impl Ledger {
             notes: BTreeMap::new(),
             last: BTreeMap::new(),
             asked: BTreeMap::new(),
+            aliases: Vec::new(),
+            publications: Publications::default(),
             calm: calm.then_some(begun),
         })))
     }
@@ -155,7 +168,7 @@ impl Ledger {
         target: Watched,
         by: By,
         begun: Instant,
-        outcome: &Result<(), RelationError>,
+        outcome: &Result<impl Sized, RelationError>,
     ) {
         let mut book = self.0.lock();
         let text = book.text(&target);
@@ -176,6 +189,9 @@ impl Ledger {
         if outcome.is_ok() && book.relations.entry((who, target, by)).or_default().since.pop().is_none() {
             book.fault(&format!("{who} has ended a relation by {by:?} with {text} that it did not have"));
         }
+        if let Watched::Event(event) = target {
+            book.publications.unsubscribed(who, event);
+        }
     }
 
     /// A notice has come.
@@ -190,6 +206,9 @@ impl Ledger {
             return;
         }
         let since = relation.since.remove(0);
+        if let Watched::Event(event) = target {
+            book.publications.unsubscribed(who, event);
+        }
         if !book.is_allowed(node, &target, since, reason) {
             book.fault(&format!("{who} is told by {by:?} of {text}: {reason}, which is not so"));
         }
@@ -201,12 +220,78 @@ impl Ledger {
         book.disconnects.push((node, peer, Instant::now()));
     }
 
-    pub fn next_note(&self, from: Who, to: Who) -> u64 {
+    pub fn alias_made(&self, who: Who, alias: Alias) {
+        let mut book = self.0.lock();
+        book.aliases.push(Made { alias, owner: who, released: false });
+        let text = book.text(&Watched::Alias(alias));
+        book.say(&format!("{who} makes {text}"));
+    }
+
+    pub fn alias_released(&self, who: Who, alias: Alias) {
+        let mut book = self.0.lock();
+        let text = book.text(&Watched::Alias(alias));
+        book.say(&format!("{who} releases {text}"));
+        book.aliases.iter_mut().filter(|made| made.alias == alias).for_each(|made| made.released = true);
+    }
+
+    /// The last aliases that were made, and whose they are or were.
+    pub fn aliases(&self, most: usize) -> Vec<(Who, Alias)> {
+        self.0.lock().aliases.iter().rev().take(most).map(|made| (made.owner, made.alias)).collect()
+    }
+
+    pub fn registered(&self, who: Who, event: Event) -> Registration {
+        let mut book = self.0.lock();
+        book.say(&format!("{who} registers {event}"));
+        book.publications.register(event, who)
+    }
+
+    pub fn withdrawn(&self, who: Who, registration: Registration) {
+        let mut book = self.0.lock();
+        book.say(&format!("{who} withdraws registration {registration}"));
+        book.publications.withdraw(registration);
+    }
+
+    /// The number of what somebody is about to publish.
+    pub fn publishes(&self, who: Who, registration: Registration) -> u64 {
+        let mut book = self.0.lock();
+        let number = book.publications.publish(registration);
+        book.say(&format!("{who} publishes {number} of registration {registration}"));
+        number
+    }
+
+    pub fn wanted(&self, who: Who, registration: Registration, wanted: bool) {
+        let mut book = self.0.lock();
+        book.say(&format!("{who} is told that registration {registration} is wanted: {wanted}"));
+        if let Some(fault) = book.publications.wanted(registration, wanted) {
+            book.fault(&format!("{who} {fault}: registration {registration} is wanted: {wanted}"));
+        }
+    }
+
+    pub fn subscribed(&self, who: Who, event: Event, kept: &[(Registration, u64)]) {
+        let mut book = self.0.lock();
+        book.say(&format!("{who} is given of {event}: {kept:?}"));
+        let faults = book.publications.subscribed(who, event, kept);
+        faults.iter().for_each(|fault| book.fault(fault));
+    }
+
+    pub fn issue_came(&self, who: Who, event: Event, issue: (Registration, u64)) {
+        let mut book = self.0.lock();
+        book.say(&format!("{who} gets {} of {event}, registration {}", issue.1, issue.0));
+        let calm = book.calm;
+        let faults = book.publications.received(who, event, issue, calm);
+        faults.iter().for_each(|fault| book.fault(fault));
+    }
+
+    pub fn next_note(&self, from: Who, to: Who, by: Target) -> u64 {
         let mut book = self.0.lock();
         let Some(life) = book.lives.get_mut(&from) else { return 0 };
         life.next_note += 1;
         let number = life.next_note;
-        let note = Note { to, sent: Sent::UnderWay, received: false, at: Instant::now() };
+        let by_alias = match by {
+            Target::Alias(alias) => Some(alias),
+            Target::Pid(_) | Target::Name(_) => None,
+        };
+        let note = Note { to, by_alias, sent: Sent::UnderWay, received: false, at: Instant::now() };
         book.notes.insert((from, number), note);
         number
     }
@@ -297,7 +382,11 @@ impl Ledger {
                 continue;
             };
             for (target, by) in &watches {
-                if !is_there(node, target) {
+                let there = match target {
+                    Watched::Alias(alias) => book.leads_to_one_of(alias, alive),
+                    _ => is_there(node, target),
+                };
+                if !there {
                     faults.push(format!("{who} is not told by {by:?} of the end of {}", book.text(target)));
                 }
             }
@@ -322,7 +411,10 @@ impl Ledger {
                     ));
                 }
                 Sent::Done { .. }
-                    if there && !note.received && book.calm.is_some_and(|calm| note.at >= calm) =>
+                    if there
+                        && !note.received
+                        && note.by_alias.is_none_or(|alias| book.leads_to_one_of(&alias, alive))
+                        && book.calm.is_some_and(|calm| note.at >= calm) =>
                 {
                     faults
                         .push(format!("note {number} of {from} to {to} was lost, and nothing had happened"));
@@ -336,6 +428,14 @@ impl Ledger {
                 _ => {}
             }
         }
+        let subscribes = |who: Who, event: Event| {
+            [By::Link, By::Monitor].iter().any(|by| {
+                let relation = book.relations.get(&(who, Watched::Event(event), *by));
+                relation.is_some_and(|relation| !relation.since.is_empty())
+            })
+        };
+        let standing = Standing { alive, subscribes: &subscribes };
+        faults.extend(book.publications.check(&standing, book.calm));
         for fault in faults {
             book.fault(&fault);
         }
@@ -369,8 +469,30 @@ impl Book {
                 lost && *reason == ExitReason::NoConnection
                     || self.lives.values().any(|life| life.pid.node == name.node && ended(life))
             }
-            _ => lost && *reason == ExitReason::NoConnection,
+            Watched::Alias(alias) => {
+                let by_owner = |made: &Made| self.lives.get(&made.owner).is_some_and(ended);
+                let released = |made: &Made| made.released && *reason == ExitReason::Unregistered;
+                lost && *reason == ExitReason::NoConnection
+                    || self
+                        .aliases
+                        .iter()
+                        .any(|made| made.alias == *alias && (released(made) || by_owner(made)))
+            }
+            Watched::Event(event) => {
+                lost && *reason == ExitReason::NoConnection
+                    || self.publications.producers(*event).any(|(producer, withdrawn)| {
+                        withdrawn && *reason == ExitReason::Unregistered
+                            || self.lives.get(&producer).is_some_and(ended)
+                    })
+            }
+            Watched::Node(_) => lost && *reason == ExitReason::NoConnection,
         }
+    }
+
+    /// Whether an alias is that of somebody who is there.
+    fn leads_to_one_of(&self, alias: &Alias, alive: &[Who]) -> bool {
+        let stands = |made: &Made| made.alias == *alias && !made.released && alive.contains(&made.owner);
+        self.aliases.iter().any(stands)
     }
 
     /// A target, without what differs from run to run.
@@ -379,6 +501,10 @@ impl Book {
             Watched::Pid(pid) => match self.lives.iter().find(|(_, life)| life.pid == *pid) {
                 Some((who, _)) => format!("player {who}"),
                 None => format!("{pid}"),
+            },
+            Watched::Alias(alias) => match self.aliases.iter().position(|made| made.alias == *alias) {
+                Some(number) => format!("alias {number}"),
+                None => format!("{alias}"),
             },
             other => other.to_string(),
         }

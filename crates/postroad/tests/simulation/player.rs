@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use postroad::{
-    Actor, Answer, CallError, Context, Down, Exit, ExitReason, Handle, Pid, RelationError, Reply, ReplyTo,
-    SendError, Watched,
+    Actor, Alias, Answer, Atom, CallError, Context, Down, Event, EventOptions, EventToken, Exit, ExitReason,
+    Handle, Published, RelationError, Reply, ReplyTo, SendError, Target, Watched,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::ledger::{Ledger, Who};
+use crate::publications::{KEPT, Registration};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum By {
@@ -35,12 +36,26 @@ impl Fate {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Order {
     Watch(Watched, By),
     Unwatch(Watched, By),
-    Send { to: Pid, who: Who, important: bool },
-    Ask { to: Pid, question: u64, fate: Fate, limit: Duration },
+    Send {
+        to: Target,
+        who: Who,
+        important: bool,
+    },
+    Ask {
+        to: Target,
+        question: u64,
+        fate: Fate,
+        limit: Duration,
+    },
+    /// Publishes its event, which it registers if it has none.
+    Publish,
+    Withdraw,
+    MakeAlias,
+    ReleaseAlias,
     Report,
     End(ExitReason),
     Panic,
@@ -65,9 +80,20 @@ pub struct Question {
     fate: u8,
 }
 
+/// What is published.
+#[derive(Debug, postroad::Message)]
+#[message(name = "#postroad/simulation/Issue")]
+pub struct Issue {
+    registration: Registration,
+    number: u64,
+}
+
 pub struct Player {
     who: Who,
     ledger: Ledger,
+    event: String,
+    registered: Option<(EventToken, Registration)>,
+    aliases: Vec<Alias>,
     orders: mpsc::UnboundedReceiver<Order>,
     /// Questions that are never answered.
     open: Vec<ReplyTo>,
@@ -76,6 +102,8 @@ pub struct Player {
 pub struct Begin {
     pub who: Who,
     pub node: usize,
+    /// The name of its event.
+    pub event: String,
     pub traps: bool,
     pub ledger: Ledger,
     pub orders: mpsc::UnboundedReceiver<Order>,
@@ -87,10 +115,10 @@ impl Actor for Player {
     type Requests = (Question,);
 
     async fn init(begin: Begin, ctx: &mut Context) -> Result<Self, ExitReason> {
-        let Begin { who, node, traps, ledger, orders } = begin;
+        let Begin { who, node, event, traps, ledger, orders } = begin;
         ctx.set_trap_exit(traps);
         ledger.born(who, ctx.pid(), node);
-        Ok(Self { who, ledger, orders, open: Vec::new() })
+        Ok(Self { who, ledger, event, registered: None, aliases: Vec::new(), orders, open: Vec::new() })
     }
 
     async fn handle_exit(&mut self, exit: Exit, _: &mut Context) -> Result<(), ExitReason> {
@@ -102,6 +130,24 @@ impl Actor for Player {
 
     async fn handle_down(&mut self, down: Down, _: &mut Context) -> Result<(), ExitReason> {
         self.ledger.told(self.who, down.subject, By::Monitor, &down.reason);
+        Ok(())
+    }
+
+    async fn handle_event(&mut self, published: Published, _: &mut Context) -> Result<(), ExitReason> {
+        match issue(&published) {
+            Some(issue) => self.ledger.issue_came(self.who, published.event(), issue),
+            None => self.ledger.fault(format!("{} gets {published:?}", self.who)),
+        }
+        Ok(())
+    }
+
+    async fn handle_event_start(&mut self, _: Atom, _: &mut Context) -> Result<(), ExitReason> {
+        self.wanted(true);
+        Ok(())
+    }
+
+    async fn handle_event_stop(&mut self, _: Atom, _: &mut Context) -> Result<(), ExitReason> {
+        self.wanted(false);
         Ok(())
     }
 
@@ -128,13 +174,16 @@ impl Player {
             Order::Watch(target, by) => {
                 let outcome = watch(ctx, target, by).await;
                 ledger.watched(who, target, by, begun, &outcome);
+                if let (Watched::Event(event), Ok(kept)) = (target, outcome) {
+                    ledger.subscribed(who, event, &kept.iter().filter_map(issue).collect::<Vec<_>>());
+                }
             }
             Order::Unwatch(target, by) => {
                 let outcome = unwatch(ctx, target, by).await;
                 ledger.unwatched(who, target, by, &outcome);
             }
             Order::Send { to, who: receiver, important } => {
-                let note = Note { from: who, number: ledger.next_note(who, receiver) };
+                let note = Note { from: who, number: ledger.next_note(who, receiver, to) };
                 let number = note.number;
                 let outcome = match important {
                     true => ctx.send_important(to, note).await,
@@ -145,10 +194,28 @@ impl Player {
             Order::Ask { to, question, fate, limit } => {
                 let asked = Question { number: question, fate: fate as u8 };
                 let outcome: Result<u64, CallError> = ctx.call_with_timeout(to, asked, limit).await;
-                if to == ctx.pid() {
+                if to == Target::Pid(ctx.pid()) {
                     assert!(matches!(outcome, Err(CallError::Send(SendError::NotAllowed))));
                 } else {
                     ledger.answered(who, question, fate, limit, begun, &outcome);
+                }
+            }
+            Order::Publish => self.publish(ctx).await,
+            Order::Withdraw => {
+                if let Some((_, registration)) = self.registered.take() {
+                    ctx.unregister_event(&self.event).unwrap();
+                    ledger.withdrawn(who, registration);
+                }
+            }
+            Order::MakeAlias => {
+                let alias = ctx.create_alias();
+                self.aliases.push(alias);
+                ledger.alias_made(who, alias);
+            }
+            Order::ReleaseAlias => {
+                if let Some(alias) = self.aliases.pop() {
+                    ctx.delete_alias(alias).unwrap();
+                    ledger.alias_released(who, alias);
                 }
             }
             Order::Report => ledger.reported(who, ctx.links(), ctx.monitors()),
@@ -160,6 +227,34 @@ impl Player {
         }
         Ok(())
     }
+
+    async fn publish(&mut self, ctx: &Context) {
+        let (token, registration) = match self.registered {
+            Some(registered) => registered,
+            None => {
+                let options = EventOptions::new().buffer(KEPT).notify();
+                // Whoever sat here before may still be clearing its place.
+                let Ok(token) = ctx.register_event(&self.event, options) else { return };
+                let event = Event { name: Atom::new(&self.event).unwrap(), node: ctx.pid().node };
+                *self.registered.insert((token, self.ledger.registered(self.who, event)))
+            }
+        };
+        let number = self.ledger.publishes(self.who, registration);
+        if let Err(error) = ctx.publish(&self.event, &token, Issue { registration, number }).await {
+            self.ledger.fault(format!("{} cannot publish {number}: {error}", self.who));
+        }
+    }
+
+    fn wanted(&self, wanted: bool) {
+        match &self.registered {
+            Some((_, registration)) => self.ledger.wanted(self.who, *registration, wanted),
+            None => self.ledger.fault(format!("{} is told that nothing is wanted: {wanted}", self.who)),
+        }
+    }
+}
+
+fn issue(published: &Published) -> Option<(Registration, u64)> {
+    published.downcast_ref::<Issue>().map(|issue| (issue.registration, issue.number))
 }
 
 impl Handle<Note> for Player {
@@ -191,16 +286,21 @@ impl Answer<Question> for Player {
     }
 }
 
-async fn watch(ctx: &Context, target: Watched, by: By) -> Result<(), RelationError> {
-    match (target, by) {
+/// What was published last, if it is an event.
+async fn watch(ctx: &Context, target: Watched, by: By) -> Result<Vec<Published>, RelationError> {
+    let watching = match (target, by) {
         (Watched::Pid(pid), By::Link) => ctx.link(pid).await,
         (Watched::Pid(pid), By::Monitor) => ctx.monitor(pid).await,
         (Watched::Name(name), By::Link) => ctx.link(name).await,
         (Watched::Name(name), By::Monitor) => ctx.monitor(name).await,
+        (Watched::Alias(alias), By::Link) => ctx.link(alias).await,
+        (Watched::Alias(alias), By::Monitor) => ctx.monitor(alias).await,
+        (Watched::Event(event), By::Link) => return ctx.link_event(event).await,
+        (Watched::Event(event), By::Monitor) => return ctx.monitor_event(event).await,
         (Watched::Node(node), By::Link) => ctx.link_node(node.as_str()).await,
         (Watched::Node(node), By::Monitor) => ctx.monitor_node(node.as_str()).await,
-        (other, _) => unreachable!("players do not watch {other:?}"),
-    }
+    };
+    watching.map(|()| Vec::new())
 }
 
 async fn unwatch(ctx: &Context, target: Watched, by: By) -> Result<(), RelationError> {
@@ -209,8 +309,11 @@ async fn unwatch(ctx: &Context, target: Watched, by: By) -> Result<(), RelationE
         (Watched::Pid(pid), By::Monitor) => ctx.demonitor(pid).await,
         (Watched::Name(name), By::Link) => ctx.unlink(name).await,
         (Watched::Name(name), By::Monitor) => ctx.demonitor(name).await,
+        (Watched::Alias(alias), By::Link) => ctx.unlink(alias).await,
+        (Watched::Alias(alias), By::Monitor) => ctx.demonitor(alias).await,
+        (Watched::Event(event), By::Link) => ctx.unlink_event(event).await,
+        (Watched::Event(event), By::Monitor) => ctx.demonitor_event(event).await,
         (Watched::Node(node), By::Link) => ctx.unlink_node(node.as_str()).await,
         (Watched::Node(node), By::Monitor) => ctx.demonitor_node(node.as_str()).await,
-        (other, _) => unreachable!("players do not watch {other:?}"),
     }
 }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use postroad::network::{MemoryNetwork, NetworkEvent};
-use postroad::{Atom, ExitReason, Node, Pid, ProcessId, Watched};
+use postroad::{Alias, Atom, Event, ExitReason, Node, Pid, ProcessId, Target, Watched};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -15,27 +15,18 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::ledger::{Ledger, Who};
 use crate::player::{Begin, By, Fate, Order, Player, Wake};
+use crate::setting::{APART, NODES, Setting, Weather, host, node_name};
 
-const NODES: usize = 3;
 const SEATS_PER_NODE: usize = 3;
 const STEPS: usize = 70;
 
-/// How much goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Weather {
-    Calm,
-    /// Links break.
-    Links,
-    /// Links break, roads are cut.
-    Roads,
-    /// All that, and nodes are restarted.
-    Nodes,
-}
+/// How many of the last aliases are talked to.
+const ALIASES: usize = 6;
 
 pub struct World {
     chance: StdRng,
     network: MemoryNetwork,
-    weather: Weather,
+    setting: Setting,
     ledger: Ledger,
     nodes: Vec<Node>,
     seats: Vec<Seat>,
@@ -79,17 +70,18 @@ impl World {
     async fn begin(seed: u64) -> Self {
         let mut chance = StdRng::seed_from_u64(seed);
         let network = MemoryNetwork::seeded(chance.random());
-        let weather = [Weather::Calm, Weather::Links, Weather::Roads, Weather::Nodes, Weather::Nodes];
-        let weather = weather[(seed % 5) as usize];
-        let delays = [0..=0, 0..=3, 1..=40, 20..=20, 5..=250];
-        let delay: RangeInclusive<u64> = delays.choose(&mut chance).unwrap().clone();
+        let setting = Setting::of(seed);
+        let delay: RangeInclusive<u64> = setting.delays().choose(&mut chance).unwrap().clone();
         network.set_delay(Duration::from_millis(*delay.start())..=Duration::from_millis(*delay.end()));
-        let ledger = Ledger::new(weather == Weather::Calm);
-        ledger.say(format!("seed {seed}, {weather:?}, roads take {delay:?} ms"));
+        let ledger = Ledger::new(setting.weather == Weather::Calm);
+        ledger.say(format!("seed {seed}, {setting}, roads take {delay:?} ms"));
+        if setting.gateway {
+            network.partition(&host(APART.0), &host(APART.1));
+        }
         let mut world = Self {
             chance,
             network,
-            weather,
+            setting,
             ledger,
             nodes: Vec::new(),
             seats: Vec::new(),
@@ -98,7 +90,7 @@ impl World {
             next_who: 0,
             next_question: 0,
         };
-        for number in 0..NODES {
+        for number in 0..setting.nodes() {
             let node = world.start_node(number).await;
             world.nodes.push(node);
         }
@@ -110,13 +102,7 @@ impl World {
     }
 
     async fn start_node(&mut self, number: usize) -> Node {
-        let builder = Node::builder(node_name(number)).memory_network(&self.network).cookie("simulated");
-        let builder = builder
-            .pool_size(2)
-            .keepalive(Duration::from_secs(1))
-            .shutdown_timeout(Duration::from_secs(4))
-            .timeouts(Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5));
-        let node = builder.start().await.unwrap();
+        let node = self.setting.start_node(&self.network, number).await;
         let (mut events, ledger) = (node.network().subscribe(), self.ledger.clone());
         tokio::spawn(async move {
             loop {
@@ -135,7 +121,8 @@ impl World {
         let who = self.next_who;
         self.next_who += 1;
         let traps = self.chance.random_bool(0.8);
-        let begin = Begin { who, node: number, traps, ledger: self.ledger.clone(), orders: received };
+        let event = event_name(seat);
+        let begin = Begin { who, node: number, event, traps, ledger: self.ledger.clone(), orders: received };
         let node = &self.nodes[number];
         let pid = node.spawn::<Player>(begin).await.unwrap();
         // Whoever sat here before may still be clearing its place.
@@ -161,13 +148,19 @@ impl World {
     /// Something goes wrong.
     async fn trouble(&mut self) {
         let (one, other) = self.two_nodes();
-        let most = match self.weather {
+        let most = match self.setting.weather {
             Weather::Calm => return,
             Weather::Links => 3,
             Weather::Roads => 6,
             Weather::Nodes => 8,
         };
         let (near, far) = (host(one), host(other));
+        if self.setting.are_apart(one, other) {
+            // There is no road between them.
+            self.ledger.say(format!("{near} disconnects from {far}"));
+            self.nodes[one].network().disconnect(&node_name(other)).await;
+            return;
+        }
         match self.chance.random_range(0..most) {
             0 | 1 => {
                 let broken = self.network.reset_one(&near, &far);
@@ -273,12 +266,29 @@ impl World {
     fn order(&mut self) {
         let seat = self.chance.random_range(0..self.seats.len());
         let (who, pid) = self.somebody();
-        let by = if self.chance.random_bool(0.5) { By::Link } else { By::Monitor };
-        let order = match self.chance.random_range(0..10) {
-            0..3 => Order::Watch(self.target(pid), by),
-            3 => Order::Unwatch(self.target(pid), by),
-            4..6 => Order::Send { to: pid, who, important: false },
-            6..8 => Order::Send { to: pid, who, important: true },
+        let mut times = 1;
+        let order = match self.chance.random_range(0..14) {
+            0..4 => {
+                let (target, by) = self.target(seat, pid);
+                Order::Watch(target, by)
+            }
+            4 => {
+                let (target, by) = self.target(seat, pid);
+                Order::Unwatch(target, by)
+            }
+            5..9 => {
+                times = self.chance.random_range(1..6);
+                let (who, to) = self.address(seat, (who, pid));
+                Order::Send { to, who, important: self.chance.random_bool(0.5) }
+            }
+            9..11 => {
+                times = self.chance.random_range(1..6);
+                Order::Publish
+            }
+            11 => {
+                let orders = [Order::Withdraw, Order::MakeAlias, Order::MakeAlias, Order::ReleaseAlias];
+                orders.choose(&mut self.chance).unwrap().clone()
+            }
             _ => {
                 self.next_question += 1;
                 let fates = [
@@ -291,16 +301,12 @@ impl World {
                     Fate::Fatal,
                 ];
                 let fate = *fates.choose(&mut self.chance).unwrap();
-                Order::Ask { to: pid, question: self.next_question, fate, limit: self.between(300..=4000) }
+                let (_, to) = self.address(seat, (who, pid));
+                Order::Ask { to, question: self.next_question, fate, limit: self.between(300..=4000) }
             }
         };
-        for _ in 0..if matches!(order, Order::Send { .. }) { self.chance.random_range(1..6) } else { 1 } {
-            if let Order::Send { to, who, important } = order {
-                self.tell(seat, Order::Send { to, who, important });
-            }
-        }
-        if !matches!(order, Order::Send { .. }) {
-            self.tell(seat, order);
+        for _ in 0..times {
+            self.tell(seat, order.clone());
         }
     }
 
@@ -315,15 +321,38 @@ impl World {
         (seat.who, seat.pid)
     }
 
-    fn target(&mut self, pid: Pid) -> Watched {
-        match self.chance.random_range(0..10) {
-            0 => Watched::Node(Atom::new(&node_name(self.chance.random_range(0..NODES))).unwrap()),
-            1..4 => {
-                let seat = self.chance.random_range(0..self.seats.len());
-                Watched::Name(self.named(seat))
-            }
-            _ => Watched::Pid(pid),
+    /// By which that one is talked to, or somebody else.
+    fn address(&mut self, seat: usize, (who, pid): (Who, Pid)) -> (Who, Target) {
+        let alias = if self.chance.random_bool(0.3) { self.alias() } else { None };
+        match alias {
+            Some((owner, alias)) if owner != self.seats[seat].who => (owner, Target::Alias(alias)),
+            _ => (who, Target::Pid(pid)),
         }
+    }
+
+    fn alias(&mut self) -> Option<(Who, Alias)> {
+        self.ledger.aliases(ALIASES).choose(&mut self.chance).copied()
+    }
+
+    /// What somebody may watch, and how.
+    fn target(&mut self, seat: usize, pid: Pid) -> (Watched, By) {
+        let by = if self.chance.random_bool(0.5) { By::Link } else { By::Monitor };
+        let chosen = self.chance.random_range(0..self.seats.len());
+        match self.chance.random_range(0..14) {
+            0 => (Watched::Node(Atom::new(&node_name(self.chance.random_range(0..NODES))).unwrap()), by),
+            1..4 => (Watched::Name(self.named(chosen)), by),
+            4..8 => self.subscription(seat, chosen),
+            8..10 => (self.alias().map_or(Watched::Pid(pid), |(_, alias)| Watched::Alias(alias)), by),
+            _ => (Watched::Pid(pid), by),
+        }
+    }
+
+    /// One of the two ways to subscribe: who does so by both gets everything twice.
+    fn subscription(&self, seat: usize, to: usize) -> (Watched, By) {
+        let node = self.nodes[self.seats[to].node].name();
+        let event = Event { name: Atom::new(&event_name(to)).unwrap(), node };
+        let by = if self.seats[seat].who.is_multiple_of(2) { By::Link } else { By::Monitor };
+        (Watched::Event(event), by)
     }
 
     fn named(&self, seat: usize) -> ProcessId {
@@ -346,8 +375,9 @@ impl World {
     }
 
     fn two_nodes(&mut self) -> (usize, usize) {
-        let one = self.chance.random_range(0..NODES);
-        (one, (one + self.chance.random_range(1..NODES)) % NODES)
+        let nodes = self.nodes.len();
+        let one = self.chance.random_range(0..nodes);
+        (one, (one + self.chance.random_range(1..nodes)) % nodes)
     }
 
     /// The roads are good again: what was said is checked, what is said now
@@ -362,10 +392,12 @@ impl World {
             for to in 0..self.seats.len() {
                 let (pid, who) = (self.seats[to].pid, self.seats[to].who);
                 if from != to && self.is_alive(to) {
-                    self.tell(from, Order::Send { to: pid, who, important: false });
+                    let to = Target::Pid(pid);
+                    self.tell(from, Order::Send { to, who, important: false });
                 }
             }
         }
+        self.publish_to_all().await;
         self.settle().await;
         self.ledger.say("those on node 0 are killed");
         for seat in 0..self.seats.len() {
@@ -393,7 +425,7 @@ impl World {
                 self.ledger.fault(format!("node {number} has relations left with {}", peer.name));
             }
         }
-        for number in [0, 2] {
+        for number in (0..self.nodes.len()).filter(|number| *number != 1) {
             self.stop_node(number).await;
         }
         let Self { network, ledger, nodes, .. } = self;
@@ -408,6 +440,24 @@ impl World {
         Outcome { trace, faults }
     }
 
+    /// Everybody publishes, and each one's event has a subscriber on another node.
+    async fn publish_to_all(&mut self) {
+        let seats = self.seats.len();
+        for seat in 0..seats {
+            self.tell(seat, Order::Publish);
+        }
+        self.settle().await;
+        for seat in 0..seats {
+            let (event, by) = self.subscription(seat, (seat + 1) % seats);
+            self.tell(seat, Order::Watch(event, by));
+        }
+        self.settle().await;
+        for seat in 0..seats {
+            self.tell(seat, Order::Publish);
+            self.tell(seat, Order::Publish);
+        }
+    }
+
     /// Waits until nobody has anything to do, and checks.
     async fn settle(&mut self) {
         let mut seconds = 0;
@@ -420,8 +470,7 @@ impl World {
                 return self.ledger.fault("somebody never gets done");
             }
         }
-        // A node that has stopped is missed when all attempts to get a link back have failed.
-        sleep(Duration::from_secs(6)).await;
+        sleep(self.setting.missed_after()).await;
         for seat in 0..self.seats.len() {
             self.tell(seat, Order::Report);
         }
@@ -435,17 +484,18 @@ impl World {
                 alive.iter().any(|seat| self.named(*seat) == *name && held(*seat).is_some())
             }
             Watched::Node(name) => self.nodes[node].network().peer(name.as_str()).is_some(),
-            _ => false,
+            Watched::Event(event) => {
+                let node = self.nodes.iter().find(|node| node.name() == event.node);
+                node.is_some_and(|node| node.event_info(event.name.as_str()).is_some())
+            }
+            Watched::Alias(_) => unreachable!("the ledger knows where aliases lead"),
         });
     }
 }
 
-fn host(number: usize) -> String {
-    format!("host-{number}")
-}
-
-fn node_name(number: usize) -> String {
-    format!("node-{number}@{}", host(number))
+/// What the one in this seat publishes as.
+fn event_name(seat: usize) -> String {
+    format!("event-{seat}")
 }
 
 fn seat_name(seat: usize) -> String {

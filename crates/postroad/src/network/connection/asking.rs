@@ -19,7 +19,7 @@ use crate::network::Refusal;
 use crate::node::{Awaited, Pending, router};
 
 /// How long an answer of another node is waited for.
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why another node did not do what it was asked for.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -50,18 +50,20 @@ impl Connection {
         link_by: u64,
         request: impl FnOnce(Ref) -> Request,
     ) -> Result<Payload, AskError> {
-        let (pending, left) = self.place_question(link_by, request)?;
+        let reference = self.new_reference(ASK_TIMEOUT);
+        let (pending, left) = self.place_question(link_by, reference, request(reference))?;
         self.in_time(self.answered_after(link_by, left, pending)).await
     }
 
-    /// [`ask`](Self::ask), and what is asked for gets to the peer as long as
-    /// there is a connection, whatever becomes of the future.
+    /// [`ask`](Self::ask), and the question goes out whatever becomes of the
+    /// future.
     pub(super) async fn ask_for_certain(
         self: &Arc<Self>,
         link_by: u64,
-        request: impl FnOnce(Ref) -> Request,
+        reference: Ref,
+        request: Request,
     ) -> Result<Payload, AskError> {
-        let (pending, left) = self.place_question(link_by, request)?;
+        let (pending, left) = self.place_question(link_by, reference, request)?;
         self.leave_to_task(link_by, left);
         self.in_time(self.answered_after(link_by, None, pending)).await
     }
@@ -72,12 +74,11 @@ impl Connection {
     fn place_question(
         &self,
         link_by: u64,
-        request: impl FnOnce(Ref) -> Request,
+        reference: Ref,
+        request: Request,
     ) -> Result<(Pending<'_>, Option<Vec<u8>>), SendError> {
-        let reference = self.new_reference(ASK_TIMEOUT);
         let awaited = Awaited::Node(self.number, reference.id);
         let pending = self.node().calls.wait(awaited, self.number, self.peer.name);
-        let request = request(reference);
         let left = self.place(link_by, |out| self.write_request(out, &request))?;
         Ok((pending, left))
     }
@@ -111,9 +112,8 @@ impl Connection {
     }
 
     /// Asks the peer's node for something that nobody waits for. Does not wait
-    /// itself, and is not lost.
-    pub(crate) fn tell(self: &Arc<Self>, link_by: u64, request: impl FnOnce(Ref) -> Request) {
-        let request = request(self.new_reference(ASK_TIMEOUT));
+    /// itself.
+    pub(super) fn tell(self: &Arc<Self>, link_by: u64, request: Request) {
         match self.place(link_by, |out| self.write_request(out, &request)) {
             Ok(left) => self.leave_to_task(link_by, left),
             Err(error) => log!(self.log, DEBUG, peer = %self.peer.name, %error, "the peer was not told"),
@@ -129,13 +129,15 @@ impl Connection {
 
     /// Hands the answer to whoever waits for it.
     pub(super) fn answer_in(&self, Answer { error, result, reference }: Answer) {
+        self.withdrawn.is_known(reference.id);
         let answer = || error.map_or(Ok(result), |error| Err(CallError::Answer(error)));
         if !self.node().calls.answer(Awaited::Node(self.number, reference.id), answer) {
             log!(self.log, DEBUG, peer = %self.peer.name, %reference, "answer to no request");
         }
     }
 
-    fn new_reference(&self, limit: Duration) -> Ref {
+    /// The reference of a question that is answered in time.
+    pub(super) fn new_reference(&self, limit: Duration) -> Ref {
         // Since 3.3.0 the last id is when the answer is of no use any more.
         let node = self.node();
         let dated = self.peer.generation >= Generation::V330;
@@ -180,7 +182,7 @@ mod tests {
         let (asker, asked, connection) = pair().await;
         let refused = connection.ask(1001, info).await.unwrap_err();
         assert!(matches!(refused, AskError::Refused(Refusal::ApplicationUnknown)), "{refused}");
-        connection.tell(1001, info);
+        connection.tell(1001, info(connection.new_reference(ASK_TIMEOUT)));
         connection.shut_down(DownReason::Closed);
         let lost = connection.ask(1001, info).await.unwrap_err();
         assert!(matches!(lost, AskError::Send(SendError::NoConnection { .. })), "{lost}");

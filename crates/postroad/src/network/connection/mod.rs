@@ -21,6 +21,7 @@ mod slot;
 mod spawning;
 mod through;
 mod watching;
+mod withdrawn;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -46,6 +47,7 @@ use self::link::Link;
 use self::parts::Parts;
 use self::relations::Relations;
 use self::slot::Slot;
+use self::withdrawn::Withdrawn;
 use super::event::Road;
 use super::log::{Log, log};
 use super::protocol::{Mismatch, Misreading, Spoken};
@@ -85,6 +87,7 @@ pub(crate) struct Connection {
     relations: Relations,
     /// What the peer was told by way of each slot.
     ends: Box<[RecentEnds]>,
+    withdrawn: Withdrawn,
     /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
     /// As digests: a peer may make a salt as long as it likes.
     join_salts: Mutex<HashSet<[u8; 32]>>,
@@ -292,6 +295,7 @@ impl Connection {
             assembly: fragmentation.then(|| Assembly::new(limits.max_frame, pool_size)),
             relations: Relations::default(),
             ends: (0..pool_size).map(|_| RecentEnds::default()).collect(),
+            withdrawn: Withdrawn::default(),
             join_salts: Mutex::default(),
             encode,
             decode,
@@ -398,6 +402,7 @@ impl Connection {
         }
         log!(self.log, DEBUG, peer = %self.peer.name, link = index, %loss, "link lost");
         self.tell_ends_again(index);
+        self.withdraw_again(index);
         self.replace_link(index, since.elapsed());
     }
 

@@ -6,6 +6,8 @@ use postroad_edf::{Payload, Ref};
 use postroad_wire::enp::any::{Request, Verb, Watch, WatchTarget};
 use postroad_wire::tunnel::Operations;
 
+use super::asking::ASK_TIMEOUT;
+use super::withdrawn::Withdrawal;
 use super::{AskError, Connection};
 use crate::Pid;
 use crate::actor::Watched;
@@ -58,9 +60,9 @@ impl Connection {
     /// Has the peer told that a process watches something no more, and waits
     /// until it knows: what comes next may be another wish.
     pub(crate) async fn unwatch(self: &Arc<Self>, watcher: Pid, target: Watched, relation: Relation) {
-        if let Some(wish) = wish(watcher, target, Wanted::No, relation) {
+        if let Some((reference, request)) = self.withdrawal(watcher, target, relation) {
             // It may have ended there, or the connection has: then there is nothing left to end.
-            let _ = self.ask_for_certain(watcher.id, wish).await;
+            let _ = self.ask_for_certain(watcher.id, reference, request).await;
         }
     }
 
@@ -70,10 +72,19 @@ impl Connection {
         self.tell_watched_no_more(watcher, target, relation);
     }
 
-    fn tell_watched_no_more(self: &Arc<Self>, watcher: Pid, target: Watched, relation: Relation) {
-        if let Some(wish) = wish(watcher, target, Wanted::No, relation) {
-            self.tell(watcher.id, wish);
+    pub(super) fn tell_watched_no_more(self: &Arc<Self>, watcher: Pid, target: Watched, relation: Relation) {
+        if let Some((_, request)) = self.withdrawal(watcher, target, relation) {
+            self.tell(watcher.id, request);
         }
+    }
+
+    /// What tells the peer that a process watches something no more, which is
+    /// noted; nothing if the peer need not know.
+    fn withdrawal(&self, watcher: Pid, target: Watched, relation: Relation) -> Option<(Ref, Request)> {
+        let wish = wish(watcher, target, Wanted::No, relation)?;
+        let reference = self.new_reference(ASK_TIMEOUT);
+        self.withdrawn.note(reference.id, Withdrawal { watcher, target, relation });
+        Some((reference, wish(reference)))
     }
 
     fn check_incarnation_of(&self, target: &Watched) -> Result<(), SendError> {
