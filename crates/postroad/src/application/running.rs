@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::error::ApplicationError;
@@ -142,7 +143,9 @@ impl Application {
         let (sender, ended) = mpsc::unbounded_channel();
         let mut start = Start { node, application: self, members: Vec::new(), ended: Some(ended) };
         if let Err(error) = start.members(&sender).await {
-            start.take_back().await;
+            if timeout(KILL_TIMEOUT, start.take_back()).await.is_err() {
+                tracing::error!(application = %name, "a member that was killed blocks its thread: busy until it ends");
+            }
             return Err(error);
         }
         start.goes_on(mode, by);
@@ -157,26 +160,32 @@ impl Application {
     /// Asks the members to end and waits for it.
     pub(super) async fn stop(&self, node: &Node, patience: Duration) -> Result<(), ApplicationError> {
         let name = self.name;
-        let mut asked = Vec::new();
+        let (mut asked, mut number) = (Vec::new(), None);
         self.change(node.name(), |phase| match phase {
             Phase::Running(run) => {
                 asked = run.members.to_vec();
+                number = Some(run.number);
                 Ok(Some(Phase::Stopping(run.clone(), ExitReason::Shutdown)))
             }
+            Phase::Stopping(run, _) => {
+                number = Some(run.number);
+                Ok(None)
+            }
             Phase::Starting => Err(ApplicationError::Busy { name }),
-            Phase::Loaded | Phase::Stopping(..) | Phase::Unloaded => Ok(None),
+            Phase::Loaded | Phase::Unloaded => Ok(None),
         })?;
         ask_to_end(node, &asked);
-        self.ended_within(patience).await
+        self.ended_within(number, patience).await
     }
 
     /// Kills the members and waits until they are gone.
     pub(super) async fn kill(&self, node: &Node, patience: Duration) -> Result<(), ApplicationError> {
         let name = self.name;
-        let mut members = Vec::new();
+        let (mut members, mut number) = (Vec::new(), None);
         self.change(node.name(), |phase| match phase {
             Phase::Running(run) | Phase::Stopping(run, _) => {
                 members = run.members.to_vec();
+                number = Some(run.number);
                 Ok(Some(Phase::Stopping(run.clone(), ExitReason::Kill)))
             }
             Phase::Starting => Err(ApplicationError::Busy { name }),
@@ -185,12 +194,15 @@ impl Application {
         for member in members {
             node.kill(member);
         }
-        self.ended_within(patience).await
+        self.ended_within(number, patience).await
     }
 
-    async fn ended_within(&self, patience: Duration) -> Result<(), ApplicationError> {
+    /// Waits until the run of this number has ended. Its successor may run by
+    /// then: not every phase is seen by who waits.
+    async fn ended_within(&self, number: Option<u64>, patience: Duration) -> Result<(), ApplicationError> {
         let mut phases = self.phase.subscribe();
-        match timeout(patience, phases.wait_for(|phase| phase.run().is_none())).await {
+        let over = |phase: &Phase| phase.run().is_none_or(|run| Some(run.number) != number);
+        match timeout(patience, phases.wait_for(over)).await {
             Ok(_) => Ok(()),
             Err(_) => Err(ApplicationError::Stopping { name: self.name, after: patience }),
         }
@@ -310,23 +322,22 @@ impl Start<'_> {
         node.inner().runtime.spawn(attending);
     }
 
-    /// Kills the members, and waits until they are gone.
-    async fn take_back(mut self) {
-        take_back(self.node, self.application, &self.members).await;
+    /// Kills the members. The application can be started again when they are
+    /// gone, which the task waits for.
+    fn take_back(&mut self) -> JoinHandle<()> {
         self.ended = None;
+        let (node, application) = (self.node.clone(), self.application.clone());
+        let members = std::mem::take(&mut self.members);
+        for member in &members {
+            node.kill(*member);
+        }
+        self.node.inner().runtime.spawn(async move {
+            for member in members {
+                node.ended(member).await;
+            }
+            application.enter(node.name(), Phase::Loaded);
+        })
     }
-}
-
-/// Kills the members of an application that does not start. It can be started
-/// again when they are gone.
-async fn take_back(node: &Node, application: &Application, members: &[Pid]) {
-    for member in members {
-        node.kill(*member);
-    }
-    for member in members {
-        let _ = timeout(KILL_TIMEOUT, node.ended(*member)).await;
-    }
-    application.enter(node.name(), Phase::Loaded);
 }
 
 /// How long killed members are waited for: one whose handler never awaits
@@ -335,12 +346,8 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Drop for Start<'_> {
     fn drop(&mut self) {
-        if self.ended.is_none() {
-            return;
+        if self.ended.is_some() {
+            self.take_back();
         }
-        let (node, application) = (self.node.clone(), self.application.clone());
-        let members = std::mem::take(&mut self.members);
-        let runtime = self.node.inner().runtime.clone();
-        runtime.spawn(async move { take_back(&node, &application, &members).await });
     }
 }

@@ -46,19 +46,23 @@ impl Process {
     }
 }
 
+/// A process that was killed and has not ended: one of its handlers blocks the
+/// thread it runs on.
+#[derive(Debug)]
+pub(crate) struct LeftBehind;
+
 /// Asks a process to end, on behalf of its parent, and kills it if that takes
-/// longer than `patience`. Returns why it ended; nothing if it was gone already,
-/// or does not end whatever is done.
+/// longer than `patience`. Returns why it ended; nothing if it was gone already.
 pub(crate) async fn end(
     node: Arc<NodeInner>,
     pid: Pid,
     reason: ExitReason,
     patience: Duration,
-) -> Option<ExitReason> {
-    let process = node.process(pid)?;
+) -> Result<Option<ExitReason>, LeftBehind> {
+    let Some(process) = node.process(pid) else { return Ok(None) };
     let (waiting, mut ended) = mpsc::unbounded_channel();
     if !process.await_end(waiting) {
-        return None;
+        return Ok(None);
     }
     process.shut_down(reason);
     let told = match timeout(patience, ended.recv()).await {
@@ -66,9 +70,11 @@ pub(crate) async fn end(
         Err(_) => {
             tracing::warn!(%pid, after = ?patience, "did not end when it was asked to: killed");
             process.kill();
-            let told = timeout(KILL_TIMEOUT, ended.recv()).await;
-            told.inspect_err(|_| tracing::error!(%pid, "does not end: left behind")).ok()?
+            timeout(KILL_TIMEOUT, ended.recv()).await.map_err(|_| {
+                tracing::error!(%pid, "blocks its thread and does not end: left behind");
+                LeftBehind
+            })?
         }
     };
-    told.map(|(_, reason)| reason)
+    Ok(told.map(|(_, reason)| reason))
 }

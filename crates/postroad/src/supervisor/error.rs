@@ -69,6 +69,15 @@ pub enum SupervisorError {
         /// The limit of its spec.
         limit: Duration,
     },
+    /// A child was killed and has not ended: it blocks its thread, which nothing
+    /// can end. Its successor could not be told from it, so the supervisor ends.
+    #[error("child {name} does not end: {pid} blocks its thread; do in spawn_blocking what blocks")]
+    LeftBehind {
+        /// The child.
+        name: Atom,
+        /// Its process.
+        pid: Pid,
+    },
     /// There were more restarts than the supervisor was to bear.
     #[error("restart intensity is exceeded")]
     IntensityExceeded,

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::actor::{Actor, Arguments, Context, Exit, ExitReason, Local, Reply, Watched};
 use crate::node::process_name;
-use crate::process::{caught, end};
+use crate::process::{LeftBehind, caught, end};
 use crate::{Atom, Pid};
 
 pub use children::ChildInfo;
@@ -37,7 +37,10 @@ use spec::Hook;
 /// It ends when it is asked to by whomever, when a child does not start
 /// (with the reason of that child's `init`), when there are too many restarts,
 /// when a significant child has ended or none is left. Its children have ended
-/// before it has: each is given its shutdown timeout, then it is killed.
+/// before it has: each is given its shutdown timeout, then it is killed. A child
+/// that blocks its thread cannot be: two seconds after it was killed it is left
+/// behind, and a supervisor that needs its end for a restart, or to disable it,
+/// ends with [`SupervisorError::LeftBehind`].
 ///
 /// ```
 /// use postroad::supervisor::{ChildSpec, Strategy, Supervisor, SupervisorSpec};
@@ -220,7 +223,13 @@ impl Supervisor {
         for action in actions {
             match action {
                 Action::Stop { spec, pid, reason } => {
-                    drop(tokio::spawn(self.ending(spec, pid, &reason, ctx)));
+                    let ending = self.ending(spec, pid, &reason, ctx);
+                    let (name, supervisor) = (self.children.name(spec), ctx.process().clone());
+                    tokio::spawn(async move {
+                        if let Err(LeftBehind) = ending.await {
+                            supervisor.shut_down(SupervisorError::LeftBehind { name, pid }.into());
+                        }
+                    });
                 }
                 Action::Start { spec, instead } => {
                     let args = instead.and_then(|pid| self.given.get(&pid).cloned());
@@ -247,12 +256,14 @@ impl Supervisor {
 
     async fn all_have_ended(
         &self,
-        endings: &mut JoinSet<(usize, Pid, Option<ExitReason>)>,
+        endings: &mut JoinSet<(usize, Pid, Result<Option<ExitReason>, LeftBehind>)>,
         asked: &ExitReason,
     ) {
-        while let Some(Ok((spec, pid, reason))) = endings.join_next().await {
-            let reason = reason.unwrap_or_else(|| asked.clone());
-            self.tell(&ChildEvent::Ended { name: self.children.name(spec), pid, reason });
+        while let Some(Ok((spec, pid, ended))) = endings.join_next().await {
+            if let Ok(reason) = ended {
+                let reason = reason.unwrap_or_else(|| asked.clone());
+                self.tell(&ChildEvent::Ended { name: self.children.name(spec), pid, reason });
+            }
         }
     }
 
@@ -263,7 +274,7 @@ impl Supervisor {
         pid: Pid,
         reason: &ExitReason,
         ctx: &Context,
-    ) -> impl Future<Output = Option<ExitReason>> + Send + 'static {
+    ) -> impl Future<Output = Result<Option<ExitReason>, LeftBehind>> + Send + 'static {
         end(ctx.process().node.clone(), pid, reason.clone(), self.specs[spec].shutdown_timeout)
     }
 

@@ -156,6 +156,23 @@ async fn conformance_m11_a_member_that_does_not_start_takes_the_others_back() {
     node.stop().await;
 }
 
+/// Who waits for the end of one run does not see each phase that follows.
+#[tokio::test(start_paused = true)]
+async fn who_stops_an_application_is_not_held_up_by_its_next_run() {
+    let node = builder("apps").network(postroad::NetworkMode::Disabled).start().await.unwrap();
+    node.load_application(three("shop").0).unwrap();
+    node.start_application("shop").await.unwrap();
+    let mut stopping = std::pin::pin!(node.stop_application("shop"));
+    let begun = std::future::poll_fn(|cx| std::task::Poll::Ready(stopping.as_mut().poll(cx).is_pending()));
+    assert!(begun.await, "its members have not ended");
+    while let Err(ApplicationError::Busy { .. }) = node.start_application("shop").await {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.application_info("shop").unwrap().state, ApplicationState::Running);
+    stopping.await.unwrap();
+    node.stop().await;
+}
+
 /// Never begins.
 struct Stuck;
 
