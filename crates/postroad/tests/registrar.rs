@@ -20,7 +20,7 @@ use postroad::{Actor, Atom, Context, ExitReason, Node, SpawnOptions, StartError}
 use tokio::sync::{Notify, mpsc};
 
 use support::log::Log;
-use support::{COOKIE, Echo, builder, node, port, unique};
+use support::{COOKIE, Echo, builder, dead_port, node, port, unique};
 
 type Register = dyn Fn(Registration) -> BoxFuture<'static, Result<Registered, RegisterError>> + Send + Sync;
 type Resolve = dyn Fn(Atom) -> BoxFuture<'static, Result<Vec<Endpoint>, ResolveError>> + Send + Sync;
@@ -200,6 +200,55 @@ async fn routes_that_cannot_be_used_keep_the_node_from_starting() {
         let error = builder.start().await.unwrap_err();
         assert!(matches!(error, StartError::Route(_) | StartError::ProxyRoute(_)), "{error:?}");
         assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
+/// What the node's own routes demand holds, whatever a registrar hands out.
+#[tokio::test]
+async fn what_is_handed_out_counts_where_nothing_of_the_node_s_own_leads() {
+    let log = Log::start();
+    let (b, c, d) = (node("b").await, node("c").await, node("d").await);
+    let handed_out = |to: &Node, pattern: &str| StaticRoute {
+        pattern: pattern.to_owned(),
+        route: NetworkRoute::to("127.0.0.1", port(to)),
+        weight: 900,
+    };
+    let pattern = |node: &Node| exact(node.name().as_str());
+    let routes = vec![
+        handed_out(&b, &pattern(&b)),
+        handed_out(&b, "^b-"),
+        handed_out(&c, "^c-"),
+        handed_out(&d, "^d-"),
+    ];
+    let register = move |_| -> BoxFuture<'static, _> {
+        let routes = routes.clone();
+        Box::pin(async { Ok(Registered::with_routes(routes)) })
+    };
+    let encrypted = ProxyFlags { encryption: true, ..ProxyFlags::NONE };
+    let a = builder("a")
+        .registrar(Arc::new(Scripted { register: Box::new(register), ..Scripted::default() }))
+        .route(pattern(&b), NetworkRoute::to("127.0.0.1", dead_port()).tls(true), 1)
+        .proxy_route(pattern(&c), NetworkProxyRoute::via("gate@dmz").flags(encrypted), 1)
+        .start()
+        .await
+        .unwrap();
+    let network = a.network();
+    let known: Vec<_> = network.info().routes.iter().map(|route| (route.weight, route.handed_out)).collect();
+    assert_eq!(known, [(1, false), (900, true), (900, true), (900, true), (900, true)]);
+    for (other, own) in [(&b, "static route"), (&c, "static proxy route")] {
+        let error = network.connect(other.name().as_str()).await.unwrap_err();
+        let ConnectError::NoRoute(no_route) = error else { panic!("{error}") };
+        assert_eq!(no_route.attempts.len(), 1, "only the {own}: {no_route}");
+        let to = NetworkRoute::to("127.0.0.1", port(&a));
+        assert!(other.network().connect_with(a.name().as_str(), to).await.is_err());
+        log.says(&["handshake failed", other.name().as_str(), "demands TLS"]).await;
+    }
+    network.connect(d.name().as_str()).await.unwrap();
+    // Without the own ones those that were handed out are what there is.
+    network.remove_route(&pattern(&b)).unwrap();
+    network.remove_proxy_route(&pattern(&c)).unwrap();
+    for other in [&b, &c] {
+        network.connect(other.name().as_str()).await.unwrap();
     }
 }
 

@@ -2,8 +2,8 @@
 //! the sentences of the seed (`seed/static-routes.md`) that are about it.
 
 use postroad::network::routes::{
-    AddRouteError, Pattern, PatternFault, PatternWarning, RemoveRouteError, ReplaceRouteError, RoutingTable,
-    check_pattern, exact,
+    AddRouteError, Pattern, PatternFault, PatternWarning, RemoveRouteError, ReplaceRouteError, RouteChanges,
+    RoutingTable, check_pattern, exact,
 };
 use proptest::prelude::*;
 use regex::Regex;
@@ -456,6 +456,71 @@ fn a_route_is_kept_under_the_pattern_that_it_matches_by() {
     assert!(matches!(table.add("^db@", 0, 0), Err(AddRouteError::Taken { .. })));
     table.remove("^db@").unwrap();
     assert!(table.lookup("db@prod").is_empty());
+}
+
+/// What was handed out counts where nothing else does, also under the same
+/// pattern, and comes back when that is gone.
+#[test]
+fn a_route_that_was_handed_out_gives_way_to_all_others() {
+    let table = RoutingTable::new();
+    table.add_handed_out("^db", 1, 900).unwrap();
+    table.add_handed_out("@prod$", 2, 7).unwrap();
+    let routes = |name| table.lookup(name).iter().map(|entry| *entry.route()).collect::<Vec<_>>();
+    assert_eq!(routes("db@prod"), [1, 2]);
+    table.add("^db", 3, -1).unwrap();
+    assert_eq!((routes("db@prod"), routes("web@prod")), (vec![3], vec![2]));
+    assert!(matches!(table.add_handed_out("^db", 4, 0), Err(AddRouteError::Taken { .. })));
+    let listed: Vec<_> = table.list().iter().map(|entry| (*entry.route(), entry.is_handed_out())).collect();
+    assert_eq!(listed, [(1, true), (2, true), (3, false)]);
+    assert_eq!(*table.remove("^db").unwrap().route(), 3);
+    assert_eq!(routes("db@prod"), [1, 2]);
+    assert!(matches!(table.replace("^db", 5, 0), Err(ReplaceRouteError::Unknown { .. })));
+    assert_eq!(*table.remove("^db").unwrap().route(), 1);
+    assert_eq!(routes("db@prod"), [2]);
+}
+
+#[test]
+fn several_changes_are_one_step_or_none() {
+    let table = table(&[("a", 1), ("b", 1), ("c", 1)]);
+    let routes = || table.lookup("abcd").iter().map(|entry| *entry.route()).collect::<Vec<_>>();
+    let before = routes();
+    for bad in [
+        RouteChanges::new().remove("a").replace("b", 7, 1).add("c", 7, 1),
+        RouteChanges::new().remove("a").replace("a", 7, 1),
+        RouteChanges::new().remove("a").remove("a"),
+        RouteChanges::new().replace("a", 7, 1).add("d", 7, 1).add("(", 7, 1),
+        RouteChanges::new().remove("a").add("d", 7, 1).add("d", 8, 1),
+    ] {
+        let changes = format!("{bad:?}");
+        let error = table.change(bad).unwrap_err().to_string();
+        assert!(error.contains("no route was"), "{error}");
+        assert_eq!((routes(), table.list().len()), (before.clone(), 3), "{changes}");
+    }
+    // Replaced ones keep their place, those that are added anew lose it.
+    let changes =
+        RouteChanges::new().remove("a").remove("c").replace("b", 7, 1).add("d", 8, 1).add("a", 9, 1);
+    assert_eq!(table.change(changes).unwrap(), []);
+    assert_eq!(found(&table, "abcd"), ["b", "d", "a"]);
+    assert_eq!(routes(), [7, 8, 9]);
+    assert_eq!(found(&table, "c"), [""; 0]);
+}
+
+/// Whoever looks while routes are swapped finds one of them, and not both.
+#[test]
+fn no_lookup_finds_changes_half_made() {
+    let table = table(&[("^db@a", 1)]);
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            for _ in 0..20_000 {
+                assert_eq!(table.lookup("db@a").len(), 1);
+            }
+        });
+        let (mut here, mut there) = ("^db@a", "db@a$");
+        while !looking.is_finished() {
+            table.change(RouteChanges::new().remove(here).add(there, 1, 1)).unwrap();
+            std::mem::swap(&mut here, &mut there);
+        }
+    });
 }
 
 proptest! {

@@ -12,6 +12,9 @@ use super::{Config, NodeTls, ProxyRoute, Route, Transit};
 pub(crate) struct Difference<'a> {
     pub(crate) routes: Vec<Change<'a, Route>>,
     pub(crate) proxy_routes: Vec<Change<'a, ProxyRoute>>,
+    /// Whether routes of equal weight are in another order.
+    reordered: bool,
+    proxy_reordered: bool,
     /// What `[transit]` says now, if that is something else.
     pub(crate) new_transit: Option<Option<&'a Transit>>,
     /// The same, in words.
@@ -27,13 +30,21 @@ pub(crate) struct Difference<'a> {
 pub(crate) enum Change<'a, R> {
     Added(&'a R),
     Removed(&'a R),
-    Changed { old: &'a R, new: &'a R },
+    Changed {
+        old: &'a R,
+        new: &'a R,
+        /// Whether it has to be behind others that it was not behind before.
+        moved: bool,
+    },
+    /// Only its place is another one, or others had to come before it.
+    Moved(&'a R),
 }
 
 /// A route of either kind.
 pub(crate) trait Described: PartialEq {
     const KIND: &'static str;
     fn pattern(&self) -> &str;
+    fn weight(&self) -> i64;
     fn facts(&self) -> Facts;
 }
 
@@ -42,6 +53,8 @@ impl<'a> Difference<'a> {
         Self {
             routes: changes(&old.routes, &new.routes),
             proxy_routes: changes(&old.proxy_routes, &new.proxy_routes),
+            reordered: reordered(&old.routes, &new.routes),
+            proxy_reordered: reordered(&old.proxy_routes, &new.proxy_routes),
             new_transit: (old.transit != new.transit).then_some(new.transit.as_ref()),
             transit: transit(old.transit.as_ref(), new.transit.as_ref()),
             node: old
@@ -61,7 +74,9 @@ impl<'a> Difference<'a> {
 
     /// How many changes take effect without a restart.
     pub(crate) fn live(&self) -> usize {
-        self.routes.len() + self.proxy_routes.len() + self.transit.len() + self.node.len()
+        let roads = said(&self.routes).count() + said(&self.proxy_routes).count();
+        let orders = usize::from(self.reordered) + usize::from(self.proxy_reordered);
+        roads + orders + self.transit.len() + self.node.len()
     }
 }
 
@@ -71,26 +86,60 @@ impl fmt::Display for Difference<'_> {
         let mut lines: Vec<String> =
             self.fixed.iter().map(|line| format!("{line} (NEEDS A RESTART)")).collect();
         lines.extend(self.node.iter().cloned());
-        lines.extend(self.routes.iter().map(ToString::to_string));
-        lines.extend(self.proxy_routes.iter().map(ToString::to_string));
+        let order =
+            |changed: bool, kind| changed.then(|| format!("~ {kind}s: equal weights in another order"));
+        lines.extend(said(&self.routes).map(ToString::to_string));
+        lines.extend(order(self.reordered, Route::KIND));
+        lines.extend(said(&self.proxy_routes).map(ToString::to_string));
+        lines.extend(order(self.proxy_reordered, ProxyRoute::KIND));
         lines.extend(self.transit.iter().cloned());
         f.write_str(&lines.join("\n"))
     }
 }
 
-/// Removals first: what a road was removed for may need its place.
+/// What is worth a line of its own.
+fn said<'d, 'a, R>(changes: &'d [Change<'a, R>]) -> impl Iterator<Item = &'d Change<'a, R>> {
+    changes.iter().filter(|change| !matches!(change, Change::Moved(_)))
+}
+
+/// Removals first, then the order of the file. Of routes with equal weight, the
+/// first ones stay where they are as long as their order has not changed; what
+/// comes behind a new or changed place has to be put behind it.
 fn changes<'a, R: Described>(old: &'a [R], new: &'a [R]) -> Vec<Change<'a, R>> {
-    let by_pattern = |routes: &'a [R]| -> HashMap<&'a str, &'a R> {
-        routes.iter().map(|route| (route.pattern(), route)).collect()
-    };
     let (before, after) = (by_pattern(old), by_pattern(new));
     let removed = old.iter().filter(|route| !after.contains_key(route.pattern())).map(Change::Removed);
-    let others = new.iter().filter_map(|route| match before.get(route.pattern()) {
-        None => Some(Change::Added(route)),
-        Some(&old) if old != route => Some(Change::Changed { old, new: route }),
-        Some(_) => None,
+    // By weight, the place in the old file of the last route that stays; none if no more do.
+    let mut staying: HashMap<i64, Option<usize>> = HashMap::new();
+    let others = new.iter().filter_map(|new| {
+        let last = staying.entry(new.weight()).or_insert(Some(0));
+        let Some(&(place, old)) = before.get(new.pattern()) else {
+            *last = None;
+            return Some(Change::Added(new));
+        };
+        *last = last.filter(|last| *last <= place && old.weight() == new.weight()).map(|_| place);
+        match (old == new, last.is_none()) {
+            (true, false) => None,
+            (true, true) => Some(Change::Moved(new)),
+            (false, moved) => Some(Change::Changed { old, new, moved }),
+        }
     });
     removed.chain(others).collect()
+}
+
+/// Whether two routes of one weight have changed places.
+fn reordered<R: Described>(old: &[R], new: &[R]) -> bool {
+    let before = by_pattern(old);
+    let mut last: HashMap<i64, usize> = HashMap::new();
+    new.iter().any(|new| match before.get(new.pattern()) {
+        Some((place, old)) if old.weight() == new.weight() => {
+            last.insert(new.weight(), *place).is_some_and(|last| last > *place)
+        }
+        _ => false,
+    })
+}
+
+fn by_pattern<R: Described>(routes: &[R]) -> HashMap<&str, (usize, &R)> {
+    routes.iter().enumerate().map(|(place, route)| (route.pattern(), (place, route))).collect()
 }
 
 fn transit(old: Option<&Transit>, new: Option<&Transit>) -> Vec<String> {
@@ -159,6 +208,10 @@ impl Described for Route {
         &self.pattern
     }
 
+    fn weight(&self) -> i64 {
+        self.weight
+    }
+
     fn facts(&self) -> Facts {
         self.facts()
     }
@@ -169,6 +222,10 @@ impl Described for ProxyRoute {
 
     fn pattern(&self) -> &str {
         &self.pattern
+    }
+
+    fn weight(&self) -> i64 {
+        self.weight
     }
 
     fn facts(&self) -> Facts {
@@ -182,10 +239,11 @@ impl<R: Described> fmt::Display for Change<'_, R> {
         match self {
             Self::Added(route) => write!(f, "+ {kind} `{}`: {}", route.pattern(), route.facts()),
             Self::Removed(route) => write!(f, "- {kind} `{}`: {}", route.pattern(), route.facts()),
-            Self::Changed { old, new } => {
+            Self::Changed { old, new, .. } => {
                 let changes = old.facts().changes(&new.facts());
                 write!(f, "~ {kind} `{}`: {}", new.pattern(), changes.join(", "))
             }
+            Self::Moved(route) => write!(f, "~ {kind} `{}`: another place", route.pattern()),
         }
     }
 }

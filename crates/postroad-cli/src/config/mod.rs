@@ -33,7 +33,8 @@ use patterns::{Patterns, Understood};
 use section::{At, Reader};
 
 pub(crate) use acceptor::Acceptor;
-pub(crate) use difference::{Change, Difference};
+pub(crate) use difference::Difference;
+use difference::{Change, Described};
 pub(crate) use files::Files;
 pub(crate) use node::NodeSettings;
 pub(crate) use registrar::{Embedded, Registrar};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use postroad::edf::AtomMapping;
-use postroad::network::routes::{Pattern, RoutingTable};
+use postroad::network::routes::{Pattern, RouteChanges, RoutingTable};
 use postroad::network::{
     AcceptorOptions, NetworkOptions, NetworkProxyRoute, NetworkRoute, Plan, PlanOptions,
 };
@@ -20,7 +20,8 @@ use postroad_wire::Version;
 use super::certificates::Certificates;
 use super::route::{OWN_REGISTRAR, Release, RouteTls};
 use super::{
-    Acceptor, Change, Config, Difference, Embedded, NodeSettings, ProxyRoute, Registrar, Route, Transit,
+    Acceptor, Change, Config, Described, Difference, Embedded, NodeSettings, ProxyRoute, Registrar, Route,
+    Transit,
 };
 
 /// The registrar and the resolvers of a node: made once, because routes that
@@ -111,37 +112,13 @@ impl Roads {
         )?)
     }
 
-    /// Does to a running node what the difference says. All or nothing, as far
-    /// as it can be known before.
+    /// Does to a running node what the difference says: all of it, or nothing.
     pub(crate) fn change(&self, difference: &Difference<'_>, network: &Network) -> anyhow::Result<()> {
         let transit =
             difference.new_transit.map(|transit| transit.map(Transit::make).transpose()).transpose()?;
-        let routes = made(&difference.routes, |route| self.route(route))?;
-        let proxy_routes = made(&difference.proxy_routes, |route| self.proxy_route(route))?;
-        let mut added = Vec::new();
-        for (change, route) in routes {
-            match (change, route) {
-                (Change::Removed(old), _) => network.remove_route(&old.pattern)?,
-                (Change::Changed { new, .. }, Some(route)) => {
-                    network.replace_route(&new.pattern, route, new.weight)?;
-                }
-                (Change::Added(new), Some(route)) => added.push((&new.pattern, route, new.weight)),
-                (_, None) => {}
-            }
-        }
-        network.add_routes(added)?;
-        let mut added = Vec::new();
-        for (change, route) in proxy_routes {
-            match (change, route) {
-                (Change::Removed(old), _) => network.remove_proxy_route(&old.pattern)?,
-                (Change::Changed { new, .. }, Some(route)) => {
-                    network.replace_proxy_route(&new.pattern, route, new.weight)?;
-                }
-                (Change::Added(new), Some(route)) => added.push((&new.pattern, route, new.weight)),
-                (_, None) => {}
-            }
-        }
-        network.add_proxy_routes(added)?;
+        let routes = changes(&difference.routes, |route| self.route(route))?;
+        let proxy_routes = changes(&difference.proxy_routes, |route| self.proxy_route(route))?;
+        network.change_routes(routes, proxy_routes)?;
         if let Some(transit) = transit {
             network.set_transit(transit);
         }
@@ -384,19 +361,23 @@ impl registrar::Registrar for AskOnly {
     }
 }
 
-/// The changes, each with the route that it brings.
-fn made<'a, R, N>(
-    changes: &[Change<'a, R>],
+/// The changes, as a table takes them.
+fn changes<R: Described, N>(
+    changes: &[Change<'_, R>],
     make: impl Fn(&R) -> anyhow::Result<N>,
-) -> anyhow::Result<Vec<(Change<'a, R>, Option<N>)>> {
-    changes
-        .iter()
-        .map(|change| match *change {
-            Change::Removed(old) => Ok((Change::Removed(old), None)),
-            Change::Added(new) => Ok((Change::Added(new), Some(make(new)?))),
-            Change::Changed { old, new } => Ok((Change::Changed { old, new }, Some(make(new)?))),
+) -> anyhow::Result<RouteChanges<N>> {
+    changes.iter().try_fold(RouteChanges::new(), |made, change| {
+        Ok(match *change {
+            Change::Removed(old) => made.remove(old.pattern()),
+            Change::Added(new) => made.add(new.pattern(), make(new)?, new.weight()),
+            Change::Changed { new, moved: false, .. } => {
+                made.replace(new.pattern(), make(new)?, new.weight())
+            }
+            Change::Changed { new, moved: true, .. } | Change::Moved(new) => {
+                made.remove(new.pattern()).add(new.pattern(), make(new)?, new.weight())
+            }
         })
-        .collect()
+    })
 }
 
 /// Lays settings over a route.

@@ -316,8 +316,68 @@ async fn a_change_is_made_as_a_whole() {
     assert!(error.to_string().contains("`^new$`"), "{error:#}");
     let patterns = || network.routes().iter().map(|route| route.pattern().to_owned()).collect::<Vec<_>>();
     assert_eq!(patterns(), ["^old$"]);
+    let through_itself = good(
+        "[[route]]\npattern = '^new$'\nport = 2\n[[proxy_route]]\npattern = '^far$'\nvia = 'whole@localhost'",
+    );
+    let error = roads.change(&Difference::between(&old, &through_itself), &network).unwrap_err();
+    assert!(format!("{error:#}").contains("is this node itself"), "{error:#}");
+    assert_eq!(patterns(), ["^old$"]);
     roads.change(&Difference::between(&old, &mended), &network).unwrap();
     assert_eq!(patterns(), ["^new$"]);
+    node.stop().await;
+}
+
+/// After any change the routes are tried as if the node had been started with
+/// the new file.
+#[tokio::test]
+async fn routes_of_equal_weight_are_tried_in_the_order_of_the_file() {
+    let file = |routes: &[(&str, i64)]| {
+        let route = |(name, weight): &(&str, i64)| {
+            format!(
+                "[[route]]\npattern = '{name}'\nport = 1\nweight = {weight}\n[[proxy_route]]\npattern = '{name}'\nvia = 'gate@dmz'\nweight = {weight}\n"
+            )
+        };
+        good(&routes.iter().map(route).collect::<String>())
+    };
+    let mut running = file(&[("a", 1), ("b", 1), ("c", 1), ("d", 2)]);
+    let roads = Roads::of(&running).unwrap();
+    let node = roads.guest(&running, "order@localhost").unwrap().start().await.unwrap();
+    let network = node.network();
+    let abcde = "abcde@x";
+    let reordered =
+        ["~ routes: equal weights in another order", "~ proxy routes: equal weights in another order"];
+    for (routes, orders) in [
+        (&[("b", 1), ("a", 1), ("c", 1), ("d", 2)][..], true),
+        (&[("e", 1), ("b", 1), ("a", 1), ("c", 1), ("d", 2)], false),
+        (&[("e", 2), ("b", 1), ("d", 1), ("a", 1), ("c", 2)], false),
+        (&[("d", 1), ("b", 1), ("c", 2), ("e", 2)], true),
+        (&[("a", 1), ("b", 2), ("c", 1), ("d", 2), ("e", 1)], false),
+        (&[("c", 1), ("d", 2), ("e", 1), ("a", 1)], true),
+    ] {
+        let new = file(routes);
+        let difference = Difference::between(&running, &new);
+        let lines = difference.to_string();
+        assert_eq!(
+            lines.lines().filter(|line| reordered.contains(line)).count(),
+            2 * usize::from(orders),
+            "{lines}"
+        );
+        assert_eq!(lines.lines().count(), difference.live(), "{lines}");
+        roads.change(&difference, &network).unwrap();
+        let mut expected = routes.to_vec();
+        expected.sort_by_key(|(_, weight)| -weight);
+        let expected: Vec<_> = expected.into_iter().map(|(name, _)| name.to_owned()).collect();
+        let found =
+            network.route(abcde).unwrap().iter().map(|entry| entry.pattern().to_owned()).collect::<Vec<_>>();
+        let through = network
+            .proxy_route(abcde)
+            .unwrap()
+            .iter()
+            .map(|entry| entry.pattern().to_owned())
+            .collect::<Vec<_>>();
+        assert_eq!((&found, &through), (&expected, &expected), "{lines}");
+        running = new;
+    }
     node.stop().await;
 }
 

@@ -53,7 +53,7 @@ impl NetworkInner {
     /// the first proxy route if there is no other; nothing if as much was shown
     /// as one of them demands: this node would go any of them.
     pub(super) fn demanded(&self, own: Atom, peer: Atom, shown: &Shown<'_>) -> Option<(Box<str>, Demand)> {
-        let routes = self.routes.lookup(peer.as_str());
+        let (routes, proxies) = self.tables.lookup(own, peer);
         let mut lacking = None;
         for entry in routes.iter() {
             let demand = shown.lacks(&entry.route().pins, &self.options.tls)?;
@@ -62,7 +62,6 @@ impl NetworkInner {
         if !routes.is_empty() || shown.tls {
             return lacking;
         }
-        let proxies = self.proxy_routes.lookup(peer.as_str());
         let mut leading = proxies.iter().filter(|entry| entry.route().leads(own, peer)).peekable();
         let first = leading.peek()?.pattern().into();
         leading.all(|entry| entry.route().flags.encryption).then_some((first, Demand::Tls))

@@ -154,6 +154,8 @@ pub struct RouteInfo {
     pub pattern: String,
     /// The weight: higher ones are tried first.
     pub weight: i64,
+    /// Whether the registrar has handed it out.
+    pub handed_out: bool,
     /// What resolver is asked for addresses; none if the route has its own.
     pub resolver: Option<String>,
     /// The host, if the route says.
@@ -239,8 +241,14 @@ impl NetworkInfo {
             on_failure: network.options.on_failure,
             proxy_order: network.options.proxy_order,
             peers,
-            routes: network.routes.list().iter().map(|entry| RouteInfo::of(entry)).collect(),
-            proxy_routes: network.proxy_routes.list().iter().map(|entry| ProxyRouteInfo::of(entry)).collect(),
+            routes: network.tables.routes.list().iter().map(|entry| RouteInfo::of(entry)).collect(),
+            proxy_routes: network
+                .tables
+                .proxy_routes
+                .list()
+                .iter()
+                .map(|entry| ProxyRouteInfo::of(entry))
+                .collect(),
             spawns: network.spawns.list(),
             applications: network.applications.list(),
             unreachable,
@@ -257,6 +265,7 @@ impl RouteInfo {
         Self {
             pattern: entry.pattern().to_owned(),
             weight: entry.weight(),
+            handed_out: entry.is_handed_out(),
             resolver: resolver.as_ref().map(|resolver| resolver.describe()),
             host: said(host),
             port: Some(*port).filter(|port| *port != 0),

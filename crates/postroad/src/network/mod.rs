@@ -28,6 +28,7 @@ mod route;
 pub mod routes;
 mod routing;
 mod stack;
+mod tables;
 mod trace;
 mod transport;
 mod tunnel;
@@ -59,7 +60,7 @@ use crate::{Atom, Pid};
 use self::factory::Factory;
 use self::joinable::Joinable;
 use self::offers::Offers;
-use self::routes::RoutingTable;
+use self::tables::Tables;
 
 pub use self::acceptor::{AcceptorInfo, AcceptorOptions, DEFAULT_PORT};
 pub(crate) use self::acceptor::{Bound, bind};
@@ -90,10 +91,11 @@ pub(crate) use self::refusal::Refusal;
 pub(crate) use self::remote::spawn_child;
 pub use self::remote::{RemoteNode, RemoteSpawnError, RemoteStartError};
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
+pub(crate) use self::routes::Written;
 pub use self::routes::{
-    AddRouteError, AddRoutesError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact,
+    AddRouteError, AddRoutesError, ChangeRoutesError, PatternWarning, RemoveRouteError, ReplaceRouteError,
+    RouteChanges, exact,
 };
-pub(crate) use self::routing::Written;
 pub use self::trace::{Hop, HopAnswer};
 pub(crate) use self::transport::{ReadHalf, Stream, WriteHalf};
 pub use self::tunnel::{
@@ -343,8 +345,7 @@ pub(crate) struct NetworkInner {
     pub(crate) doors: CancellationToken,
     mode: NetworkMode,
     cookie: RwLock<Cookie>,
-    routes: RoutingTable<NetworkRoute>,
-    proxy_routes: RoutingTable<NetworkProxyRoute>,
+    tables: Tables,
     registrar: Option<Arc<dyn Registrar>>,
     /// The registrars to leave: the node's, and those of acceptors.
     entered: Mutex<Vec<Arc<dyn Registrar>>>,
@@ -379,8 +380,7 @@ impl NetworkInner {
             doors: CancellationToken::new(),
             mode,
             cookie: RwLock::new(cookie),
-            routes: RoutingTable::new(),
-            proxy_routes: RoutingTable::new(),
+            tables: Tables::default(),
             registrar,
             entered: Mutex::default(),
             connections: ArcSwap::default(),
@@ -455,12 +455,12 @@ impl NetworkInner {
         }
     }
 
-    /// Adds what the registrar hands out. What the node has already goes before.
+    /// Adds what the registrar hands out, for nodes to which nothing else leads.
     fn add_handed_out(&self, node: &Arc<NodeInner>, registered: Registered) {
         for StaticRoute { pattern, route, weight } in registered.routes {
             Watched::add(node, &route.pins.tls);
             let added = route.check_with(&self.options).map_err(AddRouteError::from);
-            match added.and_then(|()| self.routes.add(&pattern, route, weight)) {
+            match added.and_then(|()| self.tables.routes.add_handed_out(&pattern, route, weight)) {
                 Ok(warnings) => {
                     tracing::info!(node = %node.name, pattern, weight, "route from the registrar");
                     for warning in warnings {

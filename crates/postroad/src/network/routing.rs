@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use super::Network;
 use super::connect::ConnectError;
 use super::plan::{NoRoute, Plan};
 use super::proxy_route::NetworkProxyRoute;
 use super::route::NetworkRoute;
 use super::routes::{
-    AddRouteError, AddRoutesError, Entry, Matches, Pattern, PatternWarning, RemoveRouteError,
-    ReplaceRouteError,
+    AddRouteError, AddRoutesError, ChangeRoutesError, Entry, Matches, Pattern, PatternWarning,
+    RemoveRouteError, ReplaceRouteError, RouteChanges, RoutingTable,
 };
-use super::{Network, RoutingTable};
 use crate::Atom;
 use crate::tls::Watched;
 
@@ -56,7 +56,7 @@ impl Network {
         for (_, route, _) in &routes {
             Watched::add(self.node(), &route.pins.tls);
         }
-        self.add_to(&self.inner().routes, routes)
+        self.add_to(&self.inner().tables.routes, routes)
     }
 
     /// Replaces the route that was added with exactly this pattern, in one
@@ -70,27 +70,29 @@ impl Network {
     ) -> Result<(), ReplaceRouteError> {
         route.check_with(&self.inner().options)?;
         Watched::add(self.node(), &route.pins.tls);
-        self.inner().routes.replace(pattern, route, weight)?;
+        self.inner().tables.routes.replace(pattern, route, weight)?;
         self.inner().try_again();
         Ok(())
     }
 
-    /// Removes the route that was added with exactly this pattern.
+    /// Removes the route that was added with exactly this pattern; one that the
+    /// registrar has handed out only if there is no other.
     pub fn remove_route(&self, pattern: &str) -> Result<(), RemoveRouteError> {
-        self.inner().routes.remove(pattern)?;
+        self.inner().tables.routes.remove(pattern)?;
         self.inner().try_again();
         Ok(())
     }
 
     /// The static routes that match a node's name, in the order they would be
-    /// tried. Nobody is asked and nothing is dialed.
+    /// tried. What the registrar has handed out is among them only if nothing
+    /// else matches. Nobody is asked and nothing is dialed.
     pub fn route(&self, name: &str) -> Result<Matches<NetworkRoute>, ConnectError> {
-        matching(&self.inner().routes, crate::node::node_name(name)?)
+        matching(&self.inner().tables.routes, crate::node::node_name(name)?)
     }
 
     /// All static routes, in the order they were added.
     pub fn routes(&self) -> Vec<Arc<Entry<NetworkRoute>>> {
-        self.inner().routes.list()
+        self.inner().tables.routes.list()
     }
 
     /// Adds a static proxy route: nodes whose name contains a match of
@@ -121,7 +123,7 @@ impl Network {
         let own = self.node().name;
         let routes =
             checked(routes, |route: &NetworkProxyRoute| route.check_for(own).map_err(AddRouteError::from))?;
-        self.add_to(&self.inner().proxy_routes, routes)
+        self.add_to(&self.inner().tables.proxy_routes, routes)
     }
 
     /// Replaces the proxy route that was added with exactly this pattern, as
@@ -133,14 +135,14 @@ impl Network {
         weight: i64,
     ) -> Result<(), ReplaceRouteError> {
         route.check_for(self.node().name)?;
-        self.inner().proxy_routes.replace(pattern, route, weight)?;
+        self.inner().tables.proxy_routes.replace(pattern, route, weight)?;
         self.inner().try_again();
         Ok(())
     }
 
     /// Removes the proxy route that was added with exactly this pattern.
     pub fn remove_proxy_route(&self, pattern: &str) -> Result<(), RemoveRouteError> {
-        self.inner().proxy_routes.remove(pattern)?;
+        self.inner().tables.proxy_routes.remove(pattern)?;
         self.inner().try_again();
         Ok(())
     }
@@ -149,12 +151,35 @@ impl Network {
     /// order they would be tried. Those that lead to another node
     /// ([`NetworkProxyRoute::to`]) are among them, and would not be tried.
     pub fn proxy_route(&self, name: &str) -> Result<Matches<NetworkProxyRoute>, ConnectError> {
-        matching(&self.inner().proxy_routes, crate::node::node_name(name)?)
+        matching(&self.inner().tables.proxy_routes, crate::node::node_name(name)?)
     }
 
     /// All static proxy routes, in the order they were added.
     pub fn proxy_routes(&self) -> Vec<Arc<Entry<NetworkProxyRoute>>> {
-        self.inner().proxy_routes.list()
+        self.inner().tables.proxy_routes.list()
+    }
+
+    /// Makes several changes of routes and proxy routes, all of them in one step
+    /// or none: nobody is looked for by half of them.
+    ///
+    /// # Errors
+    /// Names the first change that cannot be made.
+    pub fn change_routes(
+        &self,
+        routes: RouteChanges<NetworkRoute>,
+        proxy_routes: RouteChanges<NetworkProxyRoute>,
+    ) -> Result<(), ChangeRoutesError> {
+        let (inner, own) = (self.inner(), self.node().name);
+        routes.check(|route| route.check_with(&inner.options.handshakes))?;
+        proxy_routes.check(|route| route.check_for(own))?;
+        let tls: Vec<_> = routes.routes().map(|route| route.pins.tls.clone()).collect();
+        let warnings = inner.tables.change(routes, proxy_routes)?;
+        tls.iter().for_each(|tls| Watched::add(self.node(), tls));
+        inner.try_again();
+        for warning in warnings {
+            tracing::warn!(node = %own, %warning, "check this route");
+        }
+        Ok(())
     }
 
     /// What [`connect`](Self::connect) would do to reach a node, and why.
@@ -180,36 +205,6 @@ impl Network {
             tracing::warn!(node = %self.node().name, %warning, "check this route");
         }
         Ok(warnings)
-    }
-}
-
-/// A pattern that was read before there is a table for its route.
-#[derive(Debug)]
-pub(crate) struct Written {
-    text: Box<str>,
-    read: Result<Pattern, AddRouteError>,
-}
-
-impl Written {
-    pub(crate) fn of<P>(pattern: P) -> Self
-    where
-        P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
-    {
-        Self { text: pattern.as_ref().into(), read: pattern.try_into().map_err(Into::into) }
-    }
-}
-
-impl AsRef<str> for Written {
-    fn as_ref(&self) -> &str {
-        &self.text
-    }
-}
-
-impl TryFrom<Written> for Pattern {
-    type Error = AddRouteError;
-
-    fn try_from(written: Written) -> Result<Self, AddRouteError> {
-        written.read
     }
 }
 

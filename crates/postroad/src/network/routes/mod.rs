@@ -18,41 +18,40 @@
 //! assert_eq!(routes.iter().map(|entry| *entry.route()).collect::<Vec<_>>(), ["primary", "backup"]);
 //! ```
 
+mod changes;
+mod error;
 mod expression;
 mod index;
 mod matcher;
 mod names;
+mod pattern;
 mod remembered;
 mod syntax;
 mod texts;
 mod warning;
+mod writing;
 
-use std::borrow::Borrow;
 use std::cmp::Reverse;
-use std::collections::HashSet;
-use std::convert::Infallible;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-
-use super::proxy_route::InvalidProxyRoute;
-use super::route::InvalidRoute;
 
 use self::index::Index;
 use self::matcher::{Matcher, Name, Workspace};
 use self::remembered::Remembered;
-use self::texts::{Required, strip};
+use self::writing::{Writing, read};
 
+pub use self::changes::RouteChanges;
+pub use self::error::{
+    AddRouteError, AddRoutesError, ChangeRoutesError, RemoveRouteError, ReplaceRouteError,
+};
 pub use self::names::Names;
+pub(crate) use self::pattern::Written;
+pub use self::pattern::{MAX_PATTERN_LEN, Pattern, check_pattern};
 pub use self::syntax::PatternFault;
 pub use self::warning::PatternWarning;
-
-/// How long a pattern may be, in bytes.
-pub const MAX_PATTERN_LEN: usize = 1024;
 
 /// Routes by pattern and weight.
 ///
@@ -75,94 +74,9 @@ pub struct Entry<R> {
     weight: i64,
     /// How many were added before.
     order: u64,
+    handed_out: bool,
     matcher: Matcher,
     route: R,
-}
-
-/// Why a route was not added.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AddRouteError {
-    /// There is a route under this pattern already.
-    #[error(
-        "resource is taken: there is a route for `{pattern}` already; remove it first, or write a \
-         different pattern that matches the same names"
-    )]
-    Taken {
-        /// The pattern.
-        pattern: Box<str>,
-    },
-    /// The pattern is not a regular expression.
-    #[error("`{pattern}` is not a valid pattern: at character {position}, {fault}")]
-    InvalidPattern {
-        /// The pattern.
-        pattern: Box<str>,
-        /// The character it is about, counted from 1.
-        position: usize,
-        /// What is wrong there.
-        fault: PatternFault,
-    },
-    /// The pattern is longer than [`MAX_PATTERN_LEN`].
-    #[error("a pattern has {MAX_PATTERN_LEN} bytes at most, this one has {len}")]
-    TooLong {
-        /// How long it is, in bytes.
-        len: usize,
-    },
-    /// The route itself cannot be used.
-    #[error(transparent)]
-    Route(#[from] InvalidRoute),
-    /// The proxy route itself cannot be used.
-    #[error(transparent)]
-    ProxyRoute(#[from] InvalidProxyRoute),
-    /// The pattern repeats so much that running it would take too long.
-    #[error("`{pattern}` is too large once its repetitions are written out; use smaller counts")]
-    TooLarge {
-        /// The pattern.
-        pattern: Box<str>,
-    },
-}
-
-/// Why none of several routes was added.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no route was added, because of entry {} (`{pattern}`): {source}", index + 1)]
-#[non_exhaustive]
-pub struct AddRoutesError {
-    /// The place of the first route that cannot be added in what was given, counted from 0.
-    pub index: usize,
-    /// Its pattern.
-    pub pattern: Box<str>,
-    /// What is wrong with it. [`AddRouteError::Taken`] also if an earlier entry has the same pattern.
-    pub source: Box<AddRouteError>,
-}
-
-/// Why a route was not removed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RemoveRouteError {
-    /// No route was added under exactly this pattern.
-    #[error("unknown: there is no route for `{pattern}`; the text must be the one it was added with")]
-    Unknown {
-        /// The pattern.
-        pattern: Box<str>,
-    },
-}
-
-/// Why a route was not replaced: the former one stays.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReplaceRouteError {
-    /// No route was added under exactly this pattern.
-    #[error("unknown: there is no route for `{pattern}` to replace; add it")]
-    Unknown {
-        /// The pattern.
-        pattern: Box<str>,
-    },
-    /// The new route cannot be used.
-    #[error(transparent)]
-    Route(#[from] InvalidRoute),
-    /// The new proxy route cannot be used.
-    #[error(transparent)]
-    ProxyRoute(#[from] InvalidProxyRoute),
 }
 
 /// Writes the pattern that matches `name` and nothing else.
@@ -179,12 +93,6 @@ pub fn exact(name: &str) -> String {
     pattern
 }
 
-/// Whether [`RoutingTable::add`] would take this pattern, and what it would say
-/// about it.
-pub fn check_pattern(pattern: &str) -> Result<Vec<PatternWarning>, AddRouteError> {
-    Pattern::read(pattern).map(|pattern| pattern.warnings)
-}
-
 impl<R> RoutingTable<R> {
     /// A table without routes.
     pub fn new() -> Self {
@@ -193,7 +101,7 @@ impl<R> RoutingTable<R> {
                 index: Index::default(),
                 remembered: Remembered::default(),
             }),
-            writing: Mutex::new(Writing { entries: HashSet::default(), added: 0 }),
+            writing: Mutex::default(),
         }
     }
 
@@ -220,50 +128,40 @@ impl<R> RoutingTable<R> {
     where
         P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
     {
-        let mut warnings = Vec::new();
-        let mut fresh = Vec::new();
-        for (index, (pattern, route, weight)) in routes.into_iter().enumerate() {
-            let written: Box<str> = pattern.as_ref().into();
-            match pattern.try_into() {
-                Ok(Pattern { text, required, matcher, warnings: surprises }) => {
-                    warnings.extend(surprises.into_iter().map(|warning| (index, warning)));
-                    fresh.push((Entry { pattern: text, weight, order: 0, matcher, route }, required));
-                }
-                Err(source) => {
-                    let source = Box::new(source.into());
-                    return Err(AddRoutesError { index, pattern: written, source });
-                }
-            }
-        }
+        let (fresh, warnings) = read(routes)?;
         let mut writing = self.writing.lock();
-        if let Some((index, pattern)) = writing.taken(fresh.iter().map(|(entry, _)| &*entry.pattern)) {
-            let source = Box::new(AddRouteError::Taken { pattern: pattern.into() });
-            return Err(AddRoutesError { index, pattern: pattern.into(), source });
-        }
         let mut index = self.current.load().index.clone();
-        for (entry, required) in fresh {
-            let entry = Arc::new(Entry { order: writing.added, ..entry });
-            writing.added += 1;
-            for text in &required {
-                index.insert(text, Arc::clone(&entry));
-            }
-            writing.entries.insert(ByPattern(entry));
-        }
+        writing.add(&mut index, fresh, false)?;
         self.publish(index);
         Ok(warnings)
     }
 
-    /// Removes the route that was added under exactly this pattern.
+    /// Adds a route that was not written for this node, but handed out to it.
+    /// It counts for names for which no other route does, and may have the
+    /// pattern of one that does.
+    pub fn add_handed_out(
+        &self,
+        pattern: &str,
+        route: R,
+        weight: i64,
+    ) -> Result<Vec<PatternWarning>, AddRouteError> {
+        let added = || {
+            let (fresh, warnings) = read([(pattern, route, weight)])?;
+            let mut writing = self.writing.lock();
+            let mut index = self.current.load().index.clone();
+            writing.add(&mut index, fresh, true)?;
+            self.publish(index);
+            Ok(warnings.into_iter().map(|(_, warning)| warning).collect())
+        };
+        added().map_err(|error: AddRoutesError| *error.source)
+    }
+
+    /// Removes the route that was added under exactly this pattern; one that
+    /// was handed out only if there is no other.
     pub fn remove(&self, pattern: &str) -> Result<Arc<Entry<R>>, RemoveRouteError> {
-        let unknown = || RemoveRouteError::Unknown { pattern: pattern.into() };
-        let expression = syntax::read(pattern).map_err(|_| unknown())?;
-        let required = Required::by(&strip(expression)).into_texts();
         let mut writing = self.writing.lock();
-        let ByPattern(entry) = writing.entries.take(pattern).ok_or_else(unknown)?;
         let mut index = self.current.load().index.clone();
-        for text in &required {
-            index.remove(text, |other| Arc::ptr_eq(other, &entry));
-        }
+        let entry = writing.remove(&mut index, pattern)?;
         self.publish(index);
         Ok(entry)
     }
@@ -272,23 +170,15 @@ impl<R> RoutingTable<R> {
     /// that one. Lookups find either the former or the new one, and never
     /// neither. Among routes of equal weight it keeps its place.
     pub fn replace(&self, pattern: &str, route: R, weight: i64) -> Result<Arc<Entry<R>>, ReplaceRouteError> {
-        let unknown = || ReplaceRouteError::Unknown { pattern: pattern.into() };
-        let Pattern { required, matcher, .. } = Pattern::read(pattern).map_err(|_| unknown())?;
         let mut writing = self.writing.lock();
-        let ByPattern(former) = writing.entries.take(pattern).ok_or_else(unknown)?;
-        let order = former.order;
-        let entry = Arc::new(Entry { pattern: pattern.into(), weight, order, matcher, route });
-        writing.entries.insert(ByPattern(Arc::clone(&entry)));
         let mut index = self.current.load().index.clone();
-        for text in &required {
-            index.remove(text, |other| Arc::ptr_eq(other, &former));
-            index.insert(text, Arc::clone(&entry));
-        }
+        let former = writing.replace(&mut index, pattern, route, weight)?;
         self.publish(index);
         Ok(former)
     }
 
-    /// All routes whose pattern is found in `name`; empty if there is none.
+    /// All routes whose pattern is found in `name`; empty if there is none. Those
+    /// that were handed out are found where there are no others.
     pub fn lookup(&self, name: &str) -> Matches<R> {
         let snapshot = self.current.load();
         snapshot.remembered.get(name).unwrap_or_else(|| {
@@ -321,9 +211,7 @@ impl<R> Default for RoutingTable<R> {
 
 impl<R> fmt::Debug for RoutingTable<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoutingTable")
-            .field("len", &self.writing.lock().entries.len())
-            .finish_non_exhaustive()
+        f.debug_struct("RoutingTable").field("len", &self.writing.lock().len()).finish_non_exhaustive()
     }
 }
 
@@ -337,6 +225,11 @@ impl<R> Entry<R> {
     /// weight comes first.
     pub fn weight(&self) -> i64 {
         self.weight
+    }
+
+    /// Whether it was handed out to the node, rather than written for it.
+    pub fn is_handed_out(&self) -> bool {
+        self.handed_out
     }
 
     /// The route.
@@ -376,124 +269,10 @@ impl<R> Snapshot<R> {
         entries.dedup_by_key(|entry| Arc::as_ptr(entry));
         let mut workspace = Workspace::default();
         entries.retain(|entry| entry.matcher.matches(&name, &mut workspace));
+        if entries.iter().any(|entry| !entry.handed_out) {
+            entries.retain(|entry| !entry.handed_out);
+        }
         entries.sort_unstable_by_key(|entry| (Reverse(entry.weight), entry.order));
         entries.into_iter().cloned().collect()
-    }
-}
-
-/// What those who change the table have between them.
-struct Writing<R> {
-    entries: HashSet<ByPattern<R>, RandomState>,
-    added: u64,
-}
-
-impl<R> Writing<R> {
-    /// The first of these patterns that is in the table, or among those before it.
-    fn taken<'p>(&self, patterns: impl Iterator<Item = &'p str>) -> Option<(usize, &'p str)> {
-        let mut seen = HashSet::new();
-        patterns.enumerate().find(|(_, pattern)| self.entries.contains(*pattern) || !seen.insert(*pattern))
-    }
-}
-
-struct ByPattern<R>(Arc<Entry<R>>);
-
-impl<R> Borrow<str> for ByPattern<R> {
-    fn borrow(&self) -> &str {
-        &self.0.pattern
-    }
-}
-
-impl<R> PartialEq for ByPattern<R> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.pattern == other.0.pattern
-    }
-}
-
-impl<R> Eq for ByPattern<R> {}
-
-impl<R> Hash for ByPattern<R> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.pattern.hash(state);
-    }
-}
-
-/// A pattern that has been read, which is most of the work of adding a route:
-/// to be done beforehand where there are many of them.
-///
-/// ```
-/// use postroad::network::routes::{Pattern, RoutingTable};
-///
-/// let pattern = Pattern::read("^db-[0-9]+@").unwrap();
-/// assert!(pattern.warnings().is_empty());
-/// let table = RoutingTable::new();
-/// table.add_all([(pattern, "a route", 100)]).unwrap();
-/// assert_eq!(table.lookup("db-7@prod").len(), 1);
-/// ```
-#[derive(Debug)]
-pub struct Pattern {
-    text: Box<str>,
-    required: Vec<texts::Text>,
-    matcher: Matcher,
-    warnings: Vec<PatternWarning>,
-}
-
-impl AsRef<str> for Pattern {
-    fn as_ref(&self) -> &str {
-        &self.text
-    }
-}
-
-impl TryFrom<&str> for Pattern {
-    type Error = AddRouteError;
-
-    fn try_from(text: &str) -> Result<Self, AddRouteError> {
-        Self::read(text)
-    }
-}
-
-impl TryFrom<&String> for Pattern {
-    type Error = AddRouteError;
-
-    fn try_from(text: &String) -> Result<Self, AddRouteError> {
-        Self::read(text)
-    }
-}
-
-impl TryFrom<String> for Pattern {
-    type Error = AddRouteError;
-
-    fn try_from(text: String) -> Result<Self, AddRouteError> {
-        Self::read(&text)
-    }
-}
-
-impl From<Infallible> for AddRouteError {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-impl Pattern {
-    /// What is surprising about it, if anything is.
-    pub fn warnings(&self) -> &[PatternWarning] {
-        &self.warnings
-    }
-
-    /// Reads a pattern, as [`RoutingTable::add`] does.
-    pub fn read(pattern: &str) -> Result<Self, AddRouteError> {
-        if pattern.len() > MAX_PATTERN_LEN {
-            return Err(AddRouteError::TooLong { len: pattern.len() });
-        }
-        let expression = syntax::read(pattern).map_err(|(at, fault)| AddRouteError::InvalidPattern {
-            pattern: pattern.into(),
-            position: pattern[..at].chars().count() + 1,
-            fault,
-        })?;
-        let core = strip(expression.clone());
-        let required = Required::by(&core);
-        let matcher = Matcher::new(&core, &required)
-            .map_err(|matcher::TooLarge| AddRouteError::TooLarge { pattern: pattern.into() })?;
-        let warnings = warning::warnings(pattern, &expression, &required);
-        Ok(Self { text: pattern.into(), required: required.into_texts(), matcher, warnings })
     }
 }

@@ -1,0 +1,53 @@
+//! Both routing tables of a node, which are read and changed together.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::proxy_route::NetworkProxyRoute;
+use super::route::NetworkRoute;
+use super::routes::{ChangeRoutesError, Matches, PatternWarning, RouteChanges, RoutingTable};
+use crate::Atom;
+
+/// The static routes of a node, and its static proxy routes.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) routes: RoutingTable<NetworkRoute>,
+    pub(super) proxy_routes: RoutingTable<NetworkProxyRoute>,
+    /// Nobody sees one of them changed and the other not yet.
+    both: RwLock<()>,
+}
+
+impl Tables {
+    /// What matches `name`. A route that was handed out does not count where a
+    /// proxy route of the node's own leads from `own`.
+    pub(super) fn lookup(
+        &self,
+        own: Atom,
+        name: Atom,
+    ) -> (Matches<NetworkRoute>, Matches<NetworkProxyRoute>) {
+        let (routes, proxies) = {
+            let _both = self.both.read();
+            (self.routes.lookup(name.as_str()), self.proxy_routes.lookup(name.as_str()))
+        };
+        let are_handed_out = routes.first().is_some_and(|entry| entry.is_handed_out());
+        let gives_way = are_handed_out && proxies.iter().any(|entry| entry.route().leads(own, name));
+        (if gives_way { Arc::default() } else { routes }, proxies)
+    }
+
+    /// Changes both in one step, or neither.
+    pub(super) fn change(
+        &self,
+        routes: RouteChanges<NetworkRoute>,
+        proxy_routes: RouteChanges<NetworkProxyRoute>,
+    ) -> Result<Vec<PatternWarning>, ChangeRoutesError> {
+        let mut routes = self.routes.prepare(routes)?;
+        let mut proxy_routes = self.proxy_routes.prepare(proxy_routes)?;
+        let mut warnings = std::mem::take(&mut routes.warnings);
+        warnings.append(&mut proxy_routes.warnings);
+        let _both = self.both.write();
+        routes.publish();
+        proxy_routes.publish();
+        Ok(warnings)
+    }
+}
