@@ -27,7 +27,7 @@ impl Connection {
     ) -> Result<Payload, RelationError> {
         self.check_incarnation_of(&target)?;
         self.check_permitted(&target, relation)?;
-        process.begin_watch(target, relation, Over::connection(self.number))?;
+        process.begin_watch(target, relation, Over::number(self.number))?;
         let mut attempt = Attempt { connection: self, process, target, relation, ended: false };
         self.watch_over(process, target, relation)?;
         let answer = match wish(process.pid, target, Wanted::Yes, relation) {
@@ -209,16 +209,41 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn conformance_f07_x12_a_watcher_that_ends_leaves_nothing_behind() {
-        let start = async |name: &str| {
-            let builder = Node::builder(name).cookie("watching").without_registrar();
-            builder.acceptor(AcceptorOptions::bind("127.0.0.1", 0)).start().await.unwrap()
+    async fn pair(name: &str) -> (Node, Node, Arc<Connection>) {
+        let start = async |side: &str| {
+            let builder = Node::builder(format!("{name}-{side}@127.0.0.1")).cookie("watching");
+            let builder = builder.without_registrar().acceptor(AcceptorOptions::bind("127.0.0.1", 0));
+            builder.start().await.unwrap()
         };
-        let (near, far) = (start("watching-near@127.0.0.1").await, start("watching-far@127.0.0.1").await);
+        let (near, far) = (start("near").await, start("far").await);
         let route = NetworkRoute::to("127.0.0.1", far.network().acceptors()[0].address.port());
         near.network().connect_with(far.name().as_str(), route).await.unwrap();
         let connection = near.network().node().network.connected(far.name()).unwrap();
+        (near, far, connection)
+    }
+
+    /// The end of a former connection is on its way to who watches the same
+    /// over the present one.
+    #[tokio::test]
+    async fn what_was_watched_over_a_former_connection_is_no_part_of_the_present_one() {
+        let (near, far, connection) = pair("former").await;
+        let former = Over::number(connection.number - 1);
+        let target = Watched::Pid(far.spawn::<Anchor>(()).await.unwrap());
+        let watcher = near.spawn::<Anchor>(()).await.unwrap();
+        let process = near.network().node().process(watcher).unwrap();
+        process.begin_watch(target, Relation::Link, former).unwrap();
+        assert!(process.confirm_watch(&target, Relation::Link));
+        connection.watch(&process, target, Relation::Monitor).await.unwrap();
+        process.unwatch(&target, Relation::Link).unwrap();
+        assert_eq!(process.watches(), [(target, Relation::Monitor)]);
+        assert!(!connection.watches_nothing(), "or nobody would be told");
+        near.stop().await;
+        far.stop().await;
+    }
+
+    #[tokio::test]
+    async fn conformance_f07_x12_a_watcher_that_ends_leaves_nothing_behind() {
+        let (near, far, connection) = pair("watching").await;
         let relations = |node: &Node| node.network().node().relations.len();
         let (done, mut says) = tokio::sync::mpsc::unbounded_channel();
         for (watched, target) in [(&far, far.clone()), (&near, near.clone())] {
