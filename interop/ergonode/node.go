@@ -28,6 +28,8 @@ type Options struct {
 	// Hidden nodes have no acceptor.
 	Hidden bool
 
+	// Registrar, if not nil, is asked instead of Ergo's own.
+	Registrar gen.Registrar
 	// RegistrarPort is where Ergo's registrar is, or 0 for none.
 	RegistrarPort uint16
 	// RegistrarClient keeps the node from being the registrar's server.

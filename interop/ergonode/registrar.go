@@ -6,6 +6,9 @@ import (
 )
 
 func newRegistrar(options Options) gen.Registrar {
+	if options.Registrar != nil {
+		return options.Registrar
+	}
 	if options.RegistrarPort == 0 {
 		return absent{registrar.Create(registrar.Options{})}
 	}

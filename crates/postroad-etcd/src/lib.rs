@@ -34,3 +34,5 @@ mod value;
 pub use error::EtcdError;
 pub use options::{EtcdOptions, EtcdTls};
 pub use registrar::EtcdRegistrar;
+
+pub use postroad_wire::stored::ErgoRelease;

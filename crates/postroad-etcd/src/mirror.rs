@@ -249,6 +249,7 @@ pub(crate) fn sort_applications(routes: &mut [ApplicationRoute]) {
 mod tests {
     use postroad::registrar::{ApplicationMode, ConfigValue};
     use postroad_wire::Version;
+    use postroad_wire::stored::ErgoRelease;
 
     use super::*;
 
@@ -285,7 +286,7 @@ mod tests {
     }
 
     fn app(name: &str, node: &str, state: ApplicationState) -> KeyValue {
-        let value = value::encode_application(&route(name, node, 5, state));
+        let value = value::encode_application(&route(name, node, 5, state), ErgoRelease::default());
         kv(&format!("{APPS}{name}/{node}"), value, 1)
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use postroad_wire::stored::ErgoRelease;
 use zeroize::Zeroizing;
 
 /// Which etcd to use, and how.
@@ -22,6 +23,9 @@ pub struct EtcdOptions {
     /// How long the node stays registered when it is gone without a word, in
     /// whole seconds. It gives a sign of life three times as often. Default 10 s.
     pub lease_ttl: Duration,
+    /// Which Ergo nodes are to read what is published of this node's
+    /// applications. Default [`ErgoRelease::V3_2`]. Nodes of this kind read both.
+    pub ergo_release: ErgoRelease,
     pub(crate) user: Option<User>,
     pub(crate) tls: Option<EtcdTls>,
 }
@@ -41,6 +45,7 @@ impl EtcdOptions {
             dial_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
             lease_ttl: Duration::from_secs(10),
+            ergo_release: ErgoRelease::default(),
             user: None,
             tls: None,
         }
@@ -74,6 +79,12 @@ impl EtcdOptions {
     /// How long the node stays registered when it is gone without a word.
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.lease_ttl = ttl;
+        self
+    }
+
+    /// Publishes applications so that Ergo nodes of this release read them.
+    pub fn ergo_release(mut self, release: ErgoRelease) -> Self {
+        self.ergo_release = release;
         self
     }
 }

@@ -96,10 +96,9 @@ impl Registrar for EtcdRegistrar {
             keys::check_part(node.as_str())?;
             let session = Arc::new(Session::new(
                 node,
-                Keys::new(&inner.options.cluster, node.as_str()),
+                &inner.options,
                 inner.client(),
                 value::encode_endpoints(&registration.endpoints),
-                inner.options.lease_ttl,
                 inner.events.clone(),
             ));
             if inner.stop.is_cancelled() || inner.session.set(session.clone()).is_err() {

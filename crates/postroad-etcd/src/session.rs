@@ -19,15 +19,16 @@ use parking_lot::Mutex;
 use postroad::Atom;
 use postroad::network::routes::Names;
 use postroad::registrar::{ApplicationRoute, RegistrarEvent};
+use postroad_wire::stored::ErgoRelease;
 use rand::Rng;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use crate::EtcdError;
 use crate::api::{Compare, DeleteRangeRequest, Event, KeyValue, Operation, PutRequest};
 use crate::client::Client;
 use crate::keys::{Keys, Subject};
 use crate::mirror::Mirror;
+use crate::{EtcdError, EtcdOptions};
 use crate::{proxy, value};
 
 /// How many operations a transaction has at most: fewer than etcd allows.
@@ -66,6 +67,8 @@ pub(crate) struct Session {
     pub(crate) connected: AtomicBool,
     routes: Vec<u8>,
     lease_ttl: Duration,
+    /// Who can read what it publishes.
+    ergo_release: ErgoRelease,
     /// What this node publishes.
     applications: Mutex<BTreeMap<Atom, ApplicationRoute>>,
     /// To whom it leads.
@@ -101,12 +104,12 @@ impl From<EtcdError> for EnterError {
 impl Session {
     pub(crate) fn new(
         node: Atom,
-        keys: Keys,
+        options: &EtcdOptions,
         client: Arc<Client>,
         routes: Vec<u8>,
-        lease_ttl: Duration,
         events: broadcast::Sender<RegistrarEvent>,
     ) -> Self {
+        let keys = Keys::new(&options.cluster, node.as_str());
         Self {
             node,
             mirror: Mutex::new(Mirror::new(node, keys.clone())),
@@ -114,7 +117,8 @@ impl Session {
             client,
             connected: AtomicBool::new(false),
             routes,
-            lease_ttl,
+            lease_ttl: options.lease_ttl,
+            ergo_release: options.ergo_release,
             applications: Mutex::default(),
             proxied: Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
@@ -191,7 +195,9 @@ impl Session {
         let Some(route) = self.applications.lock().get(&name).cloned() else { return Ok(()) };
         let key = self.keys.own_application(name.as_str());
         let lease = self.leases.lock().current;
-        self.client.put(key, value::encode_application(&route), lease.unwrap_or_default()).await
+        self.client
+            .put(key, value::encode_application(&route, self.ergo_release), lease.unwrap_or_default())
+            .await
     }
 
     /// Withdraws an application; false if there is none.
@@ -316,11 +322,12 @@ impl Session {
     ) -> Result<bool, EtcdError> {
         let node_key = self.keys.own_node();
         let mut wanted = vec![(node_key.clone(), self.routes.clone())];
-        wanted.extend(
-            self.applications.lock().values().map(|route| {
-                (self.keys.own_application(route.name.as_str()), value::encode_application(route))
-            }),
-        );
+        wanted.extend(self.applications.lock().values().map(|route| {
+            (
+                self.keys.own_application(route.name.as_str()),
+                value::encode_application(route, self.ergo_release),
+            )
+        }));
         wanted.extend(self.proxied());
         let is_own = |kv: &&KeyValue| {
             let subject = std::str::from_utf8(&kv.key).ok().and_then(|key| self.keys.read(key));

@@ -7,7 +7,7 @@ use postroad::Atom;
 use postroad::registrar::{ApplicationMode, ApplicationRoute, ApplicationState, ConfigValue, Endpoint};
 use postroad_wire::BodyError;
 use postroad_wire::esrd::Route;
-use postroad_wire::stored;
+use postroad_wire::stored::{self, ErgoRelease};
 
 /// Why a value cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +49,7 @@ pub(crate) fn decode_endpoints(value: &[u8]) -> Result<Vec<Endpoint>, ValueError
     Ok(routes.into_iter().map(endpoint).collect())
 }
 
-pub(crate) fn encode_application(route: &ApplicationRoute) -> Vec<u8> {
+pub(crate) fn encode_application(route: &ApplicationRoute, release: ErgoRelease) -> Vec<u8> {
     let stored = stored::ApplicationRoute {
         node: route.node.as_str().to_owned(),
         name: route.name.as_str().to_owned(),
@@ -66,7 +66,7 @@ pub(crate) fn encode_application(route: &ApplicationRoute) -> Vec<u8> {
             ApplicationState::Stopping => 3,
         },
     };
-    STANDARD.encode(stored.encode()).into_bytes()
+    STANDARD.encode(stored.encode(release)).into_bytes()
 }
 
 /// Reads an application from its key and value. Nothing if its state is none
@@ -179,6 +179,9 @@ mod tests {
     const NIL: &str = "ggAhnYMAHSNlcmdvLnNlcnZpY2VzL2VyZ28vZ2VuL1JvdXRl/w==";
     const WEBAPP: &str = "gwAoI2VyZ28uc2VydmljZXMvZXJnby9nZW4vQXBwbGljYXRpb25Sb3V0ZQAOZGVtb0Bsb2NhbGhvc3QABndlYmFwcAAAAAAAAABkAAAAAAAAAAMAAAAC";
 
+    /// The same of 3.2.0, as its registrar put it into etcd (`interop/registrar`).
+    const SHOP: &str = "gwAoI2VyZ28uc2VydmljZXMvZXJnby9nZW4vQXBwbGljYXRpb25Sb3V0ZQAOZXJnb0AxMjcuMC4wLjEABHNob3AAAAAAAAAAHgAAAAAAAAAB/wAAAAI=";
+
     fn endpoint(host: &str, port: u16, tls: bool) -> Endpoint {
         let (handshake_version, proto_version) = (Version::ehs(), Version::enp());
         Endpoint { host: host.to_owned(), port, tls, handshake_version, proto_version }
@@ -210,7 +213,16 @@ mod tests {
     #[test]
     fn applications_are_ergos_byte_for_byte() {
         assert_eq!(decode_application("webapp", "demo@localhost", WEBAPP.as_bytes()), Ok(Some(webapp())));
-        assert_eq!(encode_application(&webapp()), WEBAPP.as_bytes());
+        assert_eq!(encode_application(&webapp(), ErgoRelease::V3_1), WEBAPP.as_bytes());
+        let shop = ApplicationRoute {
+            node: Atom::new("ergo@127.0.0.1").unwrap(),
+            name: Atom::new("shop").unwrap(),
+            weight: 30,
+            mode: Some(ApplicationMode::Temporary),
+            ..webapp()
+        };
+        assert_eq!(decode_application("shop", "ergo@127.0.0.1", SHOP.as_bytes()), Ok(Some(shop.clone())));
+        assert_eq!(encode_application(&shop, ErgoRelease::V3_2), SHOP.as_bytes());
         let other = decode_application("web", "demo@localhost", WEBAPP.as_bytes());
         assert!(matches!(other, Err(ValueError::Key { .. })), "a value under another key: {other:?}");
     }
@@ -223,7 +235,7 @@ mod tests {
         assert!(decode_application("webapp", "demo@localhost", ONE_ROUTE.as_bytes()).is_err());
         let mut strange = stored::ApplicationRoute::decode(&STANDARD.decode(WEBAPP).unwrap()).unwrap();
         (strange.mode, strange.state) = (0, 0);
-        let strange = STANDARD.encode(strange.encode());
+        let strange = STANDARD.encode(strange.encode(ErgoRelease::V3_1));
         assert_eq!(decode_application("webapp", "demo@localhost", strange.as_bytes()), Ok(None));
     }
 

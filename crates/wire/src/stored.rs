@@ -68,25 +68,39 @@ pub struct ApplicationRoute {
     pub state: i32,
 }
 
+/// Whose layout a value has: releases of Ergo read no other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ErgoRelease {
+    /// 3.1 and those before it.
+    V3_1,
+    /// 3.2, which put a list of tags behind the mode.
+    #[default]
+    V3_2,
+}
+
 impl ApplicationRoute {
-    /// The value, in the layout of Ergo 3.2.
-    pub fn encode(&self) -> Vec<u8> {
+    /// The value, as this release reads it. There are no tags.
+    pub fn encode(&self, release: ErgoRelease) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut out = Writer::of_registered(&mut bytes, APPLICATION_ROUTE);
         out.text(&self.node);
         out.text(&self.name);
         out.i64(self.weight);
         out.i64(self.mode);
+        if release == ErgoRelease::V3_2 {
+            out.slice(0);
+        }
         out.i32(self.state);
         bytes
     }
 
-    /// Reads the value. Later releases put a list of tags behind the mode, and a
-    /// version behind the state; the layouts are tried in that order, and the
-    /// one that takes all bytes is right. Tags and version are not kept.
+    /// Reads the value. Ergo 3.2 put a list of tags behind the mode, a later
+    /// release a version behind the state; the layouts are tried in that order,
+    /// and the one that takes all bytes is right. Tags and version are not kept.
     ///
     /// # Errors
-    /// What is wrong in the layout of Ergo 3.2, if none fits.
+    /// What is wrong in the layout of Ergo 3.1, if none fits.
     pub fn decode(bytes: &[u8]) -> Result<Self, BodyError> {
         let (name, fields) = Fields::of_registered(bytes)?;
         if name != APPLICATION_ROUTE.as_bytes() {
@@ -148,7 +162,7 @@ mod tests {
 
     /// The front of a value with something in the place of what follows the mode.
     fn with_rest(rest: &[u8]) -> Vec<u8> {
-        let mut bytes = webapp().encode();
+        let mut bytes = webapp().encode(ErgoRelease::V3_1);
         bytes.truncate(bytes.len() - 4);
         bytes.extend_from_slice(rest);
         bytes
@@ -156,7 +170,8 @@ mod tests {
 
     #[test]
     fn later_layouts_are_read() {
-        assert_eq!(ApplicationRoute::decode(&webapp().encode()), Ok(webapp()));
+        assert_eq!(ApplicationRoute::decode(&webapp().encode(ErgoRelease::V3_2)), Ok(webapp()));
+        assert_eq!(ApplicationRoute::decode(&webapp().encode(ErgoRelease::V3_1)), Ok(webapp()));
         let tags = [0x9d, 0, 0, 0, 2, 0, 1, b'a', 0, 2, b'b', b'c', 0, 0, 0, 2];
         assert_eq!(ApplicationRoute::decode(&with_rest(&tags)), Ok(webapp()));
         let nil_tags = [0xff, 0, 0, 0, 2];
@@ -187,7 +202,7 @@ mod tests {
 
         #[test]
         fn every_cut_and_change_is_an_error_or_a_value(at in 0usize..120, byte: u8) {
-            for whole in [encode_routes(&[Route::to_port(1), Route::to_port(2)]), webapp().encode()] {
+            for whole in [encode_routes(&[Route::to_port(1), Route::to_port(2)]), webapp().encode(ErgoRelease::V3_1)] {
                 let mut changed = whole.clone();
                 let at = at % whole.len();
                 changed[at] = byte;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use postroad_etcd::{EtcdOptions, EtcdRegistrar, EtcdTls};
+use postroad_etcd::{ErgoRelease, EtcdOptions, EtcdRegistrar, EtcdTls};
 use zeroize::Zeroizing;
 
 use super::Reading;
@@ -11,6 +11,8 @@ use super::facts::Facts;
 use super::secret::{self, Secret};
 use super::section::{At, Section};
 use super::tls;
+
+const ERGO_RELEASES: [(&str, ErgoRelease); 2] = [("3.1", ErgoRelease::V3_1), ("3.2", ErgoRelease::V3_2)];
 
 /// A cluster of etcd.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,6 +22,7 @@ pub(crate) struct Etcd {
     user: Option<String>,
     password: Option<Secret>,
     tls: Option<Tls>,
+    ergo_release: Option<ErgoRelease>,
 }
 
 /// The files by which etcd and the node know each other.
@@ -58,6 +61,7 @@ impl Etcd {
             user: user.map(At::into_inner),
             password,
             tls,
+            ergo_release: section.word("ergo_release", &ERGO_RELEASES).map(At::into_inner),
         };
         match endpoints.filter(|endpoints| !endpoints.get_ref().is_empty()) {
             None => section.error("etcd needs `endpoints`, such as [\"http://127.0.0.1:2379\"]"),
@@ -79,7 +83,13 @@ impl Etcd {
             .with("cluster", &self.cluster)
             .with("user", &self.user)
             .password(&self.password)
+            .with("ergo_release", &self.shown_release())
             .and(self.tls.as_ref().map(Tls::facts).unwrap_or_default())
+    }
+
+    fn shown_release(&self) -> Option<&'static str> {
+        let (shown, _) = ERGO_RELEASES.iter().find(|(_, release)| Some(*release) == self.ergo_release)?;
+        Some(shown)
     }
 
     /// Reads the files of TLS. Nothing is connected yet.
@@ -93,6 +103,9 @@ impl Etcd {
         }
         if let Some(tls) = &self.tls {
             options = options.tls(tls.made()?);
+        }
+        if let Some(release) = self.ergo_release {
+            options = options.ergo_release(release);
         }
         Ok(EtcdRegistrar::new(options)?)
     }

@@ -170,6 +170,10 @@ fn what_has_another_type_is_said_to_have() {
         ("[registrar]\nkind = \"etcd\"\nendpoints = [\"h:1\"]\nuser = \"u\"", "`user` without a password"),
         ("[registrar]\nkind = \"etcd\"\nendpoints = [\"h:1\"]\npassword = \"p\"", "a password in plain text"),
         ("[registrar]\nkind = \"etcd\"\nendpoints = [\"https://h:1\"]", "it says https"),
+        (
+            "[registrar]\nkind = \"etcd\"\nendpoints = [\"h:1\"]\nergo_release = \"3.3\"",
+            "`ergo_release` cannot be \"3.3\"",
+        ),
         ("[registrar]\nkind = \"etcd\"\nendpoints = [\"h:1\"]\ntls = {}", "TLS to etcd needs `ca`"),
         ("[registrar]\nkind = \"none\"\nport = 1", "unknown key `port` in [registrar]"),
         ("[resolver.registrar]\nkind = \"embedded\"", "`registrar` means the node's own"),

@@ -3,6 +3,7 @@
 mod aside;
 mod asking;
 mod assembly;
+mod backlog;
 mod describing;
 mod dispatch;
 mod ends;
@@ -39,11 +40,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::assembly::Assembly;
+use self::backlog::Unsent;
 use self::ends::RecentEnds;
 use self::link::Link;
 use self::parts::Parts;
 use self::relations::Relations;
-use self::slot::{Slot, Unsent};
+use self::slot::Slot;
 use super::event::Road;
 use super::log::{Log, log};
 use super::transport::Stream;
@@ -80,7 +82,8 @@ pub(crate) struct Connection {
     /// Frames that come in fragments, if the two sides have agreed on that.
     assembly: Option<Assembly>,
     relations: Relations,
-    ends: RecentEnds,
+    /// What the peer was told by way of each slot.
+    ends: Box<[RecentEnds]>,
     /// Salts of joins that were accepted: none is accepted twice (`docs/wire/EHS.md` section 10).
     /// As digests: a peer may make a salt as long as it likes.
     join_salts: Mutex<HashSet<[u8; 32]>>,
@@ -261,7 +264,7 @@ impl Connection {
             vacated: Notify::new(),
             assembly: fragmentation.then(|| Assembly::new(limits.max_frame, pool_size)),
             relations: Relations::default(),
-            ends: RecentEnds::default(),
+            ends: (0..pool_size).map(|_| RecentEnds::default()).collect(),
             join_salts: Mutex::default(),
             encode,
             decode,
@@ -357,7 +360,7 @@ impl Connection {
             return;
         }
         log!(self.log, DEBUG, peer = %self.peer.name, link = index, %loss, "link lost");
-        self.tell_ends_again();
+        self.tell_ends_again(index);
         self.replace_link(index, since.elapsed());
     }
 

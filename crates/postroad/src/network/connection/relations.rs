@@ -174,11 +174,7 @@ impl Connection {
     /// [again](Self::tell_ends_again). The frame follows what the process `by`
     /// has sent.
     pub(crate) fn tell_end(self: &Arc<Self>, target: &Watched, by: u64, reason: &ErrorValue) {
-        self.ends.note(*target, by, reason.clone());
-        self.send_end(target, by, reason);
-    }
-
-    pub(super) fn send_end(self: &Arc<Self>, target: &Watched, by: u64, reason: &ErrorValue) {
+        self.ends[self.slot_of(by)].note(*target, by, reason.clone());
         let subject = match target {
             Watched::Pid(pid) => Subject::Pid(pid.id),
             Watched::Name(process) => Subject::Name(self.wire_name(process.name)),

@@ -388,6 +388,14 @@ impl Connection {
     pub(super) fn slot_of(&self, from: u64) -> usize {
         (from % self.slots.len() as u64) as usize
     }
+
+    /// By way of which slot the frames of a slot go out.
+    pub(super) fn leads_to(&self, mut slot: usize) -> usize {
+        while let Some(other) = self.slots[slot].redirected_to() {
+            slot = other;
+        }
+        slot
+    }
 }
 
 pub(super) enum Placed {

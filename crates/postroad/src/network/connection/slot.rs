@@ -5,21 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use postroad_wire::enp;
-
 use super::aside::{Aside, Encoding, Over};
+use super::backlog::{Backlog, HIGH_WATER, Unsent, taken_whole};
 use super::parts::Parts;
-
-/// A sender waits while this many bytes wait in front of it (and as many again
-/// may be under way). A single message may be longer.
-const HIGH_WATER: usize = 1 << 20;
-
-/// Answers that nobody can wait with are dropped while this many bytes wait: a
-/// peer that asks and does not read would have us keep them all.
-const CEILING: usize = 4 << 20;
-
-/// A buffer that grew beyond this is given back after it was written.
-const KEEP: usize = 4 << 20;
 
 /// One place in the pool of a connection: a buffer that senders append frames
 /// to, and at most one link that takes them away in batches.
@@ -45,9 +33,7 @@ pub(super) struct Slot {
 
 #[derive(Debug)]
 struct Out {
-    buffer: Vec<u8>,
-    /// What is too long for the buffer.
-    parts: Parts,
+    backlog: Backlog,
     road: Road,
     /// How many links there were.
     links: u64,
@@ -82,55 +68,10 @@ pub(super) enum Appended {
     Closed,
 }
 
-/// What was not handed to the system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Unsent {
-    pub(super) frames: u64,
-    pub(super) bytes: usize,
-}
-
-impl Unsent {
-    pub(super) fn and(self, other: Self) -> Self {
-        Self { frames: self.frames + other.frames, bytes: self.bytes + other.bytes }
-    }
-}
-
-/// What is being appended to a buffer: taken back unless it is kept, also if
-/// whoever writes it panics.
-struct Appendix<'a> {
-    buffer: &'a mut Vec<u8>,
-    keep: usize,
-}
-
-impl<'a> Appendix<'a> {
-    fn to(buffer: &'a mut Vec<u8>) -> Self {
-        let keep = buffer.len();
-        Self { buffer, keep }
-    }
-
-    /// Appends what `write` does, and keeps it unless that fails; how long it is.
-    #[inline]
-    fn write<E>(mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<usize, E> {
-        let encoding = Encoding::begins();
-        write(self.buffer)?;
-        drop(encoding);
-        let len = self.buffer.len() - self.keep;
-        self.keep = self.buffer.len();
-        Ok(len)
-    }
-}
-
-impl Drop for Appendix<'_> {
-    fn drop(&mut self) {
-        self.buffer.truncate(self.keep);
-    }
-}
-
 impl Slot {
     pub(super) fn new(parts: Parts) -> Self {
         let out = Out {
-            buffer: Vec::new(),
-            parts,
+            backlog: Backlog::new(parts),
             road: Road::Awaited,
             links: 0,
             reserved: false,
@@ -167,21 +108,8 @@ impl Slot {
         if let Some(elsewhere) = out.leads_elsewhere() {
             return Ok(elsewhere);
         }
-        let limit = if patient { HIGH_WATER } else { CEILING };
-        let has_room = out.parts.have_room_behind();
-        if let Some((behind, waits)) = out.parts.behind(sender) {
-            if waits >= limit || !has_room {
-                return Ok(Appended::Full);
-            }
-            Appendix::to(behind).write(write)?;
-        } else {
-            if out.buffer.len() >= limit {
-                return Ok(Appended::Full);
-            }
-            let len = Appendix::to(&mut out.buffer).write(write)?;
-            if out.parts.are_for(len) && !out.move_to_parts(sender, len) {
-                return Ok(Appended::Full);
-            }
+        if !out.backlog.append(sender, patient, write)? {
+            return Ok(Appended::Full);
         }
         self.appended(guard, 1);
         Ok(Appended::Done)
@@ -194,20 +122,8 @@ impl Slot {
         if let Some(elsewhere) = out.leads_elsewhere() {
             return elsewhere;
         }
-        let (is_large, has_room) = (out.parts.are_for(frame.len()), out.parts.have_room());
-        let has_room_behind = out.parts.have_room_behind();
-        match out.parts.behind(sender) {
-            Some(_) if !has_room_behind => return Appended::Full,
-            None if is_large && has_room => out.parts.push(sender, std::mem::take(frame)),
-            None if is_large => return Appended::Full,
-            behind => {
-                let waits = out.buffer.len();
-                let (queue, waits) = behind.unwrap_or((&mut out.buffer, waits));
-                if waits >= HIGH_WATER {
-                    return Appended::Full;
-                }
-                queue.append(frame);
-            }
+        if !out.backlog.append_whole(sender, frame) {
+            return Appended::Full;
         }
         self.appended(guard, 1);
         Appended::Done
@@ -240,7 +156,7 @@ impl Slot {
     fn fetch_aside(&self, out: &mut Out, aside: Vec<(u64, Vec<u8>)>) {
         self.count(aside.len() as u64);
         for (sender, frame) in aside {
-            out.admit(sender, frame);
+            out.backlog.admit(sender, frame);
         }
     }
 
@@ -268,22 +184,14 @@ impl Slot {
     /// whose length in bytes is returned, then fragments. Nothing if nothing
     /// waits.
     pub(super) fn take(&self, batch: &mut Vec<u8>) -> Option<usize> {
-        if batch.capacity() > KEEP {
-            *batch = Vec::new();
-        }
         let mut out = self.out.lock();
         if !self.aside.is_empty() {
             self.fetch_aside(&mut out, self.aside.take());
         }
-        if out.is_empty() {
+        let Some(whole) = out.backlog.take(batch) else {
             out.idle = true;
             return None;
-        }
-        std::mem::swap(&mut out.buffer, batch);
-        let whole = batch.len();
-        if !out.parts.is_empty() {
-            out.parts.take(batch);
-        }
+        };
         drop(out);
         if whole > 0 {
             self.room.notify_waiters();
@@ -298,10 +206,7 @@ impl Slot {
 
     /// The fragments of the last batch have been handed over.
     pub(super) fn fragments_written(&self) {
-        let mut guard = self.out.lock();
-        let out = &mut *guard;
-        let any_complete = out.parts.all_written(&mut out.buffer);
-        drop(guard);
+        let any_complete = self.out.lock().backlog.fragments_written();
         if any_complete {
             self.room.notify_waiters();
         }
@@ -312,19 +217,13 @@ impl Slot {
     /// What went out may or may not have arrived and is not sent again. What can
     /// be put back nowhere because the slot has ended is returned.
     pub(super) fn give_back(&self, batch: &[u8], whole: usize, written: usize) -> Unsent {
-        let (frames, fragments) = batch.split_at(whole);
-        let taken = taken_whole(frames, written);
-        let mut guard = self.out.lock();
-        let out = &mut *guard;
+        let mut out = self.out.lock();
         if out.road == Road::Closed {
             // Frames that were begun in fragments were counted when the slot ended.
-            let lost = &frames[taken..];
-            return Unsent { frames: enp::frames(lost).count() as u64, bytes: lost.len() };
+            return Unsent::of(&batch[taken_whole(&batch[..whole], written)..whole]);
         }
-        out.buffer.splice(0..0, frames[taken..].iter().copied());
-        let fragments = &fragments[..taken_whole(fragments, written.saturating_sub(whole))];
-        let any_complete = out.parts.written(enp::frames(fragments).count(), &mut out.buffer);
-        drop(guard);
+        let any_complete = out.backlog.give_back(batch, whole, written);
+        drop(out);
         if any_complete {
             self.room.notify_waiters();
         }
@@ -375,7 +274,7 @@ impl Slot {
         let mut out = self.out.lock();
         if out.road == Road::Linked {
             out.road = Road::Awaited;
-            out.parts.rewind();
+            out.backlog.rewind();
         }
     }
 
@@ -414,8 +313,7 @@ impl Slot {
             return false;
         }
         self.fetch_aside(out, self.aside.end(Over::Redirected(index)));
-        there.buffer.append(&mut out.buffer);
-        there.parts.absorb(&mut out.parts);
+        there.backlog.absorb(&mut out.backlog);
         out.road = Road::Redirected(index);
         drop(guard);
         target.appended(there, 0);
@@ -423,15 +321,20 @@ impl Slot {
         true
     }
 
+    /// By way of which slot everything is sent, if not by this one.
+    pub(super) fn redirected_to(&self) -> Option<usize> {
+        match self.out.lock().road {
+            Road::Redirected(to) => Some(to),
+            Road::Awaited | Road::Linked | Road::Closed => None,
+        }
+    }
+
     /// Ends the slot: what waits is dropped, senders are told.
     pub(super) fn close(&self) -> Unsent {
         let mut out = self.out.lock();
         out.road = Road::Closed;
         self.fetch_aside(&mut out, self.aside.end(Over::Closed));
-        let frames = enp::frames(&out.buffer).count() as u64 + out.parts.frames();
-        let unsent = Unsent { frames, bytes: out.waiting() };
-        out.buffer = Vec::new();
-        out.parts.clear();
+        let unsent = out.backlog.clear();
         drop(out);
         self.room.notify_waiters();
         self.wake.notify_one();
@@ -474,13 +377,13 @@ impl Slot {
 
     /// How many bytes wait.
     pub(super) fn waiting(&self) -> usize {
-        self.out.lock().waiting()
+        self.out.lock().backlog.waiting()
     }
 
     /// Whether everything has been handed to the system.
     pub(super) fn is_written(&self) -> bool {
         let out = self.out.lock();
-        out.is_empty() && self.aside.is_empty() && (out.idle || out.road != Road::Linked)
+        out.backlog.is_empty() && self.aside.is_empty() && (out.idle || out.road != Road::Linked)
     }
 }
 
@@ -494,54 +397,6 @@ impl Out {
             Road::Closed => Some(Appended::Closed),
         }
     }
-
-    /// Adds a frame that was sent already: there is room for it.
-    fn admit(&mut self, sender: u64, mut frame: Vec<u8>) {
-        let is_large = self.parts.are_for(frame.len());
-        match self.parts.behind(sender) {
-            Some((behind, _)) => behind.append(&mut frame),
-            None if is_large => self.parts.push(sender, frame),
-            None => self.buffer.append(&mut frame),
-        }
-    }
-
-    /// Moves the large frame at the end of the buffer to where it belongs; if
-    /// there is no room it is dropped.
-    #[cold]
-    fn move_to_parts(&mut self, sender: u64, len: usize) -> bool {
-        let rest = self.buffer.len() - len;
-        let room = self.parts.have_room();
-        if !room {
-            self.buffer.truncate(rest);
-        } else if rest == 0 {
-            self.parts.push(sender, std::mem::take(&mut self.buffer));
-        } else {
-            self.parts.push(sender, self.buffer.split_off(rest));
-        }
-        self.buffer.shrink_to(KEEP);
-        room
-    }
-
-    fn is_empty(&self) -> bool {
-        self.buffer.is_empty() && self.parts.is_empty()
-    }
-
-    fn waiting(&self) -> usize {
-        self.buffer.len() + self.parts.waiting()
-    }
-}
-
-/// How many of the bytes of a batch are frames that went out whole, if
-/// `written` bytes went out.
-fn taken_whole(batch: &[u8], written: usize) -> usize {
-    let mut taken = 0;
-    for frame in enp::frames(batch) {
-        if taken + frame.len() > written {
-            break;
-        }
-        taken += frame.len();
-    }
-    taken
 }
 
 #[cfg(test)]
