@@ -41,6 +41,8 @@ type Options struct {
 	MaxMessageSize int
 	// NoFeatures turns every network flag off.
 	NoFeatures bool
+	// ExposeEnv passes the node's environment on to what other nodes start for it.
+	ExposeEnv bool
 	// TLS makes the acceptor ask for TLS, with a self-signed certificate.
 	TLS bool
 	// Certificate, if not nil, is shown by the acceptor instead.
@@ -110,6 +112,10 @@ func Start(options Options) (*Node, error) {
 	node, err := startNode(gen.Atom(options.Name), gen.NodeOptions{
 		Env:     map[gen.Env]any{"disable_metrics": true},
 		Network: network,
+		Security: gen.SecurityOptions{
+			ExposeEnvRemoteSpawn:            options.ExposeEnv,
+			ExposeEnvRemoteApplicationStart: options.ExposeEnv,
+		},
 		Log: gen.LogOptions{
 			Level:         options.LogLevel,
 			DefaultLogger: gen.DefaultLoggerOptions{Output: os.Stderr},

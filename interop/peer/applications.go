@@ -49,7 +49,11 @@ func (p *peer) startApplication(c command) error {
 	default:
 		return fmt.Errorf("mode is temporary, transient or permanent, not %q", c.Mode)
 	}
-	return start(c.Name, gen.ApplicationOptions{})
+	env, err := environment(c)
+	if err != nil {
+		return err
+	}
+	return start(c.Name, gen.ApplicationOptions{Env: env})
 }
 
 // An applicationTeller describes its applications: any other node, since 3.2.0.

@@ -48,6 +48,7 @@ func start(out *output) (*peer, error) {
 	flag.IntVar(&options.Pool, "pool", 3, "links per accepted connection")
 	flag.IntVar(&options.MaxMessageSize, "max-message-size", 0, "bytes; 0 is no limit")
 	features := flag.String("flags", "default", "network flags: default or none")
+	flag.BoolVar(&options.ExposeEnv, "expose-env", false, "what other nodes start for this one gets its environment")
 	flag.BoolVar(&options.TLS, "tls", false, "acceptor with TLS and a self-signed certificate")
 	certificate := flag.String("tls-cert", "", "PEM `file` of the chain that the acceptor shows; needs -tls-key")
 	key := flag.String("tls-key", "", "PEM `file` of its private key")

@@ -51,13 +51,9 @@ func spawnOn(p *peer, w *worker, c command) (any, error) {
 		}
 		args = append(args, arg)
 	}
-	env := make(map[gen.Env]any)
-	for name, raw := range c.Env {
-		variable, err := value(raw)
-		if err != nil {
-			return nil, err
-		}
-		env[gen.Env(name)] = variable
+	env, err := environment(c)
+	if err != nil {
+		return nil, err
 	}
 	options := gen.ProcessOptions{Env: env, LinkChild: c.LinkChild, LinkParent: c.LinkParent}
 	if w != nil {
@@ -78,6 +74,18 @@ func spawnOn(p *peer, w *worker, c command) (any, error) {
 	}
 	pid, err := remote.Spawn(c.Name, options, args...)
 	return body(pid), err
+}
+
+func environment(c command) (map[gen.Env]any, error) {
+	env := make(map[gen.Env]any)
+	for name, raw := range c.Env {
+		variable, err := value(raw)
+		if err != nil {
+			return nil, err
+		}
+		env[gen.Env(name)] = variable
+	}
+	return env, nil
 }
 
 func (w *worker) spawnOn(c command) (any, error) { return spawnOn(w.peer, w, c) }

@@ -17,7 +17,9 @@ use crate::{
 /// assert_eq!(decoder.remaining(), [1, 2]);
 /// # Ok::<(), postroad_edf::DecodeError>(())
 /// ```
-#[derive(Debug)]
+///
+/// A clone reads on from the same place by itself: to look ahead.
+#[derive(Debug, Clone)]
 pub struct Decoder<'a> {
     input: &'a [u8],
     tables: &'a DecodeTables,

@@ -10,7 +10,7 @@ use postroad::{CallError, Node, Pid, SendError};
 use postroad_wire::enp::{Frame, Head};
 use support::log::Log;
 use support::scripted::{Caller, Desk, Link, frame, introduction, message_to};
-use support::{builder, next, probe};
+use support::{builder, fill, next, probe};
 use tokio::task::yield_now;
 
 async fn link(node: &Node, caller: Caller) -> Link {
@@ -32,19 +32,6 @@ async fn node_with_peer() -> (Node, Link) {
 /// A process of the peer.
 fn process(link: &Link) -> Pid {
     Pid { id: 2000, ..link.sender() }
-}
-
-/// The peer does not read: sends to it until the road is full.
-async fn fill(node: &Node, to: Pid) {
-    let mut busy = 0;
-    while busy < 1000 {
-        match node.try_send(to, vec![0u8; 50_000]) {
-            Ok(()) => busy = 0,
-            Err(SendError::Busy { .. }) => busy += 1,
-            Err(error) => panic!("{error}"),
-        }
-        yield_now().await;
-    }
 }
 
 /// What was flushed arrives, although the node closes a socket with unread

@@ -16,7 +16,9 @@ use postroad::{
     Actor, CallError, Context, ExitReason, Handle, NetworkMode, Node, Pid, SendError, SpawnError,
     SpawnOptions,
 };
-use support::{COOKIE, Echo, builder, node, port, unique};
+use postroad_wire::enp::{Frame, Head};
+use support::scripted::{Caller, introduction};
+use support::{COOKIE, Echo, builder, fill, node, port, unique};
 use tokio::sync::{mpsc, oneshot};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -402,4 +404,49 @@ async fn orders_are_taken_from_operators_only() {
     for node in [peer, operator, gateway] {
         node.stop().await;
     }
+}
+
+/// It has its share of the answers under way, and gets those when it reads, however late.
+#[tokio::test]
+async fn who_does_not_read_keeps_no_other_from_being_told() {
+    let told = builder("unread").pool_size(1).keepalive(None).inspector(true).start().await.unwrap();
+    let mut caller = Caller::dial(&told, introduction("peer")).await;
+    caller.hello().await;
+    let mut link = caller.introduce().await;
+    let inspector = told.whereis(inspect::NAME).unwrap();
+    link.send_request(inspector, [1, 0, u64::MAX], &DescribeNode).await;
+    link.hears::<NodeInfo>().await;
+    fill(&told, link.sender()).await;
+    for number in 2..=40 {
+        link.send_request(inspector, [number, 0, u64::MAX], &DescribeNode).await;
+    }
+    let on_their_way = async || told.inspect(inspector, PATIENCE).await.unwrap()[0].value.clone();
+    while on_their_way().await != "16" || told.process_info(inspector).unwrap().summary.mailbox.total() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let asking = node("unread-guest").await;
+    asking.network().add_route("unread", NetworkRoute::to("127.0.0.1", port(&told)), 100).unwrap();
+    for _ in 0..100 {
+        asking.call::<NodeInfo>(inspector_of(&told), DescribeNode).await.unwrap();
+    }
+    assert_eq!(on_their_way().await, "16");
+
+    // It was only slow.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(20)).await;
+    tokio::time::resume();
+    let mut answered = Vec::new();
+    while answered.len() < 16 {
+        let frame = link.frame().await;
+        if let Head::Response { reference, .. } = Frame::parse(&frame).unwrap().head {
+            answered.push(reference[0]);
+        }
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, (2..18).collect::<Vec<_>>(), "each once, in their order of asking");
+    while on_their_way().await != "0" {
+        tokio::task::yield_now().await;
+    }
+    asking.stop().await;
+    told.stop().await;
 }

@@ -3,9 +3,14 @@
 
 mod support;
 
-use postroad::{Down, Exit, ExitReason, Node, ProcessId, RelationError, SpawnOptions, Watched};
-use support::node;
+use postroad::inspect::ListProcesses;
+use postroad::{
+    Actor, Context, Down, Exit, ExitReason, Node, Pid, ProcessId, RelationError, SpawnError, SpawnOptions,
+    Watched,
+};
 use support::puppet::{Notice, Strings, Wish, child, puppet, puppet_with, wish};
+use support::{Echo, node};
+use tokio::sync::mpsc;
 
 fn reasons() -> [ExitReason; 4] {
     [ExitReason::Kill, ExitReason::error("of its own"), ExitReason::Shutdown, ExitReason::Panic]
@@ -280,6 +285,83 @@ async fn a_child_is_linked_from_its_first_moment() {
     child(&parent, SpawnOptions::new().name("only")).await.unwrap();
     assert!(child(&parent, SpawnOptions::new().name("only").link_child()).await.is_err());
     assert!(parent.told_so_far().await.is_empty(), "who spawns in vain is told by the error");
+    node.stop().await;
+}
+
+/// Has children in its last moments.
+struct Dying(mpsc::UnboundedSender<Result<Pid, SpawnError>>);
+
+impl Actor for Dying {
+    type Args = mpsc::UnboundedSender<Result<Pid, SpawnError>>;
+    type Messages = ();
+    type Requests = ();
+
+    async fn init(born: Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
+        Ok(Self(born))
+    }
+
+    async fn terminated(&mut self, _: &ExitReason, ctx: &mut Context) {
+        let new = SpawnOptions::new;
+        for options in [new().link_parent(), new().link_child(), new()] {
+            let _ = self.0.send(ctx.spawn_with::<Echo>((), options).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_about_to_end_has_no_children_linked() {
+    let node = node("dying").await;
+    let (born, mut births) = mpsc::unbounded_channel();
+    let dying = node.spawn::<Dying>(born).await.unwrap();
+    node.send_exit(dying, ExitReason::Normal).await.unwrap();
+    for _ in 0..2 {
+        let birth = births.recv().await.unwrap();
+        assert!(matches!(birth, Err(SpawnError::ParentTerminated)), "{birth:?}");
+    }
+    let orphan = births.recv().await.unwrap().expect("that one asks for nothing");
+    node.ended(dying).await;
+    assert_eq!(node.processes(&ListProcesses::default()).processes[0].pid, orphan);
+    assert_eq!(node.process_count(), 1);
+    node.stop().await;
+}
+
+/// Says that it begins, and goes on beginning.
+struct Unborn;
+
+impl Actor for Unborn {
+    type Args = mpsc::UnboundedSender<()>;
+    type Messages = ();
+    type Requests = ();
+
+    async fn init(begun: Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
+        let _ = begun.send(());
+        std::future::pending().await
+    }
+}
+
+/// The child is not to be there before its parent knows of it.
+#[tokio::test]
+async fn a_parent_that_is_killed_while_its_child_begins_leaves_none() {
+    let node = node("killed").await;
+    for options in [SpawnOptions::new().link_parent(), SpawnOptions::new().link_child()] {
+        let parent = puppet(&node).await;
+        let pid = parent.pid;
+        let (begun, mut begins) = mpsc::unbounded_channel();
+        let spawning = tokio::spawn(async move {
+            parent
+                .act(move |ctx| {
+                    Box::pin(async move { ctx.spawn_with::<Unborn>(begun, options).await.is_ok() })
+                })
+                .await
+        });
+        begins.recv().await.unwrap();
+        assert_eq!(node.process_count(), 2);
+        assert!(node.kill(pid));
+        while node.process_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(spawning.await.is_err(), "nobody is told");
+    }
     node.stop().await;
 }
 

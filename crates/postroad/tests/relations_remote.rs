@@ -425,6 +425,52 @@ async fn an_end_that_crosses_the_answer_does_not_hide_the_next_one() {
     near.stop().await;
 }
 
+/// The target ends while the peer has not answered an unlink yet: what was taken
+/// back is over from then on, whatever the peer says; what was not is told once.
+#[tokio::test]
+async fn an_end_during_an_unlink_is_no_end_of_what_is_taken_back() {
+    let near = builder("unlinking").pool_size(1).start().await.unwrap();
+    let mut caller = Caller::dial(&near, introduction("peer")).await;
+    caller.hello().await;
+    let mut link = caller.introduce().await;
+    let echo = near.spawn::<Echo>(()).await.unwrap();
+    link.send_message(echo, &1u8).await;
+    assert_eq!(link.hears::<u8>().await, 1, "the node has the connection");
+    let target = Pid { id: 2000, ..link.sender() };
+    let (head, burnt) = (Head::Terminate { subject: Subject::Pid(target.id) }, ExitReason::error("burnt"));
+    let (target, payload) = (Watched::Pid(target), link.encode(&ErrorValue::new("burnt")));
+    let left = [down(target, &burnt), exit(target, &burnt)];
+    for ((undo, verb), left) in
+        [(Wish::Unlink, Verb::Unlink), (Wish::Demonitor, Verb::Demonitor)].into_iter().zip(left)
+    {
+        let mut watcher = puppet(&near).await;
+        watcher.trap_exit().await;
+        for made in [Wish::Link, Wish::Monitor] {
+            let granted = async {
+                let reference = link.hears_request().await.reference();
+                answer(&mut link, reference, None).await;
+            };
+            let (made, ()) = tokio::join!(wish(&watcher, made, target), granted);
+            made.unwrap();
+        }
+        let ended = async {
+            let Request::Watch(watch) = link.hears_request().await else { panic!("another request") };
+            assert_eq!(watch.verb, verb);
+            link.send_frame(&head, &payload).await;
+            answer(&mut link, watch.reference, Some("unknown target")).await;
+        };
+        let (undone, ()) = tokio::join!(wish(&watcher, undo, target), ended);
+        undone.unwrap();
+        told_exactly(&mut watcher, vec![left]).await;
+        link.send_frame(&head, &payload).await;
+        link.send_message(echo, &1u8).await;
+        assert_eq!(link.hears::<u8>().await, 1, "the end was told again before that");
+        assert_eq!(watcher.told_so_far().await, []);
+        assert!(matches!(wish(&watcher, undo, target).await, Err(RelationError::TargetUnknown)));
+    }
+    near.stop().await;
+}
+
 async fn answer(link: &mut Link, reference: Ref, error: Option<&str>) {
     let answer = Answer { error: error.map(ErrorValue::new), result: Payload::new(()), reference };
     let answer = link.encode(&answer);

@@ -3,16 +3,16 @@
 
 mod support;
 
-use postroad::application::{ApplicationSpec, MemberSpec};
+use postroad::inspect::{ListProcesses, ProcessState};
 use postroad::network::{
     DisableError, EnableError, NetworkRoute, Nodes, OfferedTo, RemoteNode, RemoteSpawnError, RemoteStartError,
 };
-use postroad::registrar::{ApplicationMode, ApplicationState};
 use postroad::{
     Actor, Answer, Atom, Context, Environment, ExitReason, Message, NetworkFlags, Node, NodeBuilder, Payload,
-    Pid, Ref, Reply, SpawnOptions,
+    Pid, Ref, Reply, SpawnOptions, Watched,
 };
-use postroad_wire::enp::any::{self, ApplicationStart, Request, Spawn};
+use postroad_wire::enp::any::{self, Request, Spawn};
+use support::puppet::{Wish, puppet, wish};
 use support::scripted::{Caller, Desk, Link, introduction};
 use support::{Adder, Echo, builder, node, port};
 use tokio::sync::Notify;
@@ -370,6 +370,76 @@ async fn a_child_that_cannot_be_linked_to_its_parent_does_not_live() {
     node.stop().await;
 }
 
+/// A gate that the `init` of a late one waits at, and that it has got there.
+static LATE: Notify = Notify::const_new();
+static ON: Notify = Notify::const_new();
+
+/// Takes its time to begin.
+struct Late;
+
+impl Actor for Late {
+    type Args = ();
+    type Messages = ();
+    type Requests = ();
+
+    async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
+        LATE.notify_one();
+        ON.notified().await;
+        Ok(Self)
+    }
+}
+
+/// The parent ends while its child begins on another node: linked to it, the
+/// child does not live; otherwise it does, and nothing is left of the parent's
+/// link.
+#[tokio::test]
+async fn a_parent_that_ends_while_its_child_begins_takes_along_who_is_linked_to_it() {
+    let (here, there, _) = pair(builder("here")).await;
+    there.network().enable_spawn::<Late>("late", Nodes::Any).unwrap();
+    for linked in [true, false] {
+        let parent = puppet(&here).await;
+        let name = there.name().to_string();
+        let options = SpawnOptions::new();
+        let options = if linked { options.link_parent() } else { options.link_child() };
+        let spawning = tokio::spawn(async move {
+            let pid = parent.pid;
+            let spawned = parent.act(move |ctx| {
+                Box::pin(async move { ctx.spawn_on(&name, "late", options, ()).await.is_ok() })
+            });
+            (pid, spawned.await)
+        });
+        LATE.notified().await;
+        let parent = here.processes(&ListProcesses::default()).processes[0].pid;
+        assert!(here.kill(parent));
+        while here.process_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(spawning.await.is_err(), "nobody is told");
+        assert_eq!(there.process_count(), 1, "it is still beginning");
+        ON.notify_one();
+        if linked {
+            while there.process_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+            continue;
+        }
+        let child = there.processes(&ListProcesses::default()).processes[0].pid;
+        while there.process_info(child).unwrap().summary.state != ProcessState::Idle {
+            tokio::task::yield_now().await;
+        }
+        let witness = puppet(&here).await;
+        wish(&witness, Wish::Monitor, Watched::Pid(child)).await.unwrap();
+        let counts = |node: &Node, peer: &Node| {
+            let peer = node.network().peer(peer.name().as_str()).unwrap();
+            (peer.watching, peer.watched)
+        };
+        assert_eq!(counts(&here, &there), (1, 0), "what the witness watches");
+        assert_eq!(counts(&there, &here), (0, 1));
+    }
+    here.stop().await;
+    there.stop().await;
+}
+
 async fn link(node: &Node) -> Link {
     let mut caller = Caller::dial(node, introduction("peer")).await;
     caller.hello().await;
@@ -462,56 +532,5 @@ async fn a_process_of_somebody_else_is_no_answer() {
     link.send_frame(&postroad_wire::enp::Head::Any, &payload).await;
     let error = asking.await.unwrap().unwrap_err();
     assert!(matches!(error, RemoteSpawnError::Malformed { .. }), "{error}");
-    node.stop().await;
-}
-
-#[tokio::test]
-async fn conformance_u01_u03_an_application_is_started_from_another_node() {
-    let (here, there, remote) = pair(builder("here")).await;
-    there.network().enable_application_start("shop", Nodes::Any).unwrap();
-    let spec = ApplicationSpec::new("shop").mode(ApplicationMode::Permanent);
-    there.load_application(spec.member(MemberSpec::new::<Echo>(()).name("echo"))).unwrap();
-    remote.start_application("shop").await.unwrap();
-    let info = there.application_info("shop").unwrap();
-    assert_eq!((info.state, info.mode), (ApplicationState::Running, ApplicationMode::Permanent));
-    assert!(there.whereis("echo").is_some());
-    let error = remote.start_application("shop").await.unwrap_err();
-    assert!(matches!(error, RemoteStartError::Running), "{error}");
-    here.stop().await;
-    there.stop().await;
-}
-
-#[tokio::test]
-async fn conformance_u02_applications_are_enabled_like_processes() {
-    let (here, there, remote) = pair(builder("here")).await;
-    let network = there.network();
-    let error = remote.start_application("shop").await.unwrap_err();
-    assert!(matches!(error, RemoteStartError::NameUnknown { .. }), "{error}");
-    network.enable_application_start("shop", Nodes::only(["somebody@else"])).unwrap();
-    let error = remote.start_application("shop").await.unwrap_err();
-    assert!(matches!(error, RemoteStartError::NotAllowed { .. }), "{error}");
-    network.enable_application_start("shop", Nodes::only([here.name().as_str()])).unwrap();
-    let error = remote.start_application("shop").await.unwrap_err();
-    assert!(matches!(error, RemoteStartError::ApplicationUnknown), "{error}");
-    assert_eq!(network.info().applications.len(), 1);
-    network.disable_application_start("shop", Nodes::Any).unwrap();
-    let error = remote.start_application("shop").await.unwrap_err();
-    assert!(matches!(error, RemoteStartError::NameUnknown { .. }), "{error}");
-    here.stop().await;
-    there.stop().await;
-}
-
-#[tokio::test]
-async fn an_application_is_not_started_for_somebody_else() {
-    let node = builder("node").pool_size(1).start().await.unwrap();
-    node.network().enable_application_start("shop", Nodes::Any).unwrap();
-    let mut link = link(&node).await;
-    let third = Pid { node: Atom::new("third@127.0.0.1").unwrap(), ..link.sender() };
-    for (core, expected) in [(third, "not allowed"), (link.sender(), "unknown application")] {
-        let start = ApplicationStart::new(Atom::new("shop").unwrap(), core, reference(&link, 1));
-        link.ask(&Request::ApplicationStart(Box::new(start))).await;
-        let (answer, _) = link.hears_answer().await;
-        assert_eq!(answer.error.unwrap().to_string(), expected);
-    }
     node.stop().await;
 }

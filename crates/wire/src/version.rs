@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use postroad_edf::Message;
+
 use crate::body::{BodyError, Fields, Writer};
 
 /// `gen/Version`: a name and a release, with commit and licence
@@ -9,7 +11,8 @@ use crate::body::{BodyError, Fields, Writer};
 ///
 /// Route versions are matched by [`Version::same_release`]; of a node's own
 /// version nothing depends.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Message)]
+#[message(name = "#ergo.services/ergo/gen/Version", unlinked)]
 pub struct Version {
     /// What it is: the name of a program, or of a protocol such as `EHS`.
     pub name: String,

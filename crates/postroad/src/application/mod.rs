@@ -28,10 +28,11 @@ use crate::{Atom, Pid};
 pub use crate::registrar::ApplicationMode;
 pub use error::ApplicationError;
 pub use router::{RouteError, WeightedRouter};
-pub use spec::{ApplicationSpec, MemberSpec};
+pub use spec::{ApplicationSpec, MemberSpec, StartOptions};
 
 use order::start_order;
 use publisher::{News, publish};
+pub(crate) use running::Starter;
 use running::{Application, Phase};
 
 /// How long members may take to end when their application is stopped, unless
@@ -98,44 +99,43 @@ impl Node {
     /// Cancellation: a dropped future leaves none of its members; what it
     /// depends on may have been started.
     pub async fn start_application(&self, name: &str) -> Result<(), ApplicationError> {
-        self.start_requested(process_name(name)?, None, self.name()).await
+        self.start_application_with(name, StartOptions::new()).await
     }
 
-    /// [`start_application`](Self::start_application) in another mode than that
-    /// of the spec.
-    pub async fn start_application_with_mode(
+    /// [`start_application`](Self::start_application), but as the options say.
+    pub async fn start_application_with(
         &self,
         name: &str,
-        mode: ApplicationMode,
+        options: StartOptions,
     ) -> Result<(), ApplicationError> {
-        self.start_requested(process_name(name)?, Some(mode), self.name()).await
+        self.start_requested(process_name(name)?, options, Starter::local(self)).await
     }
 
-    /// Starts an application on behalf of `by`, a node that may do that.
+    /// Starts an application on behalf of a node that may do that.
     pub(crate) async fn start_requested(
         &self,
         name: Atom,
-        mode: Option<ApplicationMode>,
-        by: Atom,
+        options: StartOptions,
+        starter: Starter,
     ) -> Result<(), ApplicationError> {
         let mut order = start_order(name, |name| Some(self.application(name).ok()?.depends.clone()))?;
         order.pop();
-        tracing::debug!(application = %name, %by, needs = ?order, "application is to start");
+        tracing::debug!(application = %name, by = %starter.core.node, needs = ?order, "application is to start");
         for dependency in order {
-            let started = self.start_dependency(dependency, by).await;
+            let started = self.start_dependency(dependency, &starter).await;
             started.map_err(|error| ApplicationError::Dependency { dependency, source: Box::new(error) })?;
         }
-        let application = self.application(name)?;
-        application.start(self, mode.unwrap_or(application.spec.mode), by).await
+        self.application(name)?.start(self, &options, &starter).await
     }
 
     /// Starts what another application needs, unless it runs or somebody else
     /// starts it.
-    async fn start_dependency(&self, name: Atom, by: Atom) -> Result<(), ApplicationError> {
+    async fn start_dependency(&self, name: Atom, starter: &Starter) -> Result<(), ApplicationError> {
+        let options = StartOptions::new();
         loop {
             let application = self.application(name)?;
             application.settled().await;
-            match application.start(self, application.spec.mode, by).await {
+            match application.start(self, &options, starter).await {
                 Err(ApplicationError::Running { .. }) => return Ok(()),
                 Err(ApplicationError::Busy { .. }) if matches!(application.phase(), Phase::Starting) => {}
                 started => return started,

@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout};
 
 use super::error::ApplicationError;
 use super::publisher::News;
-use super::spec::ApplicationSpec;
+use super::spec::{ApplicationSpec, StartOptions};
 use crate::actor::ExitReason;
 use crate::node::Node;
-use crate::process::{Ended, Origin, caught};
+use crate::process::{Ended, Environment, Origin, caught};
 use crate::registrar::{ApplicationMode, ApplicationRoute, ApplicationState};
 use crate::{Atom, Pid};
 
@@ -46,6 +46,22 @@ pub(super) struct Run {
     pub(super) members: Arc<[Pid]>,
     /// Later ones have greater numbers.
     pub(super) number: u64,
+}
+
+/// The node that has an application started.
+#[derive(Debug, Clone)]
+pub(crate) struct Starter {
+    /// Its PID 1: parent and leader of the members.
+    pub(crate) core: Pid,
+    /// What it exposes of its environment to another node. The lowest layer: it
+    /// only fills in what nobody here says.
+    pub(crate) environment: Environment,
+}
+
+impl Starter {
+    pub(super) fn local(node: &Node) -> Self {
+        Self { core: node.pid(), environment: Environment::new() }
+    }
 }
 
 impl Phase {
@@ -130,8 +146,8 @@ impl Application {
     pub(super) async fn start(
         self: &Arc<Self>,
         node: &Node,
-        mode: ApplicationMode,
-        by: Atom,
+        options: &StartOptions,
+        starter: &Starter,
     ) -> Result<(), ApplicationError> {
         let name = self.name;
         self.change(node.name(), |phase| match phase {
@@ -142,13 +158,13 @@ impl Application {
         })?;
         let (sender, ended) = mpsc::unbounded_channel();
         let mut start = Start { node, application: self, members: Vec::new(), ended: Some(ended) };
-        if let Err(error) = start.members(&sender).await {
+        if let Err(error) = start.members(options, starter, &sender).await {
             if timeout(KILL_TIMEOUT, start.take_back()).await.is_err() {
                 tracing::error!(application = %name, "a member that was killed blocks its thread: busy until it ends");
             }
             return Err(error);
         }
-        start.goes_on(mode, by);
+        start.goes_on(options.mode.unwrap_or(self.spec.mode), starter.core.node);
         Ok(())
     }
 
@@ -285,16 +301,25 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    async fn members(&mut self, ended: &mpsc::UnboundedSender<Ended>) -> Result<(), ApplicationError> {
+    async fn members(
+        &mut self,
+        StartOptions { environment, .. }: &StartOptions,
+        starter: &Starter,
+        ended: &mpsc::UnboundedSender<Ended>,
+    ) -> Result<(), ApplicationError> {
         let name = self.application.name;
+        let own = Origin::of_node(self.node.inner());
+        let below = starter.environment.overlaid(&own.environment);
+        let origin = Origin {
+            parent: starter.core,
+            leader: starter.core,
+            environment: below.overlaid(&self.application.spec.environment).overlaid(environment),
+            application: Some(name),
+        };
         for (member, spec) in self.application.spec.members.iter().enumerate() {
             let mut options = spec.options.clone();
             options.awaited = Some(ended.clone());
-            let node = self.node.inner();
-            let mut origin = Origin::of_node(node);
-            origin.application = Some(name);
-            origin.environment = origin.environment.overlaid(&self.application.spec.environment);
-            let spawned = spec.recipe.spawn(node, origin, options);
+            let spawned = spec.recipe.spawn(self.node.inner(), origin.clone(), options);
             let pid = timeout(spec.init_timeout, spawned)
                 .await
                 .map_err(|_| ApplicationError::MemberTimeout { name, member, limit: spec.init_timeout })?

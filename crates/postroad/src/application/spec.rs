@@ -118,6 +118,33 @@ impl fmt::Debug for ApplicationSpec {
     }
 }
 
+/// How an application is started.
+#[derive(Debug, Clone, Default)]
+pub struct StartOptions {
+    pub(crate) mode: Option<ApplicationMode>,
+    pub(crate) environment: Environment,
+}
+
+impl StartOptions {
+    /// In the mode of its spec, with no variables but its own.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the end of a member means in this run, whatever the spec says.
+    pub fn mode(mut self, mode: ApplicationMode) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// Variables laid over those of the spec in this run; each member's own are
+    /// laid over these. What the application depends on does not get them.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+}
+
 /// A process of an application: its actor, and how its arguments are made.
 /// Often a [`Supervisor`](crate::supervisor::Supervisor).
 #[derive(Debug, Clone)]

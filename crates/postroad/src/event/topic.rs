@@ -86,7 +86,7 @@ impl Topic {
 
     /// Where its subscribers watch it.
     pub(crate) fn place(&self) -> Over {
-        Over::event(self.number)
+        Over::number(self.number)
     }
 
     /// Adds a subscription of a process of this node; what was published last.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_edf::{ErrorValue, Message};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::answers::Answers;
 use super::connections::list_connections;
 use super::tunnels::{close_tunnel, drain_transit, list_tunnels};
 use super::{
@@ -28,8 +28,10 @@ pub const MAX_LISTED: usize = 1000;
 /// How long a process is waited for that is to say something of itself.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many answers are on their way at a time.
-const MOST_WAITING: usize = 64;
+/// How long there may be no room for an answer on the road to who asked. A page
+/// has some 200 kB, which a slow road takes half a minute for; one that does not
+/// read has no more than its share of all answers meanwhile.
+const ROAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many requests may wait for the inspector itself.
 const CAPACITY: usize = 1024;
@@ -44,7 +46,7 @@ const CAPACITY: usize = 1024;
 /// `not supported` (`docs/inspection.md`).
 #[derive(Debug)]
 pub struct Inspector {
-    waiting: Arc<Semaphore>,
+    answers: Arc<Answers>,
 }
 
 /// A request for the [`NodeInfo`].
@@ -122,11 +124,11 @@ impl Actor for Inspector {
     );
 
     async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
-        Ok(Self { waiting: Arc::new(Semaphore::new(MOST_WAITING)) })
+        Ok(Self { answers: Arc::default() })
     }
 
     fn inspect(&self, items: &mut super::Items) {
-        items.add("answers on their way", MOST_WAITING - self.waiting.available_permits());
+        items.add("answers on their way", self.answers.count());
     }
 }
 
@@ -233,14 +235,15 @@ impl Inspector {
         ctx: &mut Context,
         answer: impl Future<Output = T> + Send + 'static,
     ) -> Reply<T> {
-        let Ok(permit) = self.waiting.clone().try_acquire_owned() else {
-            return refused(InspectError::Busy { waiting: MOST_WAITING });
+        let turn = match self.answers.begin(ctx.sender().node) {
+            Ok(turn) => turn,
+            Err(error) => return refused(error),
         };
         let Some(reply) = ctx.reply_to() else { return Reply::Later };
         let answered = async move {
-            let _permit = permit;
+            let _turn = turn;
             let answer = answer.await;
-            match timeout(PATIENCE, reply.answer(answer)).await {
+            match timeout(ROAD_PATIENCE, reply.answer(answer)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "an answer was not delivered"),
                 Err(_) => tracing::debug!("an answer was given up: who asked does not read"),

@@ -13,6 +13,7 @@
 //!
 //! Nothing here holds a secret: no cookie, no key, no message.
 
+mod answers;
 mod connections;
 mod inspector;
 mod items;
@@ -48,6 +49,13 @@ pub enum InspectError {
     #[error("busy: {waiting} wait for the same process; ask again later")]
     Busy {
         /// How many wait.
+        waiting: usize,
+    },
+    /// As many answers as the inspector gives at a time are on their way: to
+    /// this node, or to all.
+    #[error("busy: {waiting} answers are on their way to you, and others elsewhere; ask again later")]
+    BusyAnswering {
+        /// How many are on their way to this node.
         waiting: usize,
     },
     /// The process did not come to tell about its state in time: it is still in

@@ -89,7 +89,7 @@ pub use self::protocol::{FrameReader, FrameWriter, Mismatch, Protocol, ProtocolE
 pub use self::proxy_route::{DEFAULT_MAX_HOP, InvalidProxyRoute, NetworkProxyRoute, ProxyFlags};
 pub(crate) use self::refusal::Refusal;
 pub(crate) use self::remote::spawn_child;
-pub use self::remote::{RemoteNode, RemoteSpawnError, RemoteStartError};
+pub use self::remote::{RemoteInfoError, RemoteNode, RemoteSpawnError, RemoteStartError};
 pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
 pub(crate) use self::routes::Written;
 pub use self::routes::{

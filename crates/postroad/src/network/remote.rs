@@ -1,12 +1,14 @@
 //! What this node has another node do.
 
+mod applications;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_edf::{Message, Payload};
 use postroad_wire::NetworkFlags;
-use postroad_wire::enp::any::{self, ApplicationStart, ProcessOptions, Request, Spawn};
+use postroad_wire::enp::any::{self, ProcessOptions, Request, Spawn};
 use postroad_wire::tunnel::Operations;
 
 use super::connection::Connection;
@@ -19,6 +21,8 @@ use crate::process::{
     SpawnOptions,
 };
 use crate::{Atom, ExitReason, Pid};
+
+pub use applications::{RemoteInfoError, RemoteStartError};
 
 /// Another node, with which this one is or was connected: connected anew by
 /// what needs it.
@@ -105,61 +109,6 @@ pub enum RemoteSpawnError {
     },
 }
 
-/// Why another node did not start an application.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum RemoteStartError {
-    /// The name is empty or too long.
-    #[error("not a name: {0}")]
-    Name(#[from] InvalidName),
-    /// There is no connection with the node.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The request was not sent.
-    #[error(transparent)]
-    Send(SendError),
-    /// The node starts no application for this one, or not through the gateways
-    /// that it is reached through.
-    #[error("not allowed: {node} does not start that for this node, or not through the gateways in between")]
-    NotAllowed {
-        /// The other node.
-        node: Atom,
-    },
-    /// The application is not enabled there.
-    #[error("unknown name: {node} has no application enabled as {name}")]
-    NameUnknown {
-        /// The other node.
-        node: Atom,
-        /// The application.
-        name: Atom,
-    },
-    /// It is enabled, but not loaded there.
-    #[error("unknown application")]
-    ApplicationUnknown,
-    /// It runs already.
-    #[error("application is still running")]
-    Running,
-    /// It was not started, for a reason of that node.
-    #[error("not started: {0}")]
-    Refused(ExitReason),
-    /// The node did not answer in time. The application may have been started
-    /// all the same.
-    #[error("timed out: {node} did not answer within {limit:?}")]
-    Timeout {
-        /// The other node.
-        node: Atom,
-        /// How long was waited.
-        limit: Duration,
-    },
-    /// The connection ended before the node answered. The application may have
-    /// been started all the same.
-    #[error("lost the connection with {node} while waiting for its answer")]
-    NoConnection {
-        /// The other node.
-        node: Atom,
-    },
-}
-
 impl RemoteNode {
     pub(super) fn new(node: Arc<NodeInner>, connection: &Connection) -> Self {
         Self { node, info: PeerInfo::of(connection) }
@@ -194,14 +143,6 @@ impl RemoteNode {
         let origin = Origin::of_node(&self.node);
         let (pid, _) = spawn(&self.node, self.name(), name, origin, options, arguments).await?;
         Ok(pid)
-    }
-
-    /// Has the node start an application that is loaded and enabled there, in
-    /// the mode that it is loaded with. Waits five seconds at most.
-    ///
-    /// Cancellation: a dropped future leaves it open whether it is started.
-    pub async fn start_application(&self, name: &str) -> Result<(), RemoteStartError> {
-        start_application(&self.node, self.name(), name).await
     }
 }
 
@@ -278,39 +219,6 @@ async fn spawn(
         Ok(pid) if pid.node == peer => Ok((pid, connection)),
         _ => Err(RemoteSpawnError::Malformed { node: peer }),
     }
-}
-
-async fn start_application(node: &Arc<NodeInner>, peer: Atom, name: &str) -> Result<(), RemoteStartError> {
-    let name = crate::node::process_name(name)?;
-    let connection = node.network.connection(node, peer).await?;
-    if !connection.may_ask_for(NetworkFlags::REMOTE_APPLICATION_START, Operations::APPLICATION_START) {
-        return Err(RemoteStartError::NotAllowed { node: peer });
-    }
-    let core = node.core();
-    let exposed = match node.exposes.remote_application_start {
-        true => node.environment.lock().clone(),
-        false => Environment::new(),
-    };
-    let core_environment = exposed.to_wire(&node.registry);
-    let asked = connection.ask(core.id, |reference| {
-        let start = ApplicationStart::new(name, core, reference);
-        Request::ApplicationStart(Box::new(ApplicationStart {
-            core_environment,
-            core_log_level: LOG_LEVEL,
-            ..start
-        }))
-    });
-    asked.await.map(drop).map_err(|error| match error {
-        AskError::Send(SendError::NoConnection { node }) => RemoteStartError::NoConnection { node },
-        AskError::Send(error) => RemoteStartError::Send(error),
-        AskError::Refused(Refusal::NotAllowed) => RemoteStartError::NotAllowed { node: peer },
-        AskError::Refused(Refusal::NameUnknown) => RemoteStartError::NameUnknown { node: peer, name },
-        AskError::Refused(Refusal::ApplicationUnknown) => RemoteStartError::ApplicationUnknown,
-        AskError::Refused(Refusal::ApplicationRunning) => RemoteStartError::Running,
-        AskError::Refused(other) => RemoteStartError::Refused(ExitReason::error(other)),
-        AskError::Timeout(limit) => RemoteStartError::Timeout { node: peer, limit },
-        AskError::NoConnection { node } => RemoteStartError::NoConnection { node },
-    })
 }
 
 /// Processes here have no log level of their own: what Ergo calls info.

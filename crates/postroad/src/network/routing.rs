@@ -170,7 +170,7 @@ impl Network {
         proxy_routes: RouteChanges<NetworkProxyRoute>,
     ) -> Result<(), ChangeRoutesError> {
         let (inner, own) = (self.inner(), self.node().name);
-        routes.check(|route| route.check_with(&inner.options.handshakes))?;
+        routes.check(|route| route.check_with(&inner.options))?;
         proxy_routes.check(|route| route.check_for(own))?;
         let tls: Vec<_> = routes.routes().map(|route| route.pins.tls.clone()).collect();
         let warnings = inner.tables.change(routes, proxy_routes)?;

@@ -381,6 +381,15 @@ impl Process {
         extras.rare.get_or_insert_default().watches.begin(target, relation, over)
     }
 
+    /// Makes a relation that holds at once, unless the process is about to end.
+    fn watch(&self, target: Watched, relation: Relation, over: Over) -> Result<(), RelationError> {
+        let mut extras = self.extras.lock();
+        if extras.unlisted {
+            return Err(RelationError::ProcessTerminated);
+        }
+        extras.rare.get_or_insert_default().watches.watch(target, relation, over)
+    }
+
     fn confirmed_watch(&self, target: &Watched, relation: Relation) -> Option<ExitReason> {
         self.extras.lock().rare.as_mut()?.watches.confirm(target, relation)
     }

@@ -1,7 +1,7 @@
 //! Who is to be told when something on this node ends.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -36,16 +36,30 @@ pub(crate) struct Watchers {
     processes: HashSet<u64, FixedState>,
     /// Nodes, each by its connection: it is told once, and knows its processes.
     peers: Vec<Arc<Connection>>,
-    /// Where the processes watch the target.
+    /// Where the processes watch the target: in this set of watchers, which has
+    /// a number of its own. A later bearer of the same name has another one.
     place: Over,
 }
 
 impl Relations {
-    /// Has a process of this node told, if the target is there.
-    fn add(&self, node: &NodeInner, target: Watched, watcher: u64) -> Result<(), RelationError> {
+    /// Has a process of this node told, if the target is there. The process
+    /// knows it under the lock, so that an end comes before or after both.
+    fn add(&self, watcher: &Process, target: Watched, relation: Relation) -> Result<(), RelationError> {
+        let node = &watcher.node;
         let mut shard = self.shard(&target).lock();
         find(node, &target)?;
-        shard.entry(target).or_default().processes.insert(watcher);
+        let watchers = match shard.entry(target) {
+            Entry::Occupied(known) => {
+                watcher.watch(target, relation, known.get().place)?;
+                known.into_mut()
+            }
+            Entry::Vacant(vacant) => {
+                let new = Watchers::new(node);
+                watcher.watch(target, relation, new.place)?;
+                vacant.insert(new)
+            }
+        };
+        watchers.processes.insert(watcher.pid.id);
         Ok(())
     }
 
@@ -61,16 +75,19 @@ impl Relations {
         let mut shard = self.shard(&target).lock();
         find(node, &target)?;
         peer.note_watcher(target, watcher, relation)?;
-        let peers = &mut shard.entry(target).or_default().peers;
+        let peers = &mut shard.entry(target).or_insert_with(|| Watchers::new(node)).peers;
         if peers.iter().all(|known| known.number != peer.number) {
             peers.push(peer.clone());
         }
         Ok(())
     }
 
-    pub(crate) fn remove(&self, target: &Watched, watcher: u64) {
+    /// Has a process told no more of the end of what it has watched there.
+    fn remove(&self, target: &Watched, place: Over, watcher: u64) {
         self.change(target, |watchers| {
-            watchers.processes.remove(&watcher);
+            if watchers.place == place {
+                watchers.processes.remove(&watcher);
+            }
         });
     }
 
@@ -115,6 +132,11 @@ impl Relations {
 }
 
 impl Watchers {
+    /// Nobody yet.
+    fn new(node: &NodeInner) -> Self {
+        Self { place: Over::number(node.new_reference()), ..Self::default() }
+    }
+
     pub(crate) fn of(place: Over, processes: impl Iterator<Item = u64>, peers: Vec<Arc<Connection>>) -> Self {
         Self { processes: processes.collect(), peers, place }
     }
@@ -179,17 +201,10 @@ impl Process {
         target: Watched,
         relation: Relation,
     ) -> Result<(), RelationError> {
-        let node = &self.node;
         if relation == Relation::Link && self.is_own(&target) {
             return Err(RelationError::NotAllowed);
         }
-        self.begin_watch(target, relation, Over::HERE)?;
-        if let Err(error) = node.relations.add(node, target, self.pid.id) {
-            self.forget_watch(&target, relation);
-            return Err(error);
-        }
-        self.confirm_watch(&target, relation);
-        Ok(())
+        self.node.relations.add(self, target, relation)
     }
 
     /// Begins to get what is published on this node, and to watch the event;
@@ -246,7 +261,7 @@ impl Process {
     /// one is none of them.
     fn connection(&self, target: &Watched, over: Over) -> Option<Arc<Connection>> {
         let present = self.node.network.connected(target.node());
-        present.filter(|present| Over::connection(present.number) == over)
+        present.filter(|present| Over::number(present.number) == over)
     }
 
     /// Forgets a relation that is no more where its target is, if that is this
@@ -257,7 +272,7 @@ impl Process {
             Watched::Event(event) if is_here => {
                 self.node.events.unsubscribe(event.name, over, self.pid.id, relation);
             }
-            _ if is_here && last => self.node.relations.remove(target, self.pid.id),
+            _ if is_here && last => self.node.relations.remove(target, over, self.pid.id),
             _ => {}
         }
         is_here
@@ -324,4 +339,96 @@ pub(crate) fn own_name(node: &NodeInner, name: Atom) -> Watched {
 /// An event of this node, as it is watched.
 pub(crate) fn own_event(node: &NodeInner, name: Atom) -> Watched {
     Watched::Event(Event { name, node: node.name })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{Actor, Context, NetworkMode, Node, SpawnOptions};
+
+    /// Passes on what it is told.
+    struct Watcher(mpsc::UnboundedSender<(Relation, ExitReason)>);
+
+    impl Actor for Watcher {
+        type Args = mpsc::UnboundedSender<(Relation, ExitReason)>;
+        type Messages = ();
+        type Requests = ();
+
+        async fn init(told: Self::Args, ctx: &mut Context) -> Result<Self, ExitReason> {
+            ctx.set_trap_exit(true);
+            Ok(Self(told))
+        }
+
+        async fn handle_exit(&mut self, exit: Exit, _: &mut Context) -> Result<(), ExitReason> {
+            let _ = self.0.send((Relation::Link, exit.reason));
+            Ok(())
+        }
+
+        async fn handle_down(&mut self, down: Down, _: &mut Context) -> Result<(), ExitReason> {
+            let _ = self.0.send((Relation::Monitor, down.reason));
+            Ok(())
+        }
+    }
+
+    /// The name is taken anew after its former bearer cannot be found any more,
+    /// and before who watched that has been told.
+    #[tokio::test]
+    async fn a_name_that_is_taken_anew_at_once_is_another_one() {
+        let node = Node::builder("anew@localhost").network(NetworkMode::Disabled).start().await.unwrap();
+        let inner = node.inner();
+        let (told, mut says) = mpsc::unbounded_channel();
+        let spawn = async || node.spawn::<Watcher>(told.clone()).await.unwrap();
+        let process = |pid| inner.process(pid).unwrap();
+        let (watcher, leaver) = (process(spawn().await), process(spawn().await));
+        let (former, later) = (process(spawn().await), process(spawn().await));
+        let name = Atom::new("till").unwrap();
+        let target = own_name(inner, name);
+        let free = || inner.processes.unregister_name(name, &former);
+
+        assert!(inner.processes.register_name(name, &former));
+        watcher.watch_here(target, Relation::Link).unwrap();
+        leaver.watch_here(target, Relation::Link).unwrap();
+        let watchers = inner.relations.take(&target, free);
+        assert!(inner.processes.register_name(name, &later));
+        watcher.watch_here(target, Relation::Monitor).unwrap();
+        leaver.watch_here(target, Relation::Monitor).unwrap();
+        leaver.unwatch(&target, Relation::Link).unwrap();
+        watchers.tell(inner, &target, former.pid.id, &ExitReason::Unregistered);
+
+        assert_eq!(says.recv().await, Some((Relation::Link, ExitReason::Unregistered)));
+        assert_eq!(watcher.watches(), [(target, Relation::Monitor)], "which is of the later one");
+        node.kill(later.pid);
+        for _ in [&watcher, &leaver] {
+            assert_eq!(says.recv().await, Some((Relation::Monitor, ExitReason::Kill)));
+        }
+        assert_eq!((watcher.watches(), leaver.watches()), (Vec::new(), Vec::new()));
+        assert_eq!(inner.relations.len(), 0);
+        assert!(says.try_recv().is_err(), "each once");
+        node.stop().await;
+    }
+
+    /// The later bearer may be the former one.
+    #[tokio::test]
+    async fn a_name_that_its_bearer_takes_again_is_another_one() {
+        let node = Node::builder("again@localhost").network(NetworkMode::Disabled).start().await.unwrap();
+        let inner = node.inner();
+        let (told, mut says) = mpsc::unbounded_channel();
+        let watcher = inner.process(node.spawn::<Watcher>(told.clone()).await.unwrap()).unwrap();
+        let bearer = node.spawn_with::<Watcher>(told, SpawnOptions::new().name("till")).await.unwrap();
+        let bearer = inner.process(bearer).unwrap();
+        let name = Atom::new("till").unwrap();
+        let target = own_name(inner, name);
+        watcher.watch_here(target, Relation::Monitor).unwrap();
+        let watchers = inner.relations.take(&target, || inner.processes.unregister_name(name, &bearer));
+        assert!(inner.processes.register_name(name, &bearer));
+        watcher.watch_here(target, Relation::Link).unwrap();
+        watchers.tell(inner, &target, bearer.pid.id, &ExitReason::Unregistered);
+        assert_eq!(says.recv().await, Some((Relation::Monitor, ExitReason::Unregistered)));
+        assert_eq!(watcher.watches(), [(target, Relation::Link)]);
+        watcher.unwatch(&target, Relation::Link).unwrap();
+        assert_eq!(inner.relations.len(), 0);
+        node.stop().await;
+    }
 }

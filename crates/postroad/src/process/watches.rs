@@ -21,22 +21,14 @@ pub(crate) enum Relation {
     Monitor,
 }
 
-/// Where a target is: on this node, or over the connection of this number.
-/// Connections and events are numbered together.
+/// Where a target is: over the connection of this number, or on this node in the
+/// event or among the watchers of this number. What comes later under the same
+/// name has another one. All are numbered together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Over(u64);
 
 impl Over {
-    /// On this node. Connections have greater numbers.
-    pub(crate) const HERE: Self = Self(0);
-
-    pub(crate) const fn connection(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// On this node, in the event of this number: a later one of the same name
-    /// is another.
-    pub(crate) const fn event(number: u64) -> Self {
+    pub(crate) const fn number(number: u64) -> Self {
         Self(number)
     }
 }
@@ -199,6 +191,18 @@ impl Targets {
 }
 
 impl Watches {
+    /// Makes a relation that holds at once.
+    pub(super) fn watch(
+        &mut self,
+        target: Watched,
+        relation: Relation,
+        over: Over,
+    ) -> Result<(), RelationError> {
+        self.begin(target, relation, over)?;
+        self.confirm(&target, relation);
+        Ok(())
+    }
+
     /// Begins a relation, which [`confirm`](Self::confirm) completes.
     pub(super) fn begin(
         &mut self,
@@ -305,6 +309,8 @@ mod tests {
     use super::*;
     use crate::{Atom, Pid};
 
+    const HERE: Over = Over::number(1);
+
     /// Below and above the number that is looked through one by one.
     #[test]
     fn each_of_many_targets_is_forgotten_or_ends_once() {
@@ -313,8 +319,8 @@ mod tests {
         let mut watches = Watches::default();
         let count = 3 * FEW as u64;
         for id in 0..count {
-            watches.begin(target(id), Relation::Monitor, Over::HERE).unwrap();
-            let again = watches.begin(target(id), Relation::Monitor, Over::HERE);
+            watches.begin(target(id), Relation::Monitor, HERE).unwrap();
+            let again = watches.begin(target(id), Relation::Monitor, HERE);
             assert!(matches!(again, Err(RelationError::Exists)), "{id}: {again:?}");
             assert_eq!(watches.confirm(&target(id), Relation::Monitor), None);
             assert_eq!(watches.len() as u64, id + 1);
@@ -323,12 +329,12 @@ mod tests {
         let due = Due { link: false, monitor: true };
         for id in 0..count {
             if id % 2 == 0 {
-                assert_eq!(watches.forget(&target(id), Relation::Monitor), Some((Over::HERE, true)));
+                assert_eq!(watches.forget(&target(id), Relation::Monitor), Some((HERE, true)));
             } else {
-                assert_eq!(watches.end(&target(id), Over::HERE, &ExitReason::Normal), due);
+                assert_eq!(watches.end(&target(id), HERE, &ExitReason::Normal), due);
             }
             assert_eq!(watches.forget(&target(id), Relation::Monitor), None);
-            assert_eq!(watches.end(&target(id), Over::HERE, &ExitReason::Normal), Due::default());
+            assert_eq!(watches.end(&target(id), HERE, &ExitReason::Normal), Due::default());
         }
         assert_eq!(watches.into_relations().count(), 0);
     }

@@ -1,8 +1,9 @@
 //! What a supervisor decides: who is restarted, who is ended first, and when
 //! it is enough. Knows no process and no clock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use foldhash::fast::FixedState;
 use tokio::time::Instant;
 
 use super::error::SupervisorError;
@@ -14,9 +15,12 @@ use crate::{Atom, Pid};
 pub(super) struct Children {
     rules: Rules,
     specs: Vec<Spec>,
-    /// One for each spec, in the same order; with simple-one-for-one those that
-    /// run, by age.
-    running: Vec<Child>,
+    /// By place: that of the spec; with simple-one-for-one those that run, by age.
+    running: BTreeMap<usize, Child>,
+    /// The places of those that have not ended: there may be very many.
+    places: HashMap<Pid, usize, FixedState>,
+    /// With simple-one-for-one, the place of the next child.
+    next: usize,
     /// The restarts within the last period.
     restarts: VecDeque<Instant>,
     step: Option<Step>,
@@ -28,6 +32,7 @@ struct Spec {
     disabled: bool,
 }
 
+#[derive(Clone, Copy)]
 struct Child {
     spec: usize,
     life: Life,
@@ -81,7 +86,15 @@ impl Life {
 
 impl Children {
     pub(super) fn new(rules: Rules) -> Self {
-        Self { rules, specs: Vec::new(), running: Vec::new(), restarts: VecDeque::new(), step: None }
+        Self {
+            rules,
+            specs: Vec::new(),
+            running: BTreeMap::new(),
+            places: HashMap::default(),
+            next: 0,
+            restarts: VecDeque::new(),
+            step: None,
+        }
     }
 
     /// Adds a spec behind the others.
@@ -93,7 +106,7 @@ impl Children {
         let spec = self.specs.len();
         self.specs.push(Spec { name, significant, disabled: false });
         if !self.is_simple() {
-            self.running.push(Child { spec, life: Life::Down });
+            self.running.insert(spec, Child { spec, life: Life::Down });
         }
         Ok(spec)
     }
@@ -101,7 +114,7 @@ impl Children {
     /// Takes the last spec away again: it never ran.
     pub(super) fn remove_last(&mut self) {
         self.specs.pop();
-        self.running.retain(|child| child.spec < self.specs.len());
+        self.running.retain(|_, child| child.spec < self.specs.len());
     }
 
     /// The specs that start with the supervisor.
@@ -117,7 +130,7 @@ impl Children {
             return Err(SupervisorError::ChildDisabled { name });
         }
         if !self.is_simple()
-            && let Some(pid) = self.running[spec].life.pid()
+            && let Some(pid) = self.running[&spec].life.pid()
         {
             return Err(SupervisorError::ChildRunning { name, pid });
         }
@@ -126,11 +139,13 @@ impl Children {
 
     /// A child runs.
     pub(super) fn started(&mut self, spec: usize, pid: Pid) {
+        let mut place = spec;
         if self.is_simple() {
-            self.running.push(Child { spec, life: Life::Up(pid) });
-        } else {
-            self.running[spec].life = Life::Up(pid);
+            place = self.next;
+            self.next += 1;
         }
+        self.places.insert(pid, place);
+        self.running.insert(place, Child { spec, life: Life::Up(pid) });
     }
 
     /// A child has ended. An error is the reason with which the supervisor is to
@@ -141,15 +156,7 @@ impl Children {
         reason: &ExitReason,
         now: Instant,
     ) -> Result<Vec<Action>, ExitReason> {
-        let Some(place) = self.running.iter().position(|child| child.life.pid() == Some(pid)) else {
-            return Ok(Vec::new());
-        };
-        let &Child { spec, life } = &self.running[place];
-        if self.is_simple() {
-            self.running.remove(place);
-        } else {
-            self.running[place].life = Life::Down;
-        }
+        let Some((place, Child { spec, life })) = self.take(pid) else { return Ok(Vec::new()) };
         if life == Life::Ending(pid) {
             return Ok(self.next_of_step());
         }
@@ -183,7 +190,7 @@ impl Children {
         self.at_rest()?;
         let disabled = self.spec(name)?;
         self.specs[disabled].disabled = true;
-        Ok(stop(self.running.iter_mut().filter(|child| child.spec == disabled), &ExitReason::Shutdown))
+        Ok(stop(self.running.values_mut().filter(|child| child.spec == disabled), &ExitReason::Shutdown))
     }
 
     /// Lets a child run again; its spec if it is to be started now.
@@ -191,11 +198,11 @@ impl Children {
         self.at_rest()?;
         let spec = self.spec(name)?;
         let is_ending = |child: &Child| child.spec == spec && matches!(child.life, Life::Ending(_));
-        if self.running.iter().any(is_ending) {
+        if self.running.values().any(is_ending) {
             return Err(SupervisorError::StrategyActive);
         }
         self.specs[spec].disabled = false;
-        Ok((!self.is_simple() && self.running[spec].life == Life::Down).then_some(spec))
+        Ok((!self.is_simple() && self.running[&spec].life == Life::Down).then_some(spec))
     }
 
     /// Keeps a child from running that was about to be let run, and did not start.
@@ -205,7 +212,7 @@ impl Children {
 
     /// Everybody who has not ended, in the order they are to be asked to.
     pub(super) fn left(&self) -> Vec<(usize, Pid)> {
-        self.running.iter().rev().filter_map(|child| Some((child.spec, child.life.pid()?))).collect()
+        self.running.values().rev().filter_map(|child| Some((child.spec, child.life.pid()?))).collect()
     }
 
     pub(super) fn name(&self, spec: usize) -> Atom {
@@ -214,7 +221,7 @@ impl Children {
 
     /// The spec of a child that has not ended.
     pub(super) fn spec_of(&self, pid: Pid) -> Option<usize> {
-        self.running.iter().find(|child| child.life.pid() == Some(pid)).map(|child| child.spec)
+        self.places.get(&pid).map(|place| self.running[place].spec)
     }
 
     pub(super) fn is_simple(&self) -> bool {
@@ -233,13 +240,23 @@ impl Children {
                 disabled: spec.disabled,
             };
             let before = list.len();
-            let of_spec = self.running.iter().filter(|child| child.spec == number);
+            let of_spec = self.running.values().filter(|child| child.spec == number);
             list.extend(of_spec.filter_map(|child| child.life.pid()).map(|pid| info(Some(pid))));
             if list.len() == before {
                 list.push(info(None));
             }
         }
         list
+    }
+
+    /// Takes out a child that has ended: its place, and what it was.
+    fn take(&mut self, pid: Pid) -> Option<(usize, Child)> {
+        let place = self.places.remove(&pid)?;
+        let child = self.running.remove(&place)?;
+        if !self.is_simple() {
+            self.running.insert(place, Child { life: Life::Down, ..child });
+        }
+        Some((place, child))
     }
 
     fn at_rest(&self) -> Result<(), SupervisorError> {
@@ -265,7 +282,7 @@ impl Children {
         if self.is_simple() || self.rules.restart == Restart::Permanent {
             return None;
         }
-        let alone = self.running.iter().all(|child| child.life == Life::Down);
+        let alone = self.running.values().all(|child| child.life == Life::Down);
         let over = self.specs[spec].significant || (self.rules.auto_shutdown && alone);
         over.then(|| reason.clone())
     }
@@ -273,9 +290,10 @@ impl Children {
     /// Goes on with a restart of several children, if one is under way.
     fn next_of_step(&mut self) -> Vec<Action> {
         let Some(Step { from, reason }) = &self.step else { return Vec::new() };
-        let range = &mut self.running[*from..];
-        let is_ending = range.iter().any(|child| matches!(child.life, Life::Ending(_)));
-        let up = range.iter_mut().rev().filter(|child| matches!(child.life, Life::Up(_)));
+        let mut range = self.running.range(*from..);
+        let is_ending = range.any(|(_, child)| matches!(child.life, Life::Ending(_)));
+        let range = self.running.range_mut(*from..).rev().map(|(_, child)| child);
+        let up = range.filter(|child| matches!(child.life, Life::Up(_)));
         let asked = match (self.rules.keep_order, is_ending) {
             (true, true) => Vec::new(),
             (true, false) => stop(up.take(1), reason),
@@ -286,9 +304,9 @@ impl Children {
         }
         let from = *from;
         self.step = None;
-        let is_due = |child: &&Child| !self.specs[child.spec].disabled;
-        let start = |child: &Child| Action::Start { spec: child.spec, instead: None };
-        self.running[from..].iter().filter(is_due).map(start).collect()
+        let range = self.running.range(from..).map(|(_, child)| child.spec);
+        let is_due = |spec: &usize| !self.specs[*spec].disabled;
+        range.filter(is_due).map(|spec| Action::Start { spec, instead: None }).collect()
     }
 }
 
@@ -395,6 +413,35 @@ mod tests {
         assert_eq!(stage.ending, [stage.pid(1).unwrap()], "it stands behind who has fallen");
         stage.settle();
         assert_eq!(stage.up.iter().map(|(spec, _)| *spec).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    }
+
+    /// Among very many the end of one takes no longer, and those left keep their
+    /// order: the youngest is asked to end first.
+    #[test]
+    fn dynamic_children_are_found_at_once_and_keep_their_order() {
+        const MANY: u64 = 100_000;
+        let pid = |id| Pid { node: Atom::new("stage@test").unwrap(), id, creation: 1 };
+        let mut children = Children::new(rules(Strategy::SimpleOneForOne, Restart::Temporary, false));
+        for spec in [0, 1] {
+            children.add(name(spec), false).unwrap();
+        }
+        let spec_of = |id: u64| usize::from(id.is_multiple_of(5));
+        (0..MANY).for_each(|id| children.started(spec_of(id), pid(id)));
+        let begin = std::time::Instant::now();
+        for id in (0..MANY).rev().filter(|id| !id.is_multiple_of(1000)) {
+            assert_eq!(children.spec_of(pid(id)), Some(spec_of(id)));
+            assert_eq!(children.ended(pid(id), &ExitReason::Normal, Instant::now()), Ok(Vec::new()));
+            assert_eq!(children.spec_of(pid(id)), None);
+        }
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(20), "{took:?}; looking through all of them takes minutes");
+        let left: Vec<_> = children.left().into_iter().map(|(_, pid)| pid.id).collect();
+        let expected: Vec<_> = (0..MANY).rev().filter(|id| id.is_multiple_of(1000)).collect();
+        assert_eq!(left, expected);
+        children.started(1, pid(MANY));
+        assert_eq!(children.left()[0], (1, pid(MANY)), "the youngest");
+        let listed: Vec<_> = children.list().iter().filter_map(|child| child.pid).collect();
+        assert_eq!(listed.len(), expected.len() + 1);
     }
 
     #[test]

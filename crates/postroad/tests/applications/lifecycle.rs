@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use postroad::application::{ApplicationError, ApplicationMode, ApplicationSpec, MemberSpec};
+use postroad::application::{ApplicationError, ApplicationMode, ApplicationSpec, MemberSpec, StartOptions};
 use postroad::registrar::ApplicationState;
 use postroad::{Actor, Context, Environment, ExitReason, Pid, SpawnError, StartError};
 
@@ -73,11 +73,12 @@ async fn conformance_m06_m07_what_is_needed_is_started_first() {
     settings.refuses.store(true, Ordering::SeqCst);
     let store = ApplicationSpec::new("store").member(MemberSpec::new::<Member>(settings.clone()));
     node.load_application(store).unwrap();
-    let failed = node.start_application_with_mode("shop", ApplicationMode::Permanent).await;
+    let failed =
+        node.start_application_with("shop", StartOptions::new().mode(ApplicationMode::Permanent)).await;
     assert!(matches!(failed, Err(ApplicationError::Dependency { .. })), "{failed:?}");
     assert!(node.running_applications().is_empty());
     settings.refuses.store(false, Ordering::SeqCst);
-    node.start_application_with_mode("shop", ApplicationMode::Permanent).await.unwrap();
+    node.start_application_with("shop", StartOptions::new().mode(ApplicationMode::Permanent)).await.unwrap();
     assert_eq!(names(node.running_applications()), ["store", "shop"]);
     assert_eq!(node.application_info("shop").unwrap().mode, ApplicationMode::Permanent);
     node.stop().await;

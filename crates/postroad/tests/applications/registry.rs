@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use postroad::application::{ApplicationMode, RouteError, WeightedRouter};
+use postroad::application::{ApplicationMode, RouteError, StartOptions, WeightedRouter};
 use postroad::network::NetworkRoute;
 use postroad::registrar::{
     ApplicationRoute, ApplicationState, BoxFuture, Endpoint, RegisterError, Registered, Registrar,
@@ -74,7 +74,7 @@ async fn the_registrar_is_told_what_an_application_does() {
     let (ledger, mut told) = ledger(false);
     let node = builder("ledger").registrar(ledger).start().await.unwrap();
     node.load_application(three("shop").0.weight(7)).unwrap();
-    node.start_application_with_mode("shop", ApplicationMode::Transient).await.unwrap();
+    node.start_application_with("shop", StartOptions::new().mode(ApplicationMode::Transient)).await.unwrap();
     node.stop_application("shop").await.unwrap();
     node.unload_application("shop").unwrap();
     for (state, mode) in [

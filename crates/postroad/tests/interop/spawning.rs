@@ -54,7 +54,7 @@ impl Answer<u8> for Hatchling {
     }
 }
 
-fn text(value: &str) -> Json {
+pub(crate) fn text(value: &str) -> Json {
     json!({"type": "string", "value": value})
 }
 

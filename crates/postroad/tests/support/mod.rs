@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use postroad::network::{AcceptorOptions, ProxyFlags};
 use postroad::registrar::EmbeddedOptions;
-use postroad::{Actor, Answer, Context, ExitReason, Handle, Node, NodeBuilder, Payload, Pid, Reply};
+use postroad::{
+    Actor, Answer, Context, ExitReason, Handle, Node, NodeBuilder, Payload, Pid, Reply, SendError,
+};
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
@@ -72,6 +74,19 @@ pub fn dead_port() -> u16 {
 /// Where a node listens.
 pub fn port(node: &Node) -> u16 {
     node.network().acceptors()[0].address.port()
+}
+
+/// The peer does not read: sends to it until the road is full.
+pub async fn fill(node: &Node, to: Pid) {
+    let mut busy = 0;
+    while busy < 1000 {
+        match node.try_send(to, vec![0u8; 50_000]) {
+            Ok(()) => busy = 0,
+            Err(SendError::Busy { .. }) => busy += 1,
+            Err(error) => panic!("{error}"),
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Sends a message back to its sender, and answers with the request.

@@ -11,7 +11,7 @@ use postroad_wire::enp::Head;
 use postroad_wire::enp::any::{Answer, Generation, Request};
 use postroad_wire::tunnel::Operations;
 
-use super::{Connection, log};
+use super::{Connection, Peer, log};
 use crate::Atom;
 use crate::actor::Answered;
 use crate::error::{CallError, SendError};
@@ -125,6 +125,15 @@ impl Connection {
     pub(crate) fn may_ask_for(&self, what: NetworkFlags, operation: Operations) -> bool {
         let offered = !self.peer.flags.allows(NetworkFlags::ENABLE) || self.peer.flags.allows(what);
         offered && self.permits(operation)
+    }
+
+    /// Whether the peer answers who wants an application described: Ergo's nodes
+    /// do since 3.2.0, and those of this library, which speak of tunnels. One
+    /// that says nothing of what it does may be either.
+    pub(crate) fn describes_applications(&self) -> bool {
+        let Peer { flags, generation, .. } = &self.peer;
+        let is_ours = flags.allows(NetworkFlags::TUNNELS) || !flags.allows(NetworkFlags::ENABLE);
+        is_ours || *generation >= Generation::V320
     }
 
     /// Hands the answer to whoever waits for it.

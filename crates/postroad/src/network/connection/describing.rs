@@ -1,16 +1,16 @@
-//! What the peer's node is told of applications of this one
+//! What a node tells another one of its applications
 //! (`docs/wire/ENP.md` section 15).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use postroad_edf::{Atom, ErrorValue};
+use postroad_edf::{Atom, Payload};
 use postroad_wire::Version;
-use postroad_wire::enp::any::{self, ApplicationDescription, Environment};
+use postroad_wire::enp::any::{self, ApplicationDepends, ApplicationDescription, Environment};
 
 use super::Connection;
 use super::requests::AnswerTo;
 use crate::application::{ApplicationInfo, ApplicationMode};
-use crate::network::Refusal;
 use crate::node::Node;
 use crate::registrar::ApplicationState;
 
@@ -19,12 +19,7 @@ impl Connection {
     pub(super) fn application_info_asked(&self, asked: &any::ApplicationInfo, answer_to: AnswerTo) {
         let node = Node::from_inner(self.node().clone());
         match node.application_info(asked.name.as_str()) {
-            Ok(info) => match described(info).to_payload() {
-                Ok(description) => self.grant(answer_to, description),
-                Err(error) => {
-                    self.refuse(answer_to, Refusal::Other(ErrorValue::new(error.to_string())));
-                }
-            },
+            Ok(info) => self.grant(answer_to, Payload::new(described(info))),
             Err(error) => self.refuse(answer_to, error.into()),
         }
     }
@@ -39,8 +34,7 @@ fn described(info: ApplicationInfo) -> ApplicationDescription {
         description: info.description,
         version: Version::new(info.name.as_str(), info.version),
         environment: Environment::new(),
-        depends: info.depends,
-        needs_network: false,
+        depends: ApplicationDepends { applications: info.depends, network: false },
         mode: match info.mode {
             ApplicationMode::Temporary => 1,
             ApplicationMode::Transient => 2,
@@ -55,4 +49,33 @@ fn described(info: ApplicationInfo) -> ApplicationDescription {
         uptime: info.uptime.map_or(0, |uptime| i64::try_from(uptime.as_secs()).unwrap_or(i64::MAX)),
         group: info.members,
     }
+}
+
+/// A description, unless it is of a mode or a state that nobody knows.
+pub(in crate::network) fn understood(described: ApplicationDescription) -> Option<ApplicationInfo> {
+    let state = match described.state {
+        1 => ApplicationState::Loaded,
+        2 => ApplicationState::Running,
+        3 => ApplicationState::Stopping,
+        _ => return None,
+    };
+    // Ergo counts from 1970 for what does not run.
+    let runs = state != ApplicationState::Loaded;
+    Some(ApplicationInfo {
+        name: described.name,
+        description: described.description,
+        version: described.version.release,
+        depends: described.depends.applications,
+        mode: match described.mode {
+            0 | 1 => ApplicationMode::Temporary,
+            2 => ApplicationMode::Transient,
+            3 => ApplicationMode::Permanent,
+            _ => return None,
+        },
+        weight: described.weight as i64,
+        state,
+        started_by: Some(described.parent).filter(|parent| runs && !parent.is_empty()),
+        uptime: runs.then(|| Duration::from_secs(described.uptime.max(0) as u64)),
+        members: described.group,
+    })
 }

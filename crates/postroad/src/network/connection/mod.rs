@@ -58,6 +58,7 @@ use crate::Atom;
 use crate::node::NodeInner;
 
 pub(crate) use asking::AskError;
+pub(super) use describing::understood;
 pub(super) use keepalive::Keepalive;
 pub(super) use redial::{Redial, patience};
 pub(super) use reservation::Reservation;

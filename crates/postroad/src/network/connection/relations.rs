@@ -207,7 +207,7 @@ impl Connection {
         };
         let watchers = self.relations.ours.lock().take(&target);
         for watcher in watchers {
-            notify(self.node(), watcher, &target, Over::connection(self.number), &reason);
+            notify(self.node(), watcher, &target, Over::number(self.number), &reason);
         }
         Ok(())
     }
@@ -259,7 +259,7 @@ impl Connection {
         let Ours { targets, events, .. } =
             std::mem::replace(&mut *self.relations.ours.lock(), Ours { closed: true, ..Ours::default() });
         let lost = |target: Watched, watcher| {
-            notify(self.node(), watcher, &target, Over::connection(self.number), &ExitReason::NoConnection);
+            notify(self.node(), watcher, &target, Over::number(self.number), &ExitReason::NoConnection);
         };
         let mut targets: Vec<_> = targets.into_iter().collect();
         targets.sort_unstable_by_key(|(target, _)| *target);

@@ -45,7 +45,7 @@ impl Connection {
                 Err(why) => self.refuse(answer_to, why),
             },
             Request::Spawn(spawn) => self.spawn_asked(*spawn, answer_to),
-            Request::ApplicationStart(start) => self.application_start_asked(&start, answer_to),
+            Request::ApplicationStart(start) => self.application_start_asked(*start, answer_to),
             Request::ApplicationInfo(info) => self.application_info_asked(&info, answer_to),
             _ => self.refuse(answer_to, Refusal::NotSupported),
         }

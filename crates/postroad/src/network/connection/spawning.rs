@@ -12,7 +12,7 @@ use super::Connection;
 use super::requests::AnswerTo;
 use crate::Pid;
 use crate::actor::Watched;
-use crate::application::ApplicationError;
+use crate::application::{ApplicationError, StartOptions, Starter};
 use crate::error::RelationError;
 use crate::network::Refusal;
 use crate::network::factory::Factory;
@@ -49,25 +49,23 @@ impl Connection {
 
 impl Connection {
     /// Starts an application that is enabled for the peer, with what it needs.
-    /// The environment of the asking node is not passed on to it.
-    pub(super) fn application_start_asked(self: &Arc<Self>, start: &ApplicationStart, answer_to: AnswerTo) {
-        if let Err(refusal) = self.node().network.applications.for_node(start.name, self.peer.name) {
+    /// Its log level and its timeouts are not served here.
+    pub(super) fn application_start_asked(self: &Arc<Self>, start: ApplicationStart, answer_to: AnswerTo) {
+        let ApplicationStart { name, mode, options, core, core_environment, .. } = start;
+        if let Err(refusal) = self.node().network.applications.for_node(name, self.peer.name) {
             return self.refuse(answer_to, refusal);
         }
-        let mode = match start.mode {
-            any::ApplicationMode::Unspecified => None,
-            any::ApplicationMode::Temporary => Some(ApplicationMode::Temporary),
-            any::ApplicationMode::Transient => Some(ApplicationMode::Transient),
-            any::ApplicationMode::Permanent => Some(ApplicationMode::Permanent),
-            any::ApplicationMode::Other(_) => return self.refuse(answer_to, Refusal::Incorrect),
+        let (options, starter) = match start_options(mode, options.environment, core, core_environment) {
+            Ok(understood) => understood,
+            Err(refusal) => return self.refuse(answer_to, refusal),
         };
         let beginning = Beginning::of(self, answer_to);
         if self.beginning.load(Ordering::Relaxed) > MAX_BEGINNING {
             return beginning.end(Err(busy()));
         }
-        let (node, name, by) = (Node::from_inner(self.node().clone()), start.name, self.peer.name);
+        let node = Node::from_inner(self.node().clone());
         let started = async move {
-            let outcome = node.start_requested(name, mode, by).await;
+            let outcome = node.start_requested(name, options, starter).await;
             beginning.end(outcome.map(|()| Payload::new(())).map_err(Refusal::from));
         };
         self.node().tasks.spawn_on(started, &self.node().runtime);
@@ -162,14 +160,13 @@ impl Drop for Beginning {
 /// fallbacks and traces are not served here.
 fn understood(spawn: Spawn) -> Result<(Origin, SpawnOptions, Vec<Payload>), Refusal> {
     let Spawn { parent, parent_leader, parent_environment, register, options, arguments, .. } = spawn;
-    let environment = |wire: any::Environment| Environment::from_wire(wire).map_err(|_| Refusal::Incorrect);
-    let parent_environment = environment(parent_environment)?;
-    let origin = Origin { parent, leader: parent_leader, environment: parent_environment, application: None };
+    let environment = variables(parent_environment)?;
+    let origin = Origin { parent, leader: parent_leader, environment, application: None };
     let ProcessOptions { mailbox_size, leader, compression, send_priority, .. } = options;
     let options = SpawnOptions {
         name: (!register.is_empty()).then(|| register.as_str().to_owned()),
         mailbox_capacity: usize::try_from(mailbox_size).ok().filter(|size| *size > 0),
-        environment: environment(options.environment)?,
+        environment: variables(options.environment)?,
         leader: (leader.id != 0).then_some(leader),
         priority: match send_priority {
             1 => Priority::High,
@@ -184,6 +181,38 @@ fn understood(spawn: Spawn) -> Result<(Origin, SpawnOptions, Vec<Payload>), Refu
         awaited: None,
     };
     Ok((origin, options, arguments))
+}
+
+/// How an application is to be started, and for whom.
+fn start_options(
+    mode: any::ApplicationMode,
+    environment: any::Environment,
+    core: Pid,
+    core_environment: any::Environment,
+) -> Result<(StartOptions, Starter), Refusal> {
+    let mode = match mode {
+        any::ApplicationMode::Unspecified => None,
+        any::ApplicationMode::Temporary => Some(ApplicationMode::Temporary),
+        any::ApplicationMode::Transient => Some(ApplicationMode::Transient),
+        any::ApplicationMode::Permanent => Some(ApplicationMode::Permanent),
+        any::ApplicationMode::Other(_) => return Err(Refusal::Incorrect),
+    };
+    let options = StartOptions { mode, environment: variables(environment)? };
+    Ok((options, Starter { core, environment: variables(core_environment)? }))
+}
+
+impl From<ApplicationMode> for any::ApplicationMode {
+    fn from(mode: ApplicationMode) -> Self {
+        match mode {
+            ApplicationMode::Temporary => Self::Temporary,
+            ApplicationMode::Transient => Self::Transient,
+            ApplicationMode::Permanent => Self::Permanent,
+        }
+    }
+}
+
+fn variables(wire: any::Environment) -> Result<Environment, Refusal> {
+    Environment::from_wire(wire).map_err(|_| Refusal::Incorrect)
 }
 
 fn packing(wire: &any::Compression) -> Compression {

@@ -29,7 +29,7 @@ impl Connection {
     ) -> Result<Payload, RelationError> {
         self.check_incarnation_of(&target)?;
         self.check_permitted(&target, relation)?;
-        process.begin_watch(target, relation, Over::connection(self.number))?;
+        process.begin_watch(target, relation, Over::number(self.number))?;
         let mut attempt = Attempt { connection: self, process, target, relation, ended: false };
         self.watch_over(process, target, relation)?;
         let answer = match wish(process.pid, target, Wanted::Yes, relation) {

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use postroad_edf::{Atom, Edf as _, EncodeError, EncodeTables, Encoder, Opaque, Payload, Pid};
+use postroad_edf::{Atom, Message, Pid};
 
 use super::Environment;
 use crate::Version;
 
-const TYPE_NAME: &str = "#ergo.services/ergo/gen/ApplicationInfo";
-
 /// `gen/ApplicationInfo` since 3.2.0: the answer to a request for the
-/// description of an application.
-#[derive(Debug)]
+/// description of an application. Not linked: the name of the type stays free
+/// for types of the program, and [`AnyMessage::decode`](super::AnyMessage::decode)
+/// reads it all the same.
+#[derive(Debug, Message)]
+#[message(name = "#ergo.services/ergo/gen/ApplicationInfo", unlinked)]
 pub struct ApplicationDescription {
     /// The application.
     pub name: Atom,
@@ -27,11 +28,10 @@ pub struct ApplicationDescription {
     pub version: Version,
     /// Its environment, if its node shows that.
     pub environment: Environment,
-    /// What it needs: other applications, which are started before.
-    pub depends: Vec<Atom>,
-    /// Whether it needs a network.
-    pub needs_network: bool,
-    /// `gen/ApplicationMode`: 1 temporary, 2 transient, 3 permanent.
+    /// What it needs.
+    pub depends: ApplicationDepends,
+    /// `gen/ApplicationMode`: 1 temporary, 2 transient, 3 permanent; of a node
+    /// before 3.3.0 also 0, which it takes for temporary.
     pub mode: isize,
     /// `gen/ApplicationState`: 1 loaded, 2 running, 3 stopping.
     pub state: i32,
@@ -43,32 +43,12 @@ pub struct ApplicationDescription {
     pub group: Vec<Pid>,
 }
 
-impl ApplicationDescription {
-    /// As the result of an [`Answer`](super::Answer). The name of the type stays
-    /// free for types of the program.
-    ///
-    /// # Errors
-    /// If a text or a variable in it cannot be encoded.
-    pub fn to_payload(&self) -> Result<Payload, EncodeError> {
-        let (mut bytes, tables) = (Vec::new(), EncodeTables::default());
-        let out = &mut Encoder::new(&mut bytes, &tables);
-        self.name.encode(out)?;
-        self.weight.encode(out)?;
-        self.tags.encode(out)?;
-        self.roles.encode(out)?;
-        self.description.encode(out)?;
-        let Version { name, release, commit, license } = &self.version;
-        for part in [name, release, commit, license] {
-            part.encode(out)?;
-        }
-        self.environment.encode(out)?;
-        self.depends.encode(out)?;
-        self.needs_network.encode(out)?;
-        self.mode.encode(out)?;
-        self.state.encode(out)?;
-        self.parent.encode(out)?;
-        self.uptime.encode(out)?;
-        self.group.encode(out)?;
-        Ok(Payload::new(Opaque::new(TYPE_NAME, bytes)))
-    }
+/// `gen/ApplicationDepends`: what an application needs.
+#[derive(Debug, Default, Message)]
+#[message(name = "#ergo.services/ergo/gen/ApplicationDepends", unlinked)]
+pub struct ApplicationDepends {
+    /// Other applications, which are started before.
+    pub applications: Vec<Atom>,
+    /// Whether it needs a network.
+    pub network: bool,
 }

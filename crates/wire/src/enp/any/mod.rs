@@ -12,12 +12,12 @@ mod spawn;
 mod watch;
 
 use postroad_edf::{
-    DecodeError, DecodeTables, Decoder, EncodeError, Encoder, ErrorValue, Event, Message, Opaque, Payload,
-    Ref, RegisterError, Registry,
+    DecodeError, DecodeTables, Decoder, Edf as _, EncodeError, Encoder, ErrorValue, Event, Message, Opaque,
+    Payload, Ref, RegisterError, Registry,
 };
 
 pub use application::{ApplicationInfo, ApplicationMode, ApplicationOptions, ApplicationStart};
-pub use description::ApplicationDescription;
+pub use description::{ApplicationDepends, ApplicationDescription};
 pub use generation::Generation;
 pub use spawn::{Compression, Environment, Fallback, ProcessOptions, Spawn, Tracing};
 pub use watch::{Verb, Watch, WatchTarget};
@@ -109,14 +109,28 @@ impl AnyMessage {
                 Request::ApplicationStart(Box::new(ApplicationStart::decode(&mut fields, generation)?))
             }
             application::INFO_TYPE_NAME => Request::ApplicationInfo(ApplicationInfo::decode(&mut fields)?),
+            Answer::TYPE_NAME => return Answer::read(&mut fields).map(Self::Answer),
             _ => {
-                return Ok(match Watch::from_payload(input().payload()?) {
-                    Ok(watch) => Self::Request(Request::Watch(watch)),
-                    Err(other) => other.downcast().map_or_else(Self::Unknown, Self::Answer),
-                });
+                let watch = Watch::from_payload(input().payload()?).map(Request::Watch);
+                return Ok(watch.map_or_else(Self::Unknown, Self::Request));
             }
         };
         Ok(Self::Request(request))
+    }
+}
+
+impl Answer {
+    const TYPE_NAME: &'static str = "#ergo.services/ergo/net/proto/MessageResult";
+
+    /// Reads the fields. Within them only registered types can be read, and the
+    /// one type that comes as a result is not.
+    fn read(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let error = Option::decode(input)?;
+        let result = match ApplicationDescription::match_fold(&mut input.clone())? {
+            true => Payload::new(input.top::<ApplicationDescription>()?),
+            false => Payload::decode(input)?,
+        };
+        Ok(Self { error, result, reference: Ref::decode(input)? })
     }
 }
 
