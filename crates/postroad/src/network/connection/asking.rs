@@ -50,8 +50,18 @@ impl Connection {
         link_by: u64,
         request: impl FnOnce(Ref) -> Request,
     ) -> Result<Payload, AskError> {
-        let (pending, left) = self.place_question(link_by, request)?;
-        self.in_time(self.answered_after(link_by, left, pending)).await
+        self.ask_within(ASK_TIMEOUT, link_by, request).await
+    }
+
+    /// [`ask`](Self::ask), with this limit.
+    pub(crate) async fn ask_within(
+        &self,
+        limit: Duration,
+        link_by: u64,
+        request: impl FnOnce(Ref) -> Request,
+    ) -> Result<Payload, AskError> {
+        let (pending, left) = self.place_question(limit, link_by, request)?;
+        self.in_time(limit, self.answered_after(link_by, left, pending)).await
     }
 
     /// [`ask`](Self::ask), and what is asked for gets to the peer as long as
@@ -61,9 +71,9 @@ impl Connection {
         link_by: u64,
         request: impl FnOnce(Ref) -> Request,
     ) -> Result<Payload, AskError> {
-        let (pending, left) = self.place_question(link_by, request)?;
+        let (pending, left) = self.place_question(ASK_TIMEOUT, link_by, request)?;
         self.leave_to_task(link_by, left);
-        self.in_time(self.answered_after(link_by, None, pending)).await
+        self.in_time(ASK_TIMEOUT, self.answered_after(link_by, None, pending)).await
     }
 
     /// Sends a question without waiting; who waits for its answer, and what is
@@ -71,10 +81,11 @@ impl Connection {
     /// is waited for.
     fn place_question(
         &self,
+        limit: Duration,
         link_by: u64,
         request: impl FnOnce(Ref) -> Request,
     ) -> Result<(Pending<'_>, Option<Vec<u8>>), SendError> {
-        let reference = self.new_reference(ASK_TIMEOUT);
+        let reference = self.new_reference(limit);
         let awaited = Awaited::Node(self.number, reference.id);
         let pending = self.node().calls.wait(awaited, self.number, self.peer.name);
         let request = request(reference);
@@ -84,14 +95,15 @@ impl Connection {
 
     async fn in_time(
         &self,
+        limit: Duration,
         answered: impl Future<Output = Result<Answered, SendError>>,
     ) -> Result<Payload, AskError> {
-        match tokio::time::timeout(ASK_TIMEOUT, answered).await {
+        match tokio::time::timeout(limit, answered).await {
             Ok(answered) => answered?.map_err(|error| match error {
                 CallError::Answer(error) => AskError::Refused(error.into()),
                 _ => AskError::NoConnection { node: self.peer.name },
             }),
-            Err(_) => Err(AskError::Timeout(ASK_TIMEOUT)),
+            Err(_) => Err(AskError::Timeout(limit)),
         }
     }
 
