@@ -75,21 +75,62 @@ async fn target(node: &Node, called: &str) -> (Strings, [Watched; 3]) {
 async fn conformance_f01_f02_f03_a_monitor_tells_the_end_and_its_reason_once() {
     let node = node("monitors").await;
     for reason in reasons() {
-        let (target, ways) = target(&node, "watched").await;
-        for way in ways {
-            let mut watcher = puppet(&node).await;
-            monitor(&watcher, way).await.unwrap();
-            assert_eq!(monitors(&watcher).await, [way]);
-            watcher.notices.try_recv().unwrap_err();
-            if way == ways[2] {
-                end(&node, &target, &reason).await;
+        for kind in 0..3 {
+            let (target, ways) = target(&node, "watched").await;
+            let way = ways[kind];
+            let mut watchers = [puppet(&node).await, puppet(&node).await];
+            for watcher in &mut watchers {
+                monitor(watcher, way).await.unwrap();
+                assert_eq!(monitors(watcher).await, [way]);
+                watcher.notices.try_recv().unwrap_err();
+            }
+            end(&node, &target, &reason).await;
+            for watcher in &mut watchers {
                 assert_eq!(watcher.told().await, down(way, reason.clone()));
                 assert_eq!(node.mailbox_len(target.pid), None, "nothing is left of it");
-                assert!(monitors(&watcher).await.is_empty());
+                assert!(monitors(watcher).await.is_empty());
                 assert!(watcher.told_so_far().await.is_empty());
-            } else {
-                watcher.end(ExitReason::Normal).await;
             }
+        }
+    }
+    node.stop().await;
+}
+
+/// Each watcher is told once of what it still watched, in whatever order its
+/// wishes and the end come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn conformance_q07_relations_are_made_and_taken_back_while_their_target_ends() {
+    const ROUNDS: usize = 200;
+    let node = node("at-once").await;
+    let mut watchers = Vec::new();
+    for _ in 0..8 {
+        watchers.push(puppet(&node).await);
+    }
+    for round in 0..ROUNDS {
+        let target = puppet(&node).await.pid;
+        let mut rounds = Vec::new();
+        for (number, watcher) in watchers.drain(..).enumerate() {
+            rounds.push(tokio::spawn(async move {
+                let way = Watched::Pid(target);
+                let made = monitor(&watcher, way).await;
+                let demonitors = made.is_ok() && number % 2 == 0;
+                let taken_back = demonitors && wish(&watcher, Wish::Demonitor, way).await.is_ok();
+                (watcher, made.is_ok() && !taken_back)
+            }));
+        }
+        // At the beginning, in the middle or behind what the watchers wish.
+        for _ in 0..round % 16 {
+            tokio::task::yield_now().await;
+        }
+        assert!(node.kill(target));
+        for watching in rounds {
+            let (mut watcher, due) = watching.await.unwrap();
+            if due {
+                assert_eq!(watcher.told().await, down(Watched::Pid(target), ExitReason::Kill));
+            }
+            assert_eq!(watcher.told_so_far().await, []);
+            assert!(monitors(&watcher).await.is_empty());
+            watchers.push(watcher);
         }
     }
     node.stop().await;

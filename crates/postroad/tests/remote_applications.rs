@@ -161,7 +161,7 @@ async fn an_application_is_described_to_another_node() {
 }
 
 #[tokio::test]
-async fn conformance_u02_applications_are_enabled_like_processes() {
+async fn conformance_u02_u03_applications_are_enabled_like_processes() {
     let (here, there, remote) = pair(builder("here")).await;
     let network = there.network();
     let error = remote.start_application("shop").await.unwrap_err();

@@ -3,9 +3,12 @@
 
 mod support;
 
+use std::time::Duration;
+
 use postroad::inspect::{ListProcesses, ProcessState};
 use postroad::network::{
-    DisableError, EnableError, NetworkRoute, Nodes, OfferedTo, RemoteNode, RemoteSpawnError, RemoteStartError,
+    DisableError, EnableError, MemoryNetwork, NetworkRoute, Nodes, OfferedTo, RemoteNode, RemoteSpawnError,
+    RemoteStartError,
 };
 use postroad::{
     Actor, Answer, Atom, Context, Environment, ExitReason, Message, NetworkFlags, Node, NodeBuilder, Payload,
@@ -14,7 +17,7 @@ use postroad::{
 use postroad_wire::enp::any::{self, Request, Spawn};
 use support::puppet::{Wish, puppet, wish};
 use support::scripted::{Caller, Desk, Link, introduction};
-use support::{Adder, Echo, builder, node, port};
+use support::{Adder, COOKIE, Echo, builder, node, port};
 use tokio::sync::Notify;
 
 /// Tells where it comes from and what it was given.
@@ -471,6 +474,42 @@ async fn a_peer_asks_for_itself_only() {
     let worker = answer.result.downcast::<Pid>().unwrap();
     assert_eq!(origin(&node, worker).await.parent, link.sender());
     node.stop().await;
+}
+
+/// Takes so many seconds to begin.
+struct Tardy;
+
+impl Actor for Tardy {
+    type Args = u64;
+    type Messages = ();
+    type Requests = ();
+
+    async fn init(seconds: u64, _: &mut Context) -> Result<Self, ExitReason> {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        Ok(Self)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_init_there_has_the_time_that_was_said_and_no_more() {
+    let network = MemoryNetwork::new();
+    let node = |name| Node::builder(name).memory_network(&network).cookie(COOKIE).start();
+    let (here, there) = (node("one@here").await.unwrap(), node("two@there").await.unwrap());
+    there.network().enable_spawn::<Tardy>("tardy", Nodes::Any).unwrap();
+    let remote = here.network().connect("two@there").await.unwrap();
+    let usual = SpawnOptions::new();
+    let patient = |seconds| usual.clone().init_timeout(Duration::from_secs(seconds));
+    for (options, limit) in [(usual.clone(), 5), (patient(2), 2), (patient(12), 12), (patient(60), 15)] {
+        remote.spawn("tardy", options.clone(), limit - 1).await.unwrap();
+        let processes = there.process_count();
+        let late = remote.spawn("tardy", options, limit + 1).await.unwrap_err();
+        let said = Duration::from_secs(limit);
+        assert!(matches!(late, RemoteSpawnError::InitTimeout { limit, .. } if limit == said), "{late}");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(there.process_count(), processes, "nobody knows of it");
+    }
+    here.stop().await;
+    there.stop().await;
 }
 
 /// A peer that asks for more than it may have at a time is told so.

@@ -11,7 +11,7 @@ use postroad_wire::NetworkFlags;
 use postroad_wire::enp::any::{self, ProcessOptions, Request, Spawn};
 use postroad_wire::tunnel::Operations;
 
-use super::connection::Connection;
+use super::connection::{Connection, init_limit};
 use super::{AskError, ConnectError, PeerInfo, Refusal};
 use crate::actor::Watched;
 use crate::error::{InvalidName, RelationError, SendError};
@@ -77,6 +77,16 @@ pub enum RemoteSpawnError {
     /// It was not started, for this reason: most often what its `init` said.
     #[error("init failed: {0}")]
     Init(ExitReason),
+    /// The `init` of the process did not end in time: there is no process.
+    #[error(
+        "timed out: init did not end within {limit:?} on {node}; SpawnOptions::init_timeout gives it up to 15 s"
+    )]
+    InitTimeout {
+        /// The other node.
+        node: Atom,
+        /// How long it was given.
+        limit: Duration,
+    },
     /// The node did not answer in time. The process may have begun all the same.
     #[error("timed out: {node} did not answer within {limit:?}")]
     Timeout {
@@ -126,7 +136,8 @@ impl RemoteNode {
     }
 
     /// Has the node start a process, of what is enabled there under `name`.
-    /// Returns when its `init` is done; waits five seconds at most.
+    /// Returns when its `init` is done, for which it has five seconds, or what
+    /// [`SpawnOptions::init_timeout`] says.
     ///
     /// A `()` stands for no argument, a `Vec<Payload>` for several, everything
     /// else for the only one. The parent of the process is this node; its
@@ -193,7 +204,8 @@ async fn spawn(
     let parent_environment = exposed.to_wire(&node.registry);
     let environment = options.environment.to_wire(&node.registry);
     let wire = ProcessOptions { environment, ..wire_options(&options) };
-    let asked = connection.ask(origin.parent.id, |reference| {
+    let init_limit = init_limit(wire.init_timeout);
+    let asked = connection.ask_within(init_limit + ON_THE_WAY, origin.parent.id, |reference| {
         Request::Spawn(Box::new(Spawn {
             options: wire,
             parent_leader: origin.leader,
@@ -211,6 +223,9 @@ async fn spawn(
         AskError::Refused(Refusal::NameUnknown) => RemoteSpawnError::NameUnknown { node: peer, name },
         AskError::Refused(Refusal::Taken) => RemoteSpawnError::NameTaken { node: peer },
         AskError::Refused(Refusal::Incorrect) => RemoteSpawnError::Arguments { node: peer },
+        AskError::Refused(Refusal::TimedOut) => {
+            RemoteSpawnError::InitTimeout { node: peer, limit: init_limit }
+        }
         AskError::Refused(other) => RemoteSpawnError::Init(ExitReason::error(other)),
         AskError::Timeout(limit) => RemoteSpawnError::Timeout { node: peer, limit },
         AskError::NoConnection { node } => RemoteSpawnError::NoConnection { node },
@@ -220,6 +235,10 @@ async fn spawn(
         _ => Err(RemoteSpawnError::Malformed { node: peer }),
     }
 }
+
+/// So much longer than an `init` may take its outcome is waited for: the other
+/// node gives up first, and says so.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
 
 /// Processes here have no log level of their own: what Ergo calls info.
 const LOG_LEVEL: isize = 1;
@@ -245,10 +264,16 @@ fn wire_options(options: &SpawnOptions) -> ProcessOptions {
             Priority::Max => 2,
         },
         important_delivery: options.important_delivery,
+        init_timeout: options.init_timeout.map_or(0, whole_seconds),
         link_parent: options.link_parent,
         link_child: options.link_child,
         ..usual
     }
+}
+
+/// Rounded up: zero would mean that nothing is said.
+fn whole_seconds(limit: Duration) -> isize {
+    isize::try_from(limit.as_millis().div_ceil(1000)).unwrap_or(isize::MAX).max(1)
 }
 
 fn wire_compression(Compression { method, level, threshold }: Compression) -> any::Compression {

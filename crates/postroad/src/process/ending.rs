@@ -51,14 +51,12 @@ impl Process {
 #[derive(Debug)]
 pub(crate) struct LeftBehind;
 
+/// Why a process ended that was asked to; nothing if it was gone already.
+pub(crate) type Ending = Result<Option<ExitReason>, LeftBehind>;
+
 /// Asks a process to end, on behalf of its parent, and kills it if that takes
-/// longer than `patience`. Returns why it ended; nothing if it was gone already.
-pub(crate) async fn end(
-    node: Arc<NodeInner>,
-    pid: Pid,
-    reason: ExitReason,
-    patience: Duration,
-) -> Result<Option<ExitReason>, LeftBehind> {
+/// longer than `patience`.
+pub(crate) async fn end(node: Arc<NodeInner>, pid: Pid, reason: ExitReason, patience: Duration) -> Ending {
     let Some(process) = node.process(pid) else { return Ok(None) };
     let (waiting, mut ended) = mpsc::unbounded_channel();
     if !process.await_end(waiting) {

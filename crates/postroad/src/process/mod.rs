@@ -32,7 +32,7 @@ use crate::node::NodeInner;
 use crate::{Alias, Atom, Pid};
 
 pub(crate) use contained::{caught, discard};
-pub(crate) use ending::{Ended, LeftBehind, end};
+pub(crate) use ending::{Ended, Ending, LeftBehind, end};
 pub use environment::Environment;
 pub(crate) use mailbox::{MOST_ASKERS, Mailbox, PushError, Refused};
 pub(crate) use origin::Origin;

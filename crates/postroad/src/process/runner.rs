@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use postroad_edf::Payload;
 use tokio::sync::mpsc;
@@ -46,6 +47,12 @@ pub struct SpawnOptions {
     /// Whether what it sends is important, until it says otherwise
     /// ([`Context::set_important_delivery`](crate::Context::set_important_delivery)).
     pub important_delivery: bool,
+    /// How long the `init` of a process may take that another node is to start
+    /// ([`Context::spawn_on`](crate::Context::spawn_on)): five seconds if absent,
+    /// fifteen at most, counted in whole seconds. Ergo's nodes before 3.2.0
+    /// stay with their five. On this node the caller gives it as long as it
+    /// waits for the future.
+    pub init_timeout: Option<Duration>,
     /// Who is told when the new process has ended.
     pub(crate) awaited: Option<mpsc::UnboundedSender<Ended>>,
 }
@@ -107,6 +114,12 @@ impl SpawnOptions {
     /// Makes what it sends important.
     pub fn important_delivery(mut self) -> Self {
         self.important_delivery = true;
+        self
+    }
+
+    /// Limits the `init` of a process that another node is to start.
+    pub fn init_timeout(mut self, limit: Duration) -> Self {
+        self.init_timeout = Some(limit);
         self
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::actor::{Actor, Arguments, Context, Exit, ExitReason, Local, Reply, Watched};
 use crate::node::process_name;
-use crate::process::{LeftBehind, caught, end};
+use crate::process::{Ending, LeftBehind, caught, end};
 use crate::{Atom, Pid};
 
 pub use children::ChildInfo;
@@ -254,11 +254,7 @@ impl Supervisor {
         self.all_have_ended(&mut endings, reason).await;
     }
 
-    async fn all_have_ended(
-        &self,
-        endings: &mut JoinSet<(usize, Pid, Result<Option<ExitReason>, LeftBehind>)>,
-        asked: &ExitReason,
-    ) {
+    async fn all_have_ended(&self, endings: &mut JoinSet<(usize, Pid, Ending)>, asked: &ExitReason) {
         while let Some(Ok((spec, pid, ended))) = endings.join_next().await {
             if let Ok(reason) = ended {
                 let reason = reason.unwrap_or_else(|| asked.clone());
@@ -274,7 +270,7 @@ impl Supervisor {
         pid: Pid,
         reason: &ExitReason,
         ctx: &Context,
-    ) -> impl Future<Output = Result<Option<ExitReason>, LeftBehind>> + Send + 'static {
+    ) -> impl Future<Output = Ending> + Send + 'static {
         end(ctx.process().node.clone(), pid, reason.clone(), self.specs[spec].shutdown_timeout)
     }
 

@@ -50,9 +50,19 @@ impl Connection {
         link_by: u64,
         request: impl FnOnce(Ref) -> Request,
     ) -> Result<Payload, AskError> {
-        let reference = self.new_reference(ASK_TIMEOUT);
+        self.ask_within(ASK_TIMEOUT, link_by, request).await
+    }
+
+    /// [`ask`](Self::ask), with this limit.
+    pub(crate) async fn ask_within(
+        &self,
+        limit: Duration,
+        link_by: u64,
+        request: impl FnOnce(Ref) -> Request,
+    ) -> Result<Payload, AskError> {
+        let reference = self.new_reference(limit);
         let (pending, left) = self.place_question(link_by, reference, request(reference))?;
-        self.in_time(self.answered_after(link_by, left, pending)).await
+        self.in_time(limit, self.answered_after(link_by, left, pending)).await
     }
 
     /// [`ask`](Self::ask), and the question goes out whatever becomes of the
@@ -65,7 +75,7 @@ impl Connection {
     ) -> Result<Payload, AskError> {
         let (pending, left) = self.place_question(link_by, reference, request)?;
         self.leave_to_task(link_by, left);
-        self.in_time(self.answered_after(link_by, None, pending)).await
+        self.in_time(ASK_TIMEOUT, self.answered_after(link_by, None, pending)).await
     }
 
     /// Sends a question without waiting; who waits for its answer, and what is
@@ -85,14 +95,15 @@ impl Connection {
 
     async fn in_time(
         &self,
+        limit: Duration,
         answered: impl Future<Output = Result<Answered, SendError>>,
     ) -> Result<Payload, AskError> {
-        match tokio::time::timeout(ASK_TIMEOUT, answered).await {
+        match tokio::time::timeout(limit, answered).await {
             Ok(answered) => answered?.map_err(|error| match error {
                 CallError::Answer(error) => AskError::Refused(error.into()),
                 _ => AskError::NoConnection { node: self.peer.name },
             }),
-            Err(_) => Err(AskError::Timeout(ASK_TIMEOUT)),
+            Err(_) => Err(AskError::Timeout(limit)),
         }
     }
 

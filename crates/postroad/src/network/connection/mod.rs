@@ -63,6 +63,7 @@ pub(super) use keepalive::Keepalive;
 pub(super) use redial::{Redial, patience};
 pub(super) use reservation::Reservation;
 pub(crate) use send::{Outgoing, WayBack};
+pub(super) use spawning::init_limit;
 
 /// A connection with a peer: one or more links, alive until the last is lost
 /// for good.

@@ -311,3 +311,41 @@ impl Connection {
         self.relations.theirs.lock().targets.contains_key(target)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(id: u64) -> Watched {
+        Watched::Pid(Pid { node: Atom::new("bound@relations").unwrap(), id, creation: 1 })
+    }
+
+    #[test]
+    fn a_peer_has_as_many_relations_as_it_may() {
+        let mut theirs = Theirs::default();
+        let watchers = 4;
+        for number in 0..MAX_WATCHED_BY_PEER as u64 {
+            let relation = if number % 2 == 0 { Relation::Link } else { Relation::Monitor };
+            theirs.add(target(number / (2 * watchers)), number / 2 % watchers, relation).unwrap();
+        }
+        let refused = |theirs: &mut Theirs| {
+            let Err(Refusal::Other(error)) = theirs.add(target(0), watchers, Relation::Link) else {
+                panic!("it has all that it may")
+            };
+            let error = error.to_string();
+            assert!(error.contains("a node may have 262144 here"), "{error}");
+        };
+        refused(&mut theirs);
+        assert_eq!(theirs.remove(&target(0), 0, Relation::Link), (true, false));
+        assert_eq!(theirs.remove(&target(0), 0, Relation::Link), (false, false), "it counts once");
+        theirs.add(target(0), watchers, Relation::Link).unwrap();
+        refused(&mut theirs);
+        assert!(theirs.remove_target(&target(1)));
+        assert_eq!(theirs.count, MAX_WATCHED_BY_PEER - 2 * watchers as usize);
+        assert!(!theirs.remove_target(&target(1)));
+        for watcher in 0..2 * watchers {
+            theirs.add(target(1), watcher, Relation::Monitor).unwrap();
+        }
+        assert_eq!(theirs.count, MAX_WATCHED_BY_PEER);
+    }
+}

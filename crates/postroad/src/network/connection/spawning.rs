@@ -26,9 +26,21 @@ use crate::registrar::ApplicationMode;
 /// So many processes of one peer may be beginning at a time.
 const MAX_BEGINNING: usize = 128;
 
-/// How long the `init` of a process may take that another node wants. Ergo's
-/// nodes wait so long at most; others have lost patience by then.
-const INIT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the `init` of a process may take that another node wants, if it does
+/// not say: Ergo's nodes wait so long.
+const INIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a node may say at most, as with Ergo 3.2.0.
+const MAX_INIT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long the `init` may take of a process that is asked for with so many
+/// seconds, on either side.
+pub(in crate::network) fn init_limit(seconds: isize) -> Duration {
+    match u64::try_from(seconds) {
+        Ok(0) | Err(_) => INIT_TIMEOUT,
+        Ok(seconds) => Duration::from_secs(seconds).min(MAX_INIT_TIMEOUT),
+    }
+}
 
 impl Connection {
     /// Starts a process beside the reading of the link: its `init` may take
@@ -117,17 +129,18 @@ impl Beginning {
         let connection = self.connection.clone();
         let node = connection.node().clone();
         let started = async {
-            let limit = Duration::from_secs(spawn.options.init_timeout.max(0) as u64);
-            let limit = if limit.is_zero() { INIT_TIMEOUT } else { limit.min(INIT_TIMEOUT) };
+            let limit = init_limit(spawn.options.init_timeout);
             let link_parent = spawn.options.link_parent && spawn.parent.id != Pid::CORE;
             let (origin, options, arguments) = understood(spawn)?;
             let parent = origin.parent;
-            let started = factory.start(node.clone(), origin, options, arguments);
-            let pid = tokio::time::timeout(limit, started).await.unwrap_or(Err(Refusal::TimedOut))?;
-            if link_parent {
-                connection.link_to_parent(pid, parent).await?;
-            }
-            Ok(pid)
+            let started = async {
+                let pid = factory.start(node.clone(), origin, options, arguments).await?;
+                if link_parent {
+                    connection.link_to_parent(pid, parent).await?;
+                }
+                Ok(pid)
+            };
+            tokio::time::timeout(limit, started).await.unwrap_or(Err(Refusal::TimedOut))
         };
         let outcome = tokio::select! {
             outcome = started => outcome,
@@ -178,6 +191,7 @@ fn understood(spawn: Spawn) -> Result<(Origin, SpawnOptions, Vec<Payload>), Refu
         // Over there, the peer links; here it is done once the process has begun.
         link_child: false,
         link_parent: false,
+        init_timeout: None,
         awaited: None,
     };
     Ok((origin, options, arguments))
