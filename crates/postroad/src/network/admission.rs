@@ -89,7 +89,7 @@ impl NetworkInner {
         lock: Lock,
         took: Duration,
     ) -> Agreement {
-        let (encode, decode) = established.tables(terms.mapping);
+        let (encode, decode) = established.tables(terms.mapping.map(Arc::unwrap_or_clone));
         let keepalive = Keepalive::agreed(&established);
         let flags = established.local.flags & established.peer.flags;
         let peer = &established.peer;

@@ -336,7 +336,7 @@ impl NetworkInner {
             road: Arc::new(road),
         };
         let log = Log::new(attempt.log_level);
-        let terms = Terms { mapping: attempt.mapping.clone(), log, door: None, stack, through };
+        let terms = Terms { mapping: attempt.mapping.clone().map(Arc::new), log, door: None, stack, through };
         Ok(self.dialed(node, stream, established, redial, terms))
     }
 

@@ -100,7 +100,7 @@ pub(crate) async fn bind(
                         weaker_than_routes: options.weaker_than_routes,
                         flags: options.flags,
                         terms: Terms {
-                            mapping: options.mapping.clone(),
+                            mapping: options.mapping.clone().map(Arc::new),
                             log,
                             door: Some(address),
                             stack: Stack { handshake, protocol },
