@@ -310,10 +310,8 @@ async fn a_change_is_made_as_a_whole() {
     let bad = good("[[route]]\npattern = '^new$'\nport = 2\nhandshake = 'EHS R9'");
     let mended = good("[[route]]\npattern = '^new$'\nport = 2");
     let roads = Roads::of(&old).unwrap();
-    let node = postroad::Node::builder("whole@localhost").network(postroad::NetworkMode::Disabled);
-    let node = node.start().await.unwrap();
+    let node = roads.guest(&old, "whole@localhost").unwrap().start().await.unwrap();
     let network = node.network();
-    roads.open(&old, &network).unwrap();
     let error = roads.change(&Difference::between(&old, &bad), &network).unwrap_err();
     assert!(error.to_string().contains("`^new$`"), "{error:#}");
     let patterns = || network.routes().iter().map(|route| route.pattern().to_owned()).collect::<Vec<_>>();

@@ -317,6 +317,7 @@ impl NetworkInner {
             knocking = self.dialing.knock(peer);
             knocking.is_some() && self.live(peer).is_none()
         };
+        let begun = Instant::now();
         let Met { stream, established, stack, way, through, cookie } =
             self.meet(node, peer, attempt, tunnel, left, |_| (), proceed).await?;
         let way = match (way, &through) {
@@ -337,7 +338,7 @@ impl NetworkInner {
         };
         let log = Log::new(attempt.log_level);
         let terms = Terms { mapping: attempt.mapping.clone().map(Arc::new), log, door: None, stack, through };
-        Ok(self.dialed(node, stream, established, redial, terms))
+        Ok(self.dialed(node, stream, established, redial, terms, begun.elapsed()))
     }
 
     /// Dials, or goes through another node, and shakes hands; tells which stages

@@ -93,6 +93,7 @@ pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
 pub use self::routes::{
     AddRouteError, AddRoutesError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact,
 };
+pub(crate) use self::routing::Written;
 pub use self::trace::{Hop, HopAnswer};
 pub(crate) use self::transport::{ReadHalf, Stream, WriteHalf};
 pub use self::tunnel::{

@@ -183,6 +183,36 @@ impl Network {
     }
 }
 
+/// A pattern that was read before there is a table for its route.
+#[derive(Debug)]
+pub(crate) struct Written {
+    text: Box<str>,
+    read: Result<Pattern, AddRouteError>,
+}
+
+impl Written {
+    pub(crate) fn of<P>(pattern: P) -> Self
+    where
+        P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
+    {
+        Self { text: pattern.as_ref().into(), read: pattern.try_into().map_err(Into::into) }
+    }
+}
+
+impl AsRef<str> for Written {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl TryFrom<Written> for Pattern {
+    type Error = AddRouteError;
+
+    fn try_from(written: Written) -> Result<Self, AddRouteError> {
+        written.read
+    }
+}
+
 /// The routes, if all of them can be used.
 fn checked<P: AsRef<str>, R>(
     routes: impl IntoIterator<Item = (P, R, i64)>,

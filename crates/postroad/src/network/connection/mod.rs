@@ -90,6 +90,9 @@ pub(crate) struct Connection {
     join_salts: Mutex<HashSet<[u8; 32]>>,
     encode: EncodeTables,
     decode: DecodeTables,
+    /// For what the two nodes ask each other, if the mapping has their own names:
+    /// there they say who asks, and about whom.
+    asking: Option<Box<(EncodeTables, DecodeTables)>>,
     keepalive: Option<Keepalive>,
     /// What the peer may do here.
     allowed: NetworkFlags,
@@ -107,7 +110,7 @@ pub(crate) struct Connection {
     beginning: AtomicUsize,
     /// How to get further links, if we are the side that dialed.
     pub(super) redial: Option<Redial>,
-    /// How long the dialing side may take to bring a link, if we are the other one.
+    /// How long the dialing side may take to bring a link.
     patience: Duration,
     ended: CancellationToken,
     end_reason: OnceLock<DownReason>,
@@ -224,11 +227,13 @@ pub(super) struct Agreement {
     pub(super) pool_size: usize,
     pub(super) encode: EncodeTables,
     pub(super) decode: DecodeTables,
+    /// For what the two nodes ask each other, if the mapping has their own names.
+    pub(super) asking: Option<Box<(EncodeTables, DecodeTables)>>,
     pub(super) keepalive: Option<Keepalive>,
     /// Whether both sides take frames in fragments.
     pub(super) fragmentation: bool,
     pub(super) redial: Option<Redial>,
-    /// How long the dialing side may take to bring a link, if we are the other one.
+    /// How long the dialing side may take to bring a link.
     pub(super) patience: Duration,
     /// What we said that the peer may do.
     pub(super) allowed: NetworkFlags,
@@ -249,6 +254,7 @@ impl Connection {
             pool_size,
             encode,
             decode,
+            asking,
             keepalive,
             fragmentation,
             redial,
@@ -280,6 +286,7 @@ impl Connection {
             join_salts: Mutex::default(),
             encode,
             decode,
+            asking,
             keepalive,
             allowed,
             log,

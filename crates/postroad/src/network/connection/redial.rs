@@ -39,16 +39,17 @@ const PAUSES: [Duration; 5] = [
 /// a join before they find out that they do not know the connection.
 const TOO_SOON: Duration = Duration::from_millis(50);
 
-/// How long the accepting side waits for the dialing side to bring a link, on a
-/// road where bytes take no time: a little more than all pauses.
+/// How long the dialing side may take to bring a link, on a road where bytes
+/// take no time: a little more than all pauses.
 const EXPECTED: Duration = Duration::from_secs(1);
 
 /// How many times that of a handshake is added: one for the dialing side to
 /// notice, and one for each attempt.
 const ROUNDS: u32 = 1 + PAUSES.len() as u32;
 
-/// How long the accepting side waits for the dialing side to bring a link, when
-/// the first handshake took so long. No road is slower than `limit`.
+/// How long the dialing side may take to bring a link, when the first handshake
+/// took so long: then it gives up, and the accepting side waits no longer. No
+/// road is slower than `limit`.
 pub(in crate::network) fn patience(handshake: Duration, limit: Duration) -> Duration {
     EXPECTED + (handshake * ROUNDS).min(limit)
 }

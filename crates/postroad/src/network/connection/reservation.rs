@@ -92,6 +92,7 @@ mod tests {
             pool_size: 2,
             encode: EncodeTables::default(),
             decode: DecodeTables::default(),
+            asking: None,
             keepalive: None,
             fragmentation: false,
             redial: None,
