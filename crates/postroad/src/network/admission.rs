@@ -95,7 +95,7 @@ impl NetworkInner {
         let asking = terms.mapping.as_ref().and_then(|mapping| mapping.without(ends));
         let asking = asking.map(|mapping| Box::new(established.tables(Some(mapping))));
         let allowed = self.allowed(established.local.flags, terms.most());
-        let (encode, decode) = established.tables(terms.mapping);
+        let (encode, decode) = established.tables(terms.mapping.map(Arc::unwrap_or_clone));
         let keepalive = Keepalive::agreed(&established);
         let flags = established.local.flags & established.peer.flags;
         let peer = &established.peer;

@@ -337,7 +337,7 @@ impl NetworkInner {
             road: Arc::new(road),
         };
         let log = Log::new(attempt.log_level);
-        let (mapping, flags) = (attempt.mapping.clone(), attempt.flags);
+        let (mapping, flags) = (attempt.mapping.clone().map(Arc::new), attempt.flags);
         let terms = Terms { mapping, log, door: None, stack, flags, through };
         Ok(self.dialed(node, stream, established, redial, terms, begun.elapsed()))
     }

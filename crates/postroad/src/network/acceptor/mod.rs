@@ -98,7 +98,7 @@ pub(crate) async fn bind(
                         registrar: options.registrar.clone(),
                         weaker_than_routes: options.weaker_than_routes,
                         terms: Terms {
-                            mapping: options.mapping.clone(),
+                            mapping: options.mapping.clone().map(Arc::new),
                             log,
                             door: Some(address),
                             stack: Stack { handshake, protocol },

@@ -215,7 +215,7 @@ impl Lock {
 /// What the route or the acceptor says of a connection, on this side of it.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
-    pub(super) mapping: Option<AtomMapping>,
+    pub(super) mapping: Option<Arc<AtomMapping>>,
     pub(super) log: Log,
     /// Where the acceptor listens, if it was one.
     pub(super) door: Option<SocketAddr>,

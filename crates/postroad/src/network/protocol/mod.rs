@@ -1,13 +1,11 @@
 //! How the frames of a connection lie on its links.
 //!
 //! Slots, order, fragments, links that replace others and answers to requests
-//! are made of ENP frames (`docs/wire/ENP.md`), whatever the protocol. [`Enp`],
-//! which is there in any case, puts them on a link as they are; a [`Protocol`]
-//! of your own is registered with
+//! are made of ENP frames (`docs/wire/ENP.md`), whatever the protocol. ENP
+//! itself, which is there in any case, puts them on a link as they are; another
+//! [`Protocol`] is registered with
 //! [`NodeBuilder::protocol`](crate::NodeBuilder::protocol), and routes,
 //! acceptors and registrars name it by its [`Version`].
-//!
-//! [`Enp`]: postroad_wire::Version::enp
 
 mod greeting;
 mod reading;
