@@ -91,6 +91,9 @@ impl NetworkInner {
         lock: Lock,
         took: Duration,
     ) -> Agreement {
+        let ends = [established.local.node, established.peer.node];
+        let asking = terms.mapping.as_ref().and_then(|mapping| mapping.without(ends));
+        let asking = asking.map(|mapping| Box::new(established.tables(Some(mapping))));
         let (encode, decode) = established.tables(terms.mapping);
         let keepalive = Keepalive::agreed(&established);
         let flags = established.local.flags & established.peer.flags;
@@ -111,6 +114,7 @@ impl NetworkInner {
             pool_size: usize::from(established.pool_size.clamp(1, MAX_POOL_SIZE)),
             encode,
             decode,
+            asking,
             keepalive,
             fragmentation: flags.allows(NetworkFlags::FRAGMENTATION),
             id: established.connection_id,
@@ -120,6 +124,7 @@ impl NetworkInner {
             log: terms.log,
             door: terms.door,
             lock,
+            stack: terms.stack,
             through: terms.through,
         }
     }
@@ -142,6 +147,10 @@ impl NetworkInner {
             self.change(|connections| {
                 connections.insert(peer, new.clone());
             });
+            if let Some(old) = &old {
+                self.joinable.remove(old);
+            }
+            self.joinable.add(&new);
             let replaced = old.filter(|old| {
                 let first = old.claim_end(DownReason::Replaced);
                 self.announce_end(old);
@@ -201,6 +210,7 @@ impl NetworkInner {
             self.change(|connections| {
                 connections.remove(&peer);
             });
+            self.joinable.remove(connection);
             self.announce_end(connection);
         }
     }
