@@ -397,7 +397,7 @@ impl World {
                 }
             }
         }
-        self.publish_to_all().await;
+        self.publish_and_release().await;
         self.settle().await;
         self.ledger.say("those on node 0 are killed");
         for seat in 0..self.seats.len() {
@@ -440,21 +440,29 @@ impl World {
         Outcome { trace, faults }
     }
 
-    /// Everybody publishes, and each one's event has a subscriber on another node.
-    async fn publish_to_all(&mut self) {
+    /// Everybody publishes and releases an alias, and each one's event and alias
+    /// are watched from another node.
+    async fn publish_and_release(&mut self) {
         let seats = self.seats.len();
         for seat in 0..seats {
             self.tell(seat, Order::Publish);
+            self.tell(seat, Order::MakeAlias);
         }
         self.settle().await;
+        let aliases = self.ledger.aliases(seats);
         for seat in 0..seats {
-            let (event, by) = self.subscription(seat, (seat + 1) % seats);
+            let next = (seat + 1) % seats;
+            let (event, by) = self.subscription(seat, next);
             self.tell(seat, Order::Watch(event, by));
+            if let Some((_, alias)) = aliases.iter().find(|(owner, _)| *owner == self.seats[next].who) {
+                self.tell(seat, Order::Watch(Watched::Alias(*alias), By::Monitor));
+            }
         }
         self.settle().await;
         for seat in 0..seats {
             self.tell(seat, Order::Publish);
             self.tell(seat, Order::Publish);
+            self.tell(seat, Order::ReleaseAlias);
         }
     }
 
