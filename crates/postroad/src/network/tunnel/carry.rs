@@ -13,7 +13,7 @@ use super::passage::Order;
 use super::policy::TransitOptions;
 use super::relay::relay;
 use super::side::Side;
-use super::{Through, are_distinct};
+use super::{Through, are_distinct, leads_on};
 use crate::Atom;
 use crate::network::NetworkInner;
 use crate::network::connect::ConnectError;
@@ -252,7 +252,7 @@ async fn step_out(
     let request = Request::Arrival { operations, path: path.clone() };
     match side.ask(target, &request, limit).await.map_err(lost)? {
         (stream, Answer::Opened { operations: granted, path: whole })
-            if whole.split_last() == Some((&target, &path)) =>
+            if leads_on(&whole, &path, target, target) =>
         {
             Ok(Onward { stream, through: Through { path: whole, operations: granted.both(operations) } })
         }

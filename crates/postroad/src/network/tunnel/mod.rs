@@ -103,6 +103,15 @@ impl From<Operations> for ProxyFlags {
     }
 }
 
+/// Whether a way that somebody claims goes on from `path` to `next`, and ends at the
+/// target.
+fn leads_on(way: &[Atom], path: &[Atom], next: Atom, target: Atom) -> bool {
+    way.starts_with(path)
+        && way.get(path.len()) == Some(&next)
+        && way.last() == Some(&target)
+        && are_distinct(way)
+}
+
 /// Whether every name is there once.
 fn are_distinct(path: &[Atom]) -> bool {
     path.iter().enumerate().all(|(at, node)| !path[..at].contains(node))

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::error::TunnelError;
 use super::side::Side;
-use super::{Through, are_distinct};
+use super::{Through, leads_on};
 use crate::Atom;
 use crate::network::NetworkInner;
 use crate::network::connection::Connection;
@@ -162,11 +162,7 @@ impl Order {
         let request = Request::Open(Open { target, hops, operations, patience, path: path.clone() });
         match side.ask(proxy, &request, left).await? {
             (stream, Answer::Opened { operations: granted, path: whole }) => {
-                let leads = whole.starts_with(&path)
-                    && whole.get(path.len()) == Some(&proxy)
-                    && whole.last() == Some(&target)
-                    && are_distinct(&whole);
-                if !leads {
+                if !leads_on(&whole, &path, proxy, target) {
                     return Err(TunnelError::WrongPath(proxy));
                 }
                 Ok((stream, Through { path: whole, operations: granted.both(operations) }))
