@@ -98,6 +98,7 @@ impl Roads {
             tls: self.node_tls(config)?,
             proxy_order: config.node.proxy_order.unwrap_or_default(),
             handshakes: Vec::new(),
+            protocols: Vec::new(),
             connected: HashSet::new(),
         };
         let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
@@ -242,6 +243,9 @@ impl Roads {
         }
         if let Some(Release { name, release }) = &acceptor.handshake {
             options = options.handshake(Version::new(name, release));
+        }
+        if let Some(Release { name, release }) = &acceptor.protocol {
+            options = options.protocol(Version::new(name, release));
         }
         if acceptor.operators == Some(true) {
             options = options.operators();

@@ -50,8 +50,8 @@ impl Network {
     where
         P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
     {
-        let handshakes = &self.inner().options.handshakes;
-        let check = |route: &NetworkRoute| route.check_with(handshakes).map_err(AddRouteError::from);
+        let options = &self.inner().options;
+        let check = |route: &NetworkRoute| route.check_with(options).map_err(AddRouteError::from);
         let routes = checked(routes, check)?;
         for (_, route, _) in &routes {
             Watched::add(self.node(), &route.pins.tls);
@@ -68,7 +68,7 @@ impl Network {
         route: NetworkRoute,
         weight: i64,
     ) -> Result<(), ReplaceRouteError> {
-        route.check_with(&self.inner().options.handshakes)?;
+        route.check_with(&self.inner().options)?;
         Watched::add(self.node(), &route.pins.tls);
         self.inner().tables.routes.replace(pattern, route, weight)?;
         self.inner().try_again();
@@ -170,7 +170,7 @@ impl Network {
         proxy_routes: RouteChanges<NetworkProxyRoute>,
     ) -> Result<(), ChangeRoutesError> {
         let (inner, own) = (self.inner(), self.node().name);
-        routes.check(|route| route.check_with(&inner.options.handshakes))?;
+        routes.check(|route| route.check_with(&inner.options))?;
         proxy_routes.check(|route| route.check_for(own))?;
         let tls: Vec<_> = routes.routes().map(|route| route.pins.tls.clone()).collect();
         let warnings = inner.tables.change(routes, proxy_routes)?;

@@ -20,8 +20,8 @@ use crate::inspect::Inspector;
 use crate::network::routes::Pattern;
 use crate::network::{
     AcceptorOptions, AddRouteError, Ground, Handshake, MemoryNetwork, NetworkInner, NetworkMode,
-    NetworkOptions, NetworkProxyRoute, NetworkRoute, OnFailure, ProxyOrder, TransitOptions, Written,
-    invented_cookie,
+    NetworkOptions, NetworkProxyRoute, NetworkRoute, OnFailure, Protocol, ProxyOrder, TransitOptions,
+    Written, invented_cookie,
 };
 use crate::process::{Environment, ProcessTable, Relations};
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
@@ -225,6 +225,14 @@ impl NodeBuilder {
     /// name by its version. [`Ehs`](crate::network::Ehs) is there in any case.
     pub fn handshake(mut self, handshake: impl Handshake + 'static) -> Self {
         self.options.handshakes.add(Arc::new(handshake));
+        self
+    }
+
+    /// Another way to lay frames on links, which routes and acceptors can name by
+    /// its version, in the place of another one of that version. ENP is there in
+    /// any case and cannot be replaced.
+    pub fn protocol(mut self, protocol: impl Protocol + 'static) -> Self {
+        self.options.protocols.add(protocol);
         self
     }
 
