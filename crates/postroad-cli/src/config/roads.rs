@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use postroad::edf::AtomMapping;
 use postroad::network::routes::{Pattern, RouteChanges, RoutingTable};
 use postroad::network::{
-    AcceptorOptions, NetworkOptions, NetworkProxyRoute, NetworkRoute, Plan, PlanOptions,
+    AcceptorOptions, InvalidProxyRoute, NetworkOptions, NetworkProxyRoute, NetworkRoute, Plan, PlanOptions,
 };
 use postroad::registrar::{
     self, BoxFuture, EmbeddedOptions, Endpoint, ProxyEndpoint, RegisterError, Registered, Registration,
@@ -125,10 +125,16 @@ impl Roads {
         Ok(())
     }
 
-    /// Whether all routes and acceptors can be made.
+    /// Whether a node could be started, as far as it can be known beforehand.
     pub(crate) fn check(&self, config: &Config) -> anyhow::Result<()> {
         self.routes(config)?;
         self.proxy_routes(config)?;
+        for ProxyRoute { pattern, via, .. } in &config.proxy_routes {
+            if let Some(own) = via.as_ref().filter(|via| config.node.name.as_ref() == Some(via)) {
+                let error = InvalidProxyRoute::ProxyIsOwn { name: own.clone() };
+                return Err(error).with_context(|| format!("proxy route `{pattern}`"));
+            }
+        }
         config.transit.as_ref().map(Transit::make).transpose()?;
         let node = self.node_tls(config)?;
         for acceptor in &config.acceptors {

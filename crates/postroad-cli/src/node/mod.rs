@@ -91,6 +91,7 @@ impl RunNode {
             None => (self.options.over(Config::default())?, Files::default()),
         };
         if self.dry_run {
+            Roads::of(&config)?.check(&config)?;
             println!("{}", Difference::between(&Config::default(), &config));
             return Ok(ExitCode::SUCCESS);
         }
