@@ -14,6 +14,7 @@ use crate::address::{Address, RouteArg};
 use crate::config::{Acceptor, Config, Difference, Files, Loaded, Roads, Severity};
 use crate::cookie::{CookieArgs, NO_COOKIE};
 use crate::logging::Logging;
+use crate::said_once;
 
 use echo::Echo;
 use kept::Kept;
@@ -129,7 +130,7 @@ impl RunNode {
     fn reload(&self, path: &Path, running: &mut Running) -> Option<Files> {
         let unchanged = |error: &anyhow::Error| {
             tracing::error!(file = %path.display(), "the configuration cannot be used: everything stays as it was");
-            eprintln!("postroad: everything stays as it was: {error:#}");
+            eprintln!("postroad: everything stays as it was: {}", said_once(error));
         };
         let loaded = Config::load(path).inspect_err(unchanged).ok()?;
         show_warnings(&loaded);
