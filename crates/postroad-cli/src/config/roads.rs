@@ -285,7 +285,7 @@ impl Roads {
 
 impl NodeSettings {
     /// What holds for the node and for guests that dial in its place.
-    fn builder(&self, name: &str) -> NodeBuilder {
+    pub(super) fn builder(&self, name: &str) -> NodeBuilder {
         let defaults = NetworkOptions::default();
         let mut builder = Node::builder(name).timeouts(
             self.dial_timeout.unwrap_or(defaults.dial_timeout),
@@ -309,6 +309,9 @@ impl NodeSettings {
         }
         if let Some(order) = self.proxy_order {
             builder = builder.proxy_order(order);
+        }
+        if let Some(pause) = self.retry_pause {
+            builder = builder.retry_pause(pause.unwrap_or_default());
         }
         match self.keepalive {
             None => builder,

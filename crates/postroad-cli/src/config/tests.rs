@@ -60,7 +60,7 @@ fn the_example_is_read_and_says_every_key() {
     // Nothing in it has a default that the documents would not say.
     assert!(config.node.fixed_facts().to_string().starts_with(
         "name app@app1.example.com, pool_size 3, max_message_size 64MiB, dial_timeout 3s, \
-         handshake_timeout 5s, connect_timeout 15s, keepalive 15s, on_failure fail, proxy_order before_discovery"
+         handshake_timeout 5s, connect_timeout 15s, retry_pause 500ms, keepalive 15s, on_failure fail, proxy_order before_discovery"
     ));
 }
 
@@ -423,6 +423,39 @@ fn what_is_wrong_with_rules_is_said() {
         assert!(complaint.starts_with(expected), "{complaint}\n{expected}");
     }
     assert_eq!(complaints.len(), expected.len(), "{complaints:#?}");
+}
+
+#[test]
+fn a_flag_that_does_nothing_is_warned_about() {
+    let flags = complaints("[node]\nflags = [\"ack\", \"tracing\", \"remote_spawn\", \"clock_skew\"]\n");
+    assert_eq!(
+        flags,
+        [
+            "warning: node.toml:2:17: \"tracing\" has no effect: this version does not do it",
+            "warning: node.toml:2:44: \"clock_skew\" has no effect: this version does not do it"
+        ]
+    );
+}
+
+#[test]
+fn times_of_the_node_and_of_etcd_are_read() {
+    let config = good(
+        "[node]\nretry_pause = false\n[registrar]\nkind = \"etcd\"\nendpoints = [\"127.0.0.1:2379\"]\n\
+         lease = \"30s\"\ndial_timeout = \"1s\"\nrequest_timeout = \"4s\"\n",
+    );
+    let node = config.node.builder("times@localhost");
+    assert!(format!("{node:?}").contains("retry_pause: 0ns"), "{node:?}");
+    let Registrar::Etcd(etcd) = &config.registrar else { panic!("{:?}", config.registrar) };
+    assert_eq!(
+        etcd.facts().to_string(),
+        "kind etcd, endpoints 127.0.0.1:2379, lease 30s, dial_timeout 1s, request_timeout 4s"
+    );
+    let made = format!("{:?}", etcd.options().unwrap());
+    for said in ["lease_ttl: 30s", "dial_timeout: 1s", "request_timeout: 4s"] {
+        assert!(made.contains(said), "{made}");
+    }
+    let complaints = complaints("[registrar]\nkind = \"etcd\"\nendpoints = \"a:1\"\nlease = \"1500ms\"\n");
+    assert!(complaints[0].starts_with("error: node.toml:3:"), "{complaints:#?}");
 }
 
 /// Each of these would keep a node from starting.
