@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use postroad::network::Plan;
 
-use crate::config::{Config, Roads};
+use crate::config::{Config, Registrar, Roads};
 use crate::cookie::NO_COOKIE;
 use crate::guest::{GuestArgs, guest_name};
 use crate::probe::report;
@@ -31,6 +31,12 @@ impl Explain {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.guest.config()?;
         println!("{}", self.plan(&config).await?);
+        if matches!(config.registrar, Registrar::Etcd(_)) {
+            println!(
+                "  (what the registrar hands out to nodes that register is not shown: it counts where no route of the \
+                 file matches)"
+            );
+        }
         if !self.probe {
             return Ok(ExitCode::SUCCESS);
         }

@@ -57,10 +57,19 @@ fn main() -> ExitCode {
     match program.run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("postroad: {error:#}");
+            eprintln!("postroad: {}", said_once(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and what caused it. Many say their cause themselves: it is not said again.
+fn said_once(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.contains(&cause) {
+        true => said,
+        false if said.is_empty() => cause,
+        false => format!("{said}: {cause}"),
+    })
 }
 
 impl Program {

@@ -144,6 +144,21 @@ fn what_is_wrong_with_the_arguments_is_said() {
 }
 
 #[test]
+fn what_went_wrong_is_said_once() {
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    let node = ["node", "--name", "a@127.0.0.1", "--cookie", "c", "--no-registrar", "--listen"];
+    for (arguments, cause) in [
+        ([&node[..], &[&address]].concat(), "ddress already in use"),
+        ([&node[..], &["127.0.0.1:0", "--route", "^x=127.0.0.1:0"]].concat(), "has port 0"),
+    ] {
+        let output = run(&arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert_eq!(stderr(&output).matches(cause).count(), 1, "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn the_cookie_may_come_from_a_file_or_the_environment() {
     let node = Node::start("locked", &["--no-registrar"]);
     let route = format!("^locked-=127.0.0.1:{}", node.port);

@@ -336,6 +336,14 @@ pub enum StartError {
         /// What is missing.
         source: crate::tls::TlsError,
     },
+    /// Others would be told an address that nobody can dial.
+    #[error(
+        "the acceptor advertises {host} with port 0; give the port by which others reach it, or advertise nothing"
+    )]
+    NoAdvertisedPort {
+        /// The host that would be told.
+        host: String,
+    },
     /// An acceptor names a handshake that the node does not speak.
     #[error(
         "no handshake handler for {version}; the node speaks {known:?}: register it when the node is built"

@@ -252,6 +252,13 @@ async fn what_is_handed_out_counts_where_nothing_of_the_node_s_own_leads() {
     }
 }
 
+#[tokio::test]
+async fn nobody_is_told_an_address_without_a_port() {
+    let acceptor = AcceptorOptions::bind("127.0.0.1", 0).advertise("outside.example.com", 0);
+    let error = builder("a").acceptor(acceptor).start().await.unwrap_err();
+    assert!(error.to_string().contains("outside.example.com with port 0"), "{error}");
+}
+
 /// What it hands out is kept as its files are, like any other route.
 #[tokio::test]
 async fn certificates_of_handed_out_routes_are_looked_at_again() {

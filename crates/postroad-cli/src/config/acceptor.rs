@@ -1,5 +1,7 @@
 //! Where a node listens, in a configuration file.
 
+use std::collections::HashMap;
+
 use postroad::{Cookie, NetworkFlags};
 use postroad_wire::Version;
 use tracing::level_filters::LevelFilter;
@@ -7,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::Reading;
 use super::facts::Facts;
 use super::route::{LEVELS, Release, RouteTls};
-use super::section::{At, Section};
+use super::section::{At, Reader, Section};
 use super::tls::Side;
 use super::{atoms, flags, secret};
 use crate::address::Address;
@@ -31,20 +33,61 @@ pub(crate) struct Acceptor {
     pub(crate) log: Option<LevelFilter>,
 }
 
+/// The ports that acceptors take on each host, and where the file says so.
+#[derive(Default)]
+pub(crate) struct Ports(HashMap<String, HashMap<u16, usize>>);
+
+impl Ports {
+    /// The first port that is left is taken, as a node does.
+    fn take(&mut self, reader: &Reader, listen: &At<Address>, count: u16) {
+        let Address { host, port: first } = listen.get_ref();
+        let taken = self.0.entry(host.clone()).or_default();
+        let last = first.saturating_add(count.saturating_sub(1));
+        match (*first..=last).find(|port| *port == 0 || !taken.contains_key(port)) {
+            Some(0) => {}
+            Some(port) => {
+                taken.insert(port, listen.span().start);
+            }
+            None => {
+                let (line, _) = reader.source.position(taken[first]);
+                reader.error_with_help(
+                    listen.span(),
+                    format!("the acceptor of line {line} listens on {} already", listen.get_ref()),
+                    "give each acceptor a port of its own",
+                );
+            }
+        }
+    }
+}
+
 impl Acceptor {
-    pub(crate) fn read(mut section: Section<'_>, reading: &Reading<'_>) -> Self {
+    pub(crate) fn read(mut section: Section<'_>, reading: &Reading<'_>, ports: &mut Ports) -> Self {
+        let reader = section.reader;
         if !section.has("listen") {
             section.error("the acceptor has no `listen`: where it listens, such as \"0.0.0.0:11144\"");
         }
+        let listen = section.parsed("listen");
+        let count = section.number("ports", 1..=u16::MAX).map(At::into_inner);
+        if let Some(listen) = &listen {
+            ports.take(reader, listen, count.unwrap_or(1));
+        }
+        let advertise: Option<At<Address>> = section.parsed("advertise");
+        if let Some(advertise) = advertise.as_ref().filter(|advertise| advertise.get_ref().port == 0) {
+            reader.error_with_help(
+                advertise.span(),
+                format!("nobody can dial {}: it has no port", advertise.get_ref()),
+                "say the port by which others reach the acceptor",
+            );
+        }
         let acceptor = Self {
-            listen: section.parsed("listen").map(At::into_inner),
-            ports: section.number("ports", 1..=u16::MAX).map(At::into_inner),
-            advertise: section.parsed("advertise").map(At::into_inner),
+            listen: listen.map(At::into_inner),
+            ports: count,
+            advertise: advertise.map(At::into_inner),
             cookie: secret::cookie(&mut section, reading),
             tls: RouteTls::read(&mut section, Side::Both),
             weaker_than_routes: section.bool("weaker_than_routes").map(At::into_inner),
-            handshake: spoken(&mut section, "handshake", "handshake", Version::ehs()),
-            protocol: spoken(&mut section, "protocol", "proto", Version::enp()),
+            handshake: Release::known(&mut section, "handshake", "handshake", Version::ehs()),
+            protocol: Release::known(&mut section, "protocol", "proto", Version::enp()),
             operators: section.bool("operators").map(At::into_inner),
             flags: flags::read(&mut section),
             atoms: atoms::read(&mut section),
@@ -80,18 +123,6 @@ impl Acceptor {
             .and(atoms::facts(&self.atoms))
             .with("log", &self.log)
     }
-}
-
-/// One that this program speaks.
-fn spoken(section: &mut Section<'_>, key: &'static str, what: &str, known: Version) -> Option<Release> {
-    let place = section.place(key);
-    let release = Release::read(section, key)?;
-    if (release.name.as_str(), release.release.as_str()) != (&known.name, &known.release) {
-        let message = format!("no {what} handler for {}:{}", release.name, release.release);
-        let help = format!("this program speaks {known}: \"{} {}\"", known.name, known.release);
-        section.reader.error_with_help(place, message, help);
-    }
-    Some(release)
 }
 
 impl std::fmt::Display for Acceptor {

@@ -1,6 +1,7 @@
 //! etcd as a registrar or resolver in a configuration file.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use postroad_etcd::{ErgoRelease, EtcdOptions, EtcdRegistrar, EtcdTls};
@@ -11,6 +12,8 @@ use super::facts::Facts;
 use super::secret::{self, Secret};
 use super::section::{At, Section};
 use super::tls;
+use super::units::show_duration;
+use crate::said_once;
 
 const ERGO_RELEASES: [(&str, ErgoRelease); 2] = [("3.1", ErgoRelease::V3_1), ("3.2", ErgoRelease::V3_2)];
 
@@ -23,6 +26,9 @@ pub(crate) struct Etcd {
     password: Option<Secret>,
     tls: Option<Tls>,
     ergo_release: Option<ErgoRelease>,
+    lease: Option<Duration>,
+    dial_timeout: Option<Duration>,
+    request_timeout: Option<Duration>,
 }
 
 /// The files by which etcd and the node know each other.
@@ -62,6 +68,9 @@ impl Etcd {
             password,
             tls,
             ergo_release: section.word("ergo_release", &ERGO_RELEASES).map(At::into_inner),
+            lease: section.duration("lease").map(At::into_inner),
+            dial_timeout: section.duration("dial_timeout").map(At::into_inner),
+            request_timeout: section.duration("request_timeout").map(At::into_inner),
         };
         match endpoints.filter(|endpoints| !endpoints.get_ref().is_empty()) {
             None => section.error("etcd needs `endpoints`, such as [\"http://127.0.0.1:2379\"]"),
@@ -69,7 +78,7 @@ impl Etcd {
             Some(_) if tls_given && etcd.tls.is_none() => {}
             Some(endpoints) => {
                 if let Err(error) = etcd.make() {
-                    reader.error(endpoints.span(), format!("{error:#}"));
+                    reader.error(endpoints.span(), said_once(&error));
                 }
             }
         }
@@ -84,6 +93,9 @@ impl Etcd {
             .with("user", &self.user)
             .password(&self.password)
             .with("ergo_release", &self.shown_release())
+            .with("lease", &self.lease.map(show_duration))
+            .with("dial_timeout", &self.dial_timeout.map(show_duration))
+            .with("request_timeout", &self.request_timeout.map(show_duration))
             .and(self.tls.as_ref().map(Tls::facts).unwrap_or_default())
     }
 
@@ -92,8 +104,13 @@ impl Etcd {
         Some(shown)
     }
 
-    /// Reads the files of TLS. Nothing is connected yet.
+    /// Nothing is connected yet.
     pub(super) fn make(&self) -> anyhow::Result<EtcdRegistrar> {
+        Ok(EtcdRegistrar::new(self.options()?)?)
+    }
+
+    /// Reads the files of TLS.
+    pub(super) fn options(&self) -> anyhow::Result<EtcdOptions> {
         let mut options = EtcdOptions::new(&self.endpoints);
         if let Some(cluster) = &self.cluster {
             options = options.cluster(cluster);
@@ -107,7 +124,12 @@ impl Etcd {
         if let Some(release) = self.ergo_release {
             options = options.ergo_release(release);
         }
-        Ok(EtcdRegistrar::new(options)?)
+        if let Some(lease) = self.lease {
+            options = options.lease_ttl(lease);
+        }
+        options.dial_timeout = self.dial_timeout.unwrap_or(options.dial_timeout);
+        options.request_timeout = self.request_timeout.unwrap_or(options.request_timeout);
+        Ok(options)
     }
 }
 

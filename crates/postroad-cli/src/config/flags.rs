@@ -1,6 +1,7 @@
 //! Network flags by their names.
 
 use postroad::NetworkFlags;
+use postroad::network::NetworkOptions;
 
 use super::section::{Reader, Section};
 
@@ -24,7 +25,15 @@ const NAMES: [(&str, NetworkFlags); 12] = [
 pub(crate) fn read(section: &mut Section<'_>) -> Option<NetworkFlags> {
     let names = section.texts("flags")?;
     let reader: &Reader = section.reader;
-    let named = names.get_ref().iter().filter_map(|name| reader.word_of("flags", name, &NAMES));
+    let known = NetworkOptions::default().flags;
+    let named = names.get_ref().iter().filter_map(|name| {
+        let flag = reader.word_of("flags", name, &NAMES)?;
+        if !known.allows(flag) {
+            let message = format!("{:?} has no effect: this version does not do it", name.get_ref());
+            reader.warning(name.span(), message);
+        }
+        Some(flag)
+    });
     Some(named.fold(NetworkFlags::ENABLE.with_keepalive(u8::MAX), NetworkFlags::with))
 }
 

@@ -27,7 +27,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use toml::de::DeValue;
 
+use acceptor::Ports;
 use facts::Facts;
 use patterns::{Patterns, Understood};
 use section::{At, Reader};
@@ -86,6 +88,10 @@ pub(crate) struct Reading<'a> {
     reader: &'a Reader,
     cookies_in_file: bool,
     files: RefCell<Files>,
+    /// The node's own name, if the file says it.
+    name: Option<String>,
+    /// Whether the file says that the node has none.
+    no_registrar: bool,
     resolvers: Vec<String>,
 }
 
@@ -121,12 +127,18 @@ impl Config {
         let mut root = reader.root();
         let node = root.section("node");
         let named = root.named_sections("resolver");
+        let text = |value: Option<&DeValue<'_>>| value.and_then(DeValue::as_str).map(str::to_owned);
         let reading = Reading {
             reader,
-            cookies_in_file: node.as_ref().is_some_and(|node| {
-                matches!(node.peek("cookies_in_file"), Some(toml::de::DeValue::Boolean(true)))
-            }),
+            cookies_in_file: node
+                .as_ref()
+                .is_some_and(|node| matches!(node.peek("cookies_in_file"), Some(DeValue::Boolean(true)))),
             files: RefCell::new(files),
+            name: node.as_ref().and_then(|node| text(node.peek("name"))),
+            no_registrar: root.peek("registrar").is_some_and(|registrar| {
+                let kind = registrar.as_table().and_then(|registrar| registrar.get("kind"));
+                text(kind.map(|kind| kind.get_ref())).as_deref() == Some("none")
+            }),
             resolvers: named.iter().map(|(name, _)| name.get_ref().clone()).collect(),
         };
         let mut resolvers = BTreeMap::new();
@@ -152,10 +164,11 @@ impl Config {
             .filter_map(|section| ProxyRoute::read(section, &reading, &mut proxy_patterns))
             .collect();
         let proxy_understood = proxy_patterns.check(reader);
+        let mut ports = Ports::default();
         let acceptors = root.sections("acceptor").into_iter();
         let config = Self {
             node: node.map(|section| NodeSettings::read(section, &reading)).unwrap_or_default(),
-            acceptors: acceptors.map(|section| Acceptor::read(section, &reading)).collect(),
+            acceptors: acceptors.map(|section| Acceptor::read(section, &reading, &mut ports)).collect(),
             registrar: root
                 .section("registrar")
                 .map(|section| Registrar::read(section, &reading))
@@ -216,6 +229,12 @@ impl Reading<'_> {
                 None => format!("describe it in [resolver.{}]", name.get_ref()),
             };
             self.reader.error_with_help(name.span(), format!("no resolver {:?}", name.get_ref()), help);
+        } else if name.get_ref() == route::OWN_REGISTRAR && self.no_registrar {
+            self.reader.error_with_help(
+                name.span(),
+                "the node has no registrar to ask",
+                "give it one in [registrar], or the route a [resolver.NAME] of its own",
+            );
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct NodeSettings {
     pub(crate) dial_timeout: Option<Duration>,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) connect_timeout: Option<Duration>,
+    /// For how long a failure is told at once; none within: never.
+    pub(crate) retry_pause: Option<Option<Duration>>,
     /// How often signs of life are given; none within: never.
     pub(crate) keepalive: Option<Option<Duration>>,
     pub(crate) on_failure: Option<OnFailure>,
@@ -74,6 +76,7 @@ impl NodeSettings {
             dial_timeout: section.duration("dial_timeout").map(At::into_inner),
             handshake_timeout: section.duration("handshake_timeout").map(At::into_inner),
             connect_timeout: section.duration("connect_timeout").map(At::into_inner),
+            retry_pause: section.duration_or_false("retry_pause").map(At::into_inner),
             keepalive: keepalive(&mut section),
             on_failure: section.word("on_failure", &ON_FAILURE).map(At::into_inner),
             proxy_order: section.word("proxy_order", &PROXY_ORDERS).map(At::into_inner),
@@ -99,6 +102,7 @@ impl NodeSettings {
             .with("dial_timeout", &self.dial_timeout.map(show_duration))
             .with("handshake_timeout", &self.handshake_timeout.map(show_duration))
             .with("connect_timeout", &self.connect_timeout.map(show_duration))
+            .with("retry_pause", &self.retry_pause.map(show_limit))
             .with("keepalive", &self.keepalive.map(show_limit))
             .with("on_failure", &self.on_failure)
             .with("proxy_order", &order.map(|(name, _)| name))

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use postroad::edf::AtomMapping;
 use postroad::network::routes::{Pattern, RouteChanges, RoutingTable};
 use postroad::network::{
-    AcceptorOptions, NetworkOptions, NetworkProxyRoute, NetworkRoute, Plan, PlanOptions,
+    AcceptorOptions, InvalidProxyRoute, NetworkOptions, NetworkProxyRoute, NetworkRoute, Plan, PlanOptions,
 };
 use postroad::registrar::{
     self, BoxFuture, EmbeddedOptions, Endpoint, ProxyEndpoint, RegisterError, Registered, Registration,
@@ -125,10 +125,16 @@ impl Roads {
         Ok(())
     }
 
-    /// Whether all routes and acceptors can be made.
+    /// Whether a node could be started, as far as it can be known beforehand.
     pub(crate) fn check(&self, config: &Config) -> anyhow::Result<()> {
         self.routes(config)?;
         self.proxy_routes(config)?;
+        for ProxyRoute { pattern, via, .. } in &config.proxy_routes {
+            if let Some(own) = via.as_ref().filter(|via| config.node.name.as_ref() == Some(via)) {
+                let error = InvalidProxyRoute::ProxyIsOwn { name: own.clone() };
+                return Err(error).with_context(|| format!("proxy route `{pattern}`"));
+            }
+        }
         config.transit.as_ref().map(Transit::make).transpose()?;
         let node = self.node_tls(config)?;
         for acceptor in &config.acceptors {
@@ -279,7 +285,7 @@ impl Roads {
 
 impl NodeSettings {
     /// What holds for the node and for guests that dial in its place.
-    fn builder(&self, name: &str) -> NodeBuilder {
+    pub(super) fn builder(&self, name: &str) -> NodeBuilder {
         let defaults = NetworkOptions::default();
         let mut builder = Node::builder(name).timeouts(
             self.dial_timeout.unwrap_or(defaults.dial_timeout),
@@ -303,6 +309,9 @@ impl NodeSettings {
         }
         if let Some(order) = self.proxy_order {
             builder = builder.proxy_order(order);
+        }
+        if let Some(pause) = self.retry_pause {
+            builder = builder.retry_pause(pause.unwrap_or_default());
         }
         match self.keepalive {
             None => builder,

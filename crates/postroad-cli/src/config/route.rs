@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use postroad::network::{NetworkRoute, OnFailure, ProxyFlags};
+use postroad::network::{InvalidProxyRoute, NetworkRoute, OnFailure, ProxyFlags};
 use postroad::{Cookie, NetworkFlags};
+use postroad_wire::Version;
 use toml::de::DeValue;
 use tracing::level_filters::LevelFilter;
 
@@ -136,8 +137,8 @@ impl Route {
             cookie: secret::cookie(&mut section, reading),
             timeout: section.duration("timeout").map(At::into_inner),
             on_failure: section.word("on_failure", &ON_FAILURE).map(At::into_inner),
-            handshake: Release::read(&mut section, "handshake"),
-            protocol: Release::read(&mut section, "protocol"),
+            handshake: Release::known(&mut section, "handshake", "handshake", Version::ehs()),
+            protocol: Release::known(&mut section, "protocol", "proto", Version::enp()),
             flags: flags::read(&mut section),
             atoms: atoms::read(&mut section),
             log: section.word("log", &LEVELS).map(At::into_inner),
@@ -182,6 +183,10 @@ impl ProxyRoute {
         let to = section.text("to");
         for name in [&via, &to].into_iter().flatten() {
             check_node_name(reader, name);
+        }
+        if let Some(via) = via.as_ref().filter(|via| reading.name.as_ref() == Some(via.get_ref())) {
+            let error = InvalidProxyRoute::ProxyIsOwn { name: via.get_ref().clone() };
+            reader.error(via.span(), error.to_string());
         }
         let route = Self {
             pattern: pattern.clone().unwrap_or_default(),
@@ -240,7 +245,24 @@ impl RouteTls {
 }
 
 impl Release {
-    pub(super) fn read(section: &mut Section<'_>, key: &'static str) -> Option<Self> {
+    /// One that this program speaks.
+    pub(super) fn known(
+        section: &mut Section<'_>,
+        key: &'static str,
+        what: &str,
+        known: Version,
+    ) -> Option<Self> {
+        let place = section.place(key);
+        let release = Self::read(section, key)?;
+        if (release.name.as_str(), release.release.as_str()) != (&known.name, &known.release) {
+            let message = format!("no {what} handler for {}:{}", release.name, release.release);
+            let help = format!("this program speaks {known}: \"{} {}\"", known.name, known.release);
+            section.reader.error_with_help(place, message, help);
+        }
+        Some(release)
+    }
+
+    fn read(section: &mut Section<'_>, key: &'static str) -> Option<Self> {
         let text = section.text(key)?;
         match text.get_ref().split_once(' ') {
             Some((name, release)) => Some(Self { name: name.to_owned(), release: release.to_owned() }),

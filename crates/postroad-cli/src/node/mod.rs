@@ -14,6 +14,7 @@ use crate::address::{Address, RouteArg};
 use crate::config::{Acceptor, Config, Difference, Files, Loaded, Roads, Severity};
 use crate::cookie::{CookieArgs, NO_COOKIE};
 use crate::logging::Logging;
+use crate::said_once;
 
 use echo::Echo;
 use kept::Kept;
@@ -91,6 +92,7 @@ impl RunNode {
             None => (self.options.over(Config::default())?, Files::default()),
         };
         if self.dry_run {
+            Roads::of(&config)?.check(&config)?;
             println!("{}", Difference::between(&Config::default(), &config));
             return Ok(ExitCode::SUCCESS);
         }
@@ -128,7 +130,7 @@ impl RunNode {
     fn reload(&self, path: &Path, running: &mut Running) -> Option<Files> {
         let unchanged = |error: &anyhow::Error| {
             tracing::error!(file = %path.display(), "the configuration cannot be used: everything stays as it was");
-            eprintln!("postroad: everything stays as it was: {error:#}");
+            eprintln!("postroad: everything stays as it was: {}", said_once(error));
         };
         let loaded = Config::load(path).inspect_err(unchanged).ok()?;
         show_warnings(&loaded);

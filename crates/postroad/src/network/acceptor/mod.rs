@@ -66,6 +66,10 @@ pub(crate) async fn bind(
         return Err(StartError::UnknownProtocol { version, known: protocols.versions() });
     };
     let host = options.bind_host.as_deref().unwrap_or(node_host);
+    if options.advertise_port == Some(0) {
+        let host = options.advertise_host.as_deref().unwrap_or(node_host).to_owned();
+        return Err(StartError::NoAdvertisedPort { host });
+    }
     let tls = options.answering(node_tls).map_err(|source| StartError::Tls {
         host: host.to_owned(),
         port: options.port,

@@ -94,7 +94,8 @@ impl AcceptorOptions {
         self
     }
 
-    /// Tells others to dial this address instead of the one listened on.
+    /// Tells others to dial this address instead of the one listened on. Its
+    /// port is not 0: a node does not start with what nobody can dial.
     pub fn advertise(mut self, host: impl Into<String>, port: u16) -> Self {
         self.advertise_host = Some(host.into());
         self.advertise_port = Some(port);
