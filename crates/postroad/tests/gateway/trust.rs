@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postroad::inspect::{self, DescribeNode, DrainTransit, NodeInfo};
 use postroad::network::{
     AcceptorOptions, NetworkMode, NetworkProxyRoute, NetworkRoute, ProxyFlags, TunnelRefusal, exact,
 };
@@ -36,6 +37,26 @@ async fn the_flags_of_a_door_bar_tunnels() {
         answer => panic!("{answer:?}"),
     }
     stop([node]).await;
+}
+
+/// The door is the gateway's, but the word is somebody else's. What is only told
+/// is told to everybody.
+#[tokio::test]
+async fn who_comes_through_a_tunnel_is_no_operator() {
+    let (client, gateway) = (node("client").await, gateway("gateway", open()).await);
+    let door = AcceptorOptions::bind("127.0.0.1", 0).operators();
+    let target = Node::builder(unique("target")).cookie(COOKIE).acceptor(door).without_registrar();
+    let target = target.transit(open()).inspector(true).start().await.unwrap();
+    knows(&gateway, &target);
+    through(&client, &gateway, &target);
+    let inspector = (inspect::NAME, target.name());
+    let told: NodeInfo = client.call(inspector, DescribeNode).await.unwrap();
+    assert_eq!(told.name, target.name());
+    let drained = client.call::<u64>(inspector, DrainTransit { drain: true }).await.unwrap_err();
+    assert!(drained.to_string().contains("not allowed"), "{drained}");
+    assert!(!target.network().is_draining_transit());
+    assert_eq!(gateway.call::<u64>(inspector, DrainTransit { drain: true }).await.unwrap(), 0);
+    stop([client, gateway, target]).await;
 }
 
 /// A target that names the flags of its door is no Ergo node for it: it is told
