@@ -175,6 +175,11 @@ impl Registry {
         self.0.types.load().names.clone()
     }
 
+    /// How many types are registered by name. It only grows.
+    pub fn count(&self) -> usize {
+        self.0.types.load().names.len()
+    }
+
     /// What the type `name` consists of.
     pub fn definition(&self, name: TypeName) -> Option<Arc<Definition>> {
         let types = self.0.types.load();

@@ -229,6 +229,10 @@ pub enum AtomMappingError {
     Twice(Atom),
 }
 
+fn copied((from, to): (&Atom, &Atom)) -> (Atom, Atom) {
+    (*from, *to)
+}
+
 impl AtomMapping {
     /// Takes pairs of the local atom and the one on the wire.
     pub fn new(pairs: impl IntoIterator<Item = (Atom, Atom)>) -> Result<Self, AtomMappingError> {
@@ -242,6 +246,16 @@ impl AtomMapping {
             }
         }
         Ok(mapping)
+    }
+
+    /// The same, but these atoms stay as they are; nothing if they do anyway.
+    pub fn without(&self, atoms: [Atom; 2]) -> Option<Self> {
+        let is_kept = |local, wire| !atoms.contains(&local) && !atoms.contains(&wire);
+        let kept = Self {
+            wire: self.wire.iter().filter(|(local, wire)| is_kept(**local, **wire)).map(copied).collect(),
+            local: self.local.iter().filter(|(wire, local)| is_kept(**local, **wire)).map(copied).collect(),
+        };
+        (kept.len() < self.len()).then_some(kept)
     }
 
     /// How many atoms are mapped.

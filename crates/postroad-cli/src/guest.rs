@@ -58,9 +58,7 @@ impl GuestArgs {
     pub(crate) async fn start(&self, config: &Config, command: &str) -> anyhow::Result<Node> {
         let roads = Roads::of(config)?;
         let name = self.acts_as.clone().unwrap_or_else(|| guest_name(command));
-        let node = roads.guest(config, &name)?.start().await?;
-        roads.open(config, &node.network())?;
-        Ok(node)
+        Ok(roads.guest(config, &name)?.start().await?)
     }
 }
 

@@ -346,6 +346,20 @@ pub enum StartError {
         /// What the node speaks.
         known: Vec<Version>,
     },
+    /// An acceptor names a protocol that the node does not speak.
+    #[error("no proto handler for {version}; the node speaks {known:?}: register it when the node is built")]
+    UnknownProtocol {
+        /// What the acceptor names.
+        version: Version,
+        /// What the node speaks.
+        known: Vec<Version>,
+    },
+    /// A static route of the node cannot be used.
+    #[error("static routes: {0}")]
+    Route(#[source] crate::network::AddRoutesError),
+    /// A static proxy route of the node cannot be used.
+    #[error("static proxy routes: {0}")]
+    ProxyRoute(#[source] crate::network::AddRoutesError),
     /// The registrar refused the node.
     #[error("unable to register the node: {0}")]
     Register(#[from] crate::registrar::RegisterError),

@@ -6,12 +6,13 @@
 mod support;
 
 use postroad::edf::AtomMapping;
-use postroad::network::{AcceptorOptions, CONNECTION_LOG, NetworkRoute, exact};
-use postroad::{Atom, Message, NetworkFlags, Node, Pid, ProcessId, SpawnOptions};
+use postroad::network::{AcceptorOptions, CONNECTION_LOG, NetworkRoute, Nodes, exact};
+use postroad::{Atom, Down, ExitReason, Message, NetworkFlags, Node, Pid, ProcessId, SpawnOptions, Watched};
 use tracing::level_filters::LevelFilter;
 
 use support::log::Log;
-use support::{COOKIE, Inbox, Probe, builder, next, node, port, probe, unique};
+use support::puppet::{Notice, puppet};
+use support::{COOKIE, Echo, Inbox, Probe, builder, next, node, port, probe, unique};
 
 fn atom(name: &str) -> Atom {
     Atom::new(name).unwrap()
@@ -96,6 +97,38 @@ async fn an_acceptor_maps_likewise() {
     legacy.send(("proc_mgr", modern.name()), atom("proc_mgr")).await.unwrap();
     assert_eq!(next::<Atom>(&mut inbox).await, atom("manager"));
     modern.stop().await;
+    legacy.stop().await;
+}
+
+/// The names of the two nodes may be mapped as any other: what they ask each
+/// other is about themselves all the same.
+#[tokio::test]
+async fn nodes_whose_names_are_mapped_watch_and_spawn_for_each_other() {
+    let (here, legacy) = (node("here").await, node("legacy").await);
+    let (own, theirs) = (here.name(), legacy.name());
+    let map = mapping(&[(own.as_str(), "legacy_node"), ("modern@host", theirs.as_str())]);
+    add_route(&here, &legacy, |route| route.atom_mapping(map));
+    legacy.network().enable_spawn::<Echo>("echo", Nodes::Any).unwrap();
+
+    let remote = here.network().connect(theirs.as_str()).await.unwrap();
+    let echo = remote.spawn("echo", SpawnOptions::new(), ()).await.unwrap();
+    assert_eq!(echo.node, theirs, "it can be addressed");
+    let (mut near, mut far) = (puppet(&here).await, puppet(&legacy).await);
+    let (near_pid, far_pid) = (near.pid, far.pid);
+    near.act(move |ctx| Box::pin(async move { ctx.monitor(echo).await })).await.unwrap();
+    near.act(move |ctx| Box::pin(async move { ctx.monitor(far_pid).await })).await.unwrap();
+    far.act(move |ctx| Box::pin(async move { ctx.monitor(near_pid).await })).await.unwrap();
+    let down = |pid| Notice::Down(Down { subject: Watched::Pid(pid), reason: ExitReason::Kill });
+    assert!(legacy.kill(echo));
+    assert_eq!(near.told().await, down(echo));
+
+    // And a message has them as the mapping says.
+    let mut manager = named_probe(&legacy, "manager").await;
+    here.send(("manager", theirs), own).await.unwrap();
+    assert_eq!(next::<Atom>(&mut manager).await, atom("legacy_node"));
+    assert!(here.kill(near_pid));
+    assert_eq!(far.told().await, down(near_pid));
+    here.stop().await;
     legacy.stop().await;
 }
 

@@ -154,7 +154,10 @@ async fn full_mailboxes_and_ending_processes_are_told_apart() {
     let error = there.send_important(ending, 1u8).await.unwrap_err();
     assert!(matches!(error, SendError::ProcessTerminated), "the same here: {error}");
     let error = here.call_important::<u8>(ending, 1u8).await.unwrap_err();
-    assert!(matches!(error, CallError::NoAnswer), "{error}");
+    assert!(matches!(error, CallError::Send(SendError::ProcessTerminated)), "{error}");
+    let call = here.call_important::<u8>(full, 1u8);
+    let error = call.await.unwrap_err();
+    assert!(matches!(error, CallError::Send(SendError::MailboxFull)), "{error}");
     for stuck in [full, ending] {
         assert!(there.kill(stuck));
     }
@@ -383,8 +386,9 @@ async fn a_caller_whose_node_confirms_nothing_is_told_that_there_is_no_answer() 
     let careful = node.spawn::<Careful>(tell).await.unwrap();
     link.send_request(careful, [1, 0, u64::MAX], &1u8).await;
     let frame = link.frame().await;
-    let head = Frame::parse(&frame).unwrap().head;
-    assert!(matches!(head, Head::ResponseError { code: Code::Terminated, .. }), "{head:?}");
+    let Frame { head, payload, .. } = Frame::parse(&frame).unwrap();
+    assert!(matches!(head, Head::ResponseError { code: Code::Error, .. }), "{head:?}");
+    assert_eq!(link.decode::<ErrorValue>(payload).text().to_string_lossy(), "no answer");
     assert!(matches!(told.recv().await.unwrap(), Err(SendError::NotSupported { .. })));
     node.stop().await;
 }
@@ -476,19 +480,32 @@ async fn important_messages_of_the_peer_are_acknowledged() {
     }
 }
 
-/// Who announces nothing acknowledges nothing, and delivers all the same.
+/// Who asks for it all the same is told, instead of waiting for nothing.
 #[tokio::test]
-async fn a_node_that_is_not_to_acknowledge_does_not() {
+async fn a_node_that_is_not_to_acknowledge_refuses() {
     let node = builder("node").pool_size(1).network_flags(NetworkFlags::ENABLE).start().await.unwrap();
     let mut caller = Caller::dial(&node, introduction("peer")).await;
     caller.hello().await;
     let mut link = caller.introduce().await;
     assert!(!link.peer.flags.allows(NetworkFlags::IMPORTANT_DELIVERY));
-    let echo = node.spawn::<Echo>(()).await.unwrap();
-    let delivery = Delivery { important: true, ..Delivery::default() };
-    let head = Head::Message { from: link.sender().id, delivery, message_id: 77, to: Target::Pid(echo.id) };
-    let payload = link.encode(&5u8);
-    link.send_frame(&head, &payload).await;
-    assert_eq!(link.hears::<u8>().await, 5, "the echo, and no acknowledgement before it");
+    let (somebody, mut inbox) = probe(&node).await;
+    let important = Delivery { important: true, ..Delivery::default() };
+    for (delivery, number) in [(important, 5u8), (Delivery::default(), 6)] {
+        let to = Target::Pid(somebody.id);
+        let head = Head::Message { from: link.sender().id, delivery, message_id: 77, to };
+        let payload = link.encode(&number);
+        link.send_frame(&head, &payload).await;
+    }
+    let frame = link.frame().await;
+    let frame = Frame::parse(&frame).unwrap();
+    match frame.head {
+        Head::ResponseError { reference, code, .. } => {
+            assert_eq!((reference, code), ([77, 0, 0], Code::Error))
+        }
+        other => panic!("{other:?}"),
+    }
+    let why: ErrorValue = link.decode(frame.payload);
+    assert_eq!(why.text().to_string_lossy(), "not allowed");
+    assert_eq!(next::<u8>(&mut inbox).await, 6, "only what asks for nothing is delivered");
     node.stop().await;
 }

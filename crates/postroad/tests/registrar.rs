@@ -7,15 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postroad::network::{AcceptorOptions, ConnectError, NetworkRoute, Stage};
+use postroad::application::{ApplicationSpec, MemberSpec};
+use postroad::network::{
+    AcceptorOptions, ConnectError, NetworkProxyRoute, NetworkRoute, ProxyFlags, Stage, exact,
+};
 use postroad::registrar::{
     BoxFuture, Endpoint, RegisterError, Registered, Registrar, RegistrarError, Registration, ResolveError,
     Resolver, StaticRoute,
 };
 use postroad::tls::Trust;
-use postroad::{Atom, StartError};
+use postroad::{Actor, Atom, Context, ExitReason, Node, SpawnOptions, StartError};
+use tokio::sync::{Notify, mpsc};
 
-use support::{builder, node, port};
+use support::log::Log;
+use support::{COOKIE, Echo, builder, node, port, unique};
 
 type Register = dyn Fn(Registration) -> BoxFuture<'static, Result<Registered, RegisterError>> + Send + Sync;
 type Resolve = dyn Fn(Atom) -> BoxFuture<'static, Result<Vec<Endpoint>, ResolveError>> + Send + Sync;
@@ -109,6 +114,93 @@ async fn routes_that_are_handed_out_are_added_unless_their_pattern_is_taken() {
         a.network().routes().iter().map(|entry| (entry.pattern().to_owned(), entry.weight())).collect();
     assert_eq!(routes, [("^b-".to_owned(), 0), ("^c-".to_owned(), 7)]);
     a.network().connect(b.name().as_str()).await.unwrap();
+}
+
+/// Calls another node before anybody can have added a route to it.
+struct Caller;
+
+impl Actor for Caller {
+    type Args = Atom;
+    type Messages = ();
+    type Requests = ();
+
+    async fn init(other: Atom, ctx: &mut Context) -> Result<Self, ExitReason> {
+        let answer: u64 = ctx.call(("echo", other.as_str()), 7u64).await?;
+        assert_eq!(answer, 7);
+        Ok(Self)
+    }
+}
+
+/// > Static routes always win.
+#[tokio::test]
+async fn an_application_that_calls_while_it_starts_takes_the_static_route() {
+    let b = builder("b").cookie("another cookie").start().await.unwrap();
+    b.spawn_with::<Echo>((), SpawnOptions::new().name("echo")).await.unwrap();
+    let unasked: Box<Resolve> = Box::new(|name| panic!("asked for {name}"));
+    let member = MemberSpec::new::<Caller>(b.name());
+    let route = NetworkRoute::to("127.0.0.1", port(&b)).cookie("another cookie");
+    let a = builder("a")
+        .registrar(Arc::new(Scripted { resolve: unasked, ..Scripted::default() }))
+        .application(ApplicationSpec::new("caller").member(member))
+        .route(exact(b.name().as_str()), route, 100);
+    a.start().await.unwrap();
+}
+
+/// The doors are open before a registrar has answered; what routes demand of
+/// who comes in holds by then.
+#[tokio::test]
+async fn who_comes_in_before_the_node_has_started_shows_what_its_route_demands() {
+    let log = Log::start();
+    let (told, mut listens) = mpsc::unbounded_channel();
+    let registered = Arc::new(Notify::new());
+    let proceed = registered.clone();
+    let register = move |registration: Registration| -> BoxFuture<'static, _> {
+        let (told, proceed) = (told.clone(), proceed.clone());
+        Box::pin(async move {
+            told.send(registration.endpoints[0].port).unwrap();
+            proceed.notified().await;
+            Ok(Registered::default())
+        })
+    };
+    let (b, c) = (node("b").await, node("c").await);
+    let name = unique("a");
+    let a = Node::builder(name.clone())
+        .cookie(COOKIE)
+        .acceptor(AcceptorOptions::bind("127.0.0.1", 0))
+        .registrar(Arc::new(Scripted { register: Box::new(register), ..Scripted::default() }))
+        .route(exact(b.name().as_str()), NetworkRoute::to("127.0.0.1", port(&b)).tls(true), 100)
+        .proxy_route(
+            exact(c.name().as_str()),
+            NetworkProxyRoute::via("gate@dmz").flags(ProxyFlags { encryption: true, ..ProxyFlags::NONE }),
+            100,
+        );
+    let a = tokio::spawn(a.start());
+    let to = NetworkRoute::to("127.0.0.1", listens.recv().await.unwrap());
+    for plain in [&b, &c] {
+        assert!(plain.network().connect_with(&name, to.clone()).await.is_err());
+        log.says(&["handshake failed", plain.name().as_str(), "demands TLS"]).await;
+    }
+    registered.notify_one();
+    a.await.unwrap().unwrap().stop().await;
+}
+
+#[tokio::test]
+async fn routes_that_cannot_be_used_keep_the_node_from_starting() {
+    let good = || NetworkRoute::to("127.0.0.1", 1);
+    let own = unique("own");
+    for (builder, text) in [
+        (builder("a").route("^x", good(), 1).route("(", good(), 1), "entry 2 (`(`)"),
+        (builder("a").route("^x", good(), 1).route("^x", good(), 2), "resource is taken"),
+        (builder("a").route("^x", NetworkRoute::to("127.0.0.1", 0), 1), "`^x`"),
+        (
+            Node::builder(own.clone()).without_registrar().proxy_route("^x", NetworkProxyRoute::via(own), 1),
+            "is this node itself",
+        ),
+    ] {
+        let error = builder.start().await.unwrap_err();
+        assert!(matches!(error, StartError::Route(_) | StartError::ProxyRoute(_)), "{error:?}");
+        assert!(error.to_string().contains(text), "{error}");
+    }
 }
 
 /// What it hands out is kept as its files are, like any other route.

@@ -23,6 +23,7 @@ pub(crate) struct Acceptor {
     pub(crate) tls: Option<RouteTls>,
     pub(crate) weaker_than_routes: Option<bool>,
     pub(crate) handshake: Option<Release>,
+    pub(crate) protocol: Option<Release>,
     /// Whether who comes in here may change the node.
     pub(crate) operators: Option<bool>,
     pub(crate) flags: Option<NetworkFlags>,
@@ -42,7 +43,8 @@ impl Acceptor {
             cookie: secret::cookie(&mut section, reading),
             tls: RouteTls::read(&mut section, Side::Both),
             weaker_than_routes: section.bool("weaker_than_routes").map(At::into_inner),
-            handshake: handshake(&mut section),
+            handshake: spoken(&mut section, "handshake", "handshake", Version::ehs()),
+            protocol: spoken(&mut section, "protocol", "proto", Version::enp()),
             operators: section.bool("operators").map(At::into_inner),
             flags: flags::read(&mut section),
             atoms: atoms::read(&mut section),
@@ -72,6 +74,7 @@ impl Acceptor {
             .and(self.tls.as_ref().map(RouteTls::facts).unwrap_or_default())
             .with("weaker_than_routes", &self.weaker_than_routes)
             .with("handshake", &self.handshake)
+            .with("protocol", &self.protocol)
             .with("operators", &self.operators)
             .list("flags", self.flags.map(flags::names).as_deref())
             .and(atoms::facts(&self.atoms))
@@ -80,12 +83,11 @@ impl Acceptor {
 }
 
 /// One that this program speaks.
-fn handshake(section: &mut Section<'_>) -> Option<Release> {
-    let place = section.place("handshake");
-    let release = Release::read(section, "handshake")?;
-    let known = Version::ehs();
+fn spoken(section: &mut Section<'_>, key: &'static str, what: &str, known: Version) -> Option<Release> {
+    let place = section.place(key);
+    let release = Release::read(section, key)?;
     if (release.name.as_str(), release.release.as_str()) != (&known.name, &known.release) {
-        let message = format!("no handshake handler for {}:{}", release.name, release.release);
+        let message = format!("no {what} handler for {}:{}", release.name, release.release);
         let help = format!("this program speaks {known}: \"{} {}\"", known.name, known.release);
         section.reader.error_with_help(place, message, help);
     }

@@ -44,7 +44,7 @@ impl Roads {
         })
     }
 
-    /// A node as it is configured, but for its routes.
+    /// A node as it is configured.
     pub(crate) fn node(&self, config: &Config) -> anyhow::Result<NodeBuilder> {
         let name = config.node.name.as_deref().context("no name: give --name, or `name` in [node]")?;
         let mut builder = self.builder(config, name)?.network(config.node.mode);
@@ -62,8 +62,8 @@ impl Roads {
         })
     }
 
-    /// A node under another name that asks as the configured one would, and
-    /// cannot be found.
+    /// A node under another name that dials and asks as the configured one
+    /// would, and cannot be found.
     pub(crate) fn guest(&self, config: &Config, name: &str) -> anyhow::Result<NodeBuilder> {
         let builder = self.builder(config, name)?.network(postroad::NetworkMode::Hidden);
         Ok(match &self.registrar {
@@ -73,7 +73,8 @@ impl Roads {
     }
 
     fn builder(&self, config: &Config, name: &str) -> anyhow::Result<NodeBuilder> {
-        Ok(config.node.builder(name).tls(self.node_tls(config)?))
+        let builder = config.node.builder(name).tls(self.node_tls(config)?);
+        Ok(builder.routes(self.routes(config)?).proxy_routes(self.proxy_routes(config)?))
     }
 
     fn node_tls(&self, config: &Config) -> anyhow::Result<TlsOptions> {
@@ -81,13 +82,6 @@ impl Roads {
             Some(tls) => Ok(self.certificates.options(&tls.settings)?.required(tls.required)),
             None => Ok(TlsOptions::new()),
         }
-    }
-
-    /// Adds all routes.
-    pub(crate) fn open(&self, config: &Config, network: &Network) -> anyhow::Result<()> {
-        network.add_routes(self.routes(config)?)?;
-        network.add_proxy_routes(self.proxy_routes(config)?)?;
-        Ok(())
     }
 
     /// How the configured node would reach another one. Nobody is asked.
@@ -103,6 +97,7 @@ impl Roads {
             tls: self.node_tls(config)?,
             proxy_order: config.node.proxy_order.unwrap_or_default(),
             handshakes: Vec::new(),
+            protocols: Vec::new(),
             connected: HashSet::new(),
         };
         let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
@@ -156,9 +151,6 @@ impl Roads {
     /// Whether all routes and acceptors can be made.
     pub(crate) fn check(&self, config: &Config) -> anyhow::Result<()> {
         self.routes(config)?;
-        if let Some(name) = &config.node.name {
-            self.builder(config, name)?;
-        }
         self.proxy_routes(config)?;
         config.transit.as_ref().map(Transit::make).transpose()?;
         let node = self.node_tls(config)?;
@@ -274,6 +266,9 @@ impl Roads {
         }
         if let Some(Release { name, release }) = &acceptor.handshake {
             options = options.handshake(Version::new(name, release));
+        }
+        if let Some(Release { name, release }) = &acceptor.protocol {
+            options = options.protocol(Version::new(name, release));
         }
         if acceptor.operators == Some(true) {
             options = options.operators();

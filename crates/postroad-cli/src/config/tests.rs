@@ -310,10 +310,8 @@ async fn a_change_is_made_as_a_whole() {
     let bad = good("[[route]]\npattern = '^new$'\nport = 2\nhandshake = 'EHS R9'");
     let mended = good("[[route]]\npattern = '^new$'\nport = 2");
     let roads = Roads::of(&old).unwrap();
-    let node = postroad::Node::builder("whole@localhost").network(postroad::NetworkMode::Disabled);
-    let node = node.start().await.unwrap();
+    let node = roads.guest(&old, "whole@localhost").unwrap().start().await.unwrap();
     let network = node.network();
-    roads.open(&old, &network).unwrap();
     let error = roads.change(&Difference::between(&old, &bad), &network).unwrap_err();
     assert!(error.to_string().contains("`^new$`"), "{error:#}");
     let patterns = || network.routes().iter().map(|route| route.pattern().to_owned()).collect::<Vec<_>>();
@@ -350,7 +348,7 @@ fn what_is_wrong_with_rules_is_said() {
     let complaints = complaints(
         "[transit]\nmax_hop = 0\nbytes_per_second = 0\nidle = \"soon\"\nmax_tunels = 3\n\
          [[transit.rule]]\nform = '.*'\nto = 'a(b'\noperations = [\"spwan\"]\n\
-         [[acceptor]]\nlisten = \"0.0.0.0:1\"\nhandshake = \"EHS R9\"\noperators = true\n",
+         [[acceptor]]\nlisten = \"0.0.0.0:1\"\nhandshake = \"EHS R9\"\nprotocol = \"ENP R2\"\noperators = true\n",
     );
     let expected = [
         "error: node.toml:2:11: `max_hop` must be a whole number from 1 to 255, not 0",
@@ -363,6 +361,7 @@ fn what_is_wrong_with_rules_is_said() {
         "error: node.toml:9:15: `operations` cannot be \"spwan\"; did you mean \"spawn\"?",
         "warning: node.toml:10:1: operators come in here with the node's own cookie",
         "error: node.toml:12:13: no handshake handler for EHS:R9; this program speaks EHS:R1: \"EHS R1\"",
+        "error: node.toml:13:12: no proto handler for ENP:R2; this program speaks ENP:R1: \"ENP R1\"",
     ];
     for (complaint, expected) in complaints.iter().zip(expected) {
         assert!(complaint.starts_with(expected), "{complaint}\n{expected}");

@@ -185,7 +185,6 @@ impl Running {
         logging.set(config.node.log.as_deref());
         let roads = Roads::of(&config)?;
         let node = roads.node(&config)?.start().await?;
-        roads.open(&config, &node.network())?;
         node.spawn_with::<Echo>((), SpawnOptions::new().name("echo")).await?;
         for acceptor in node.network().acceptors() {
             println!("{} listens on {}", node.name(), acceptor.address);

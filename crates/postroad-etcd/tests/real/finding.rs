@@ -1,12 +1,15 @@
 //! Nodes find each other, and what Ergo nodes have written.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postroad::StartError;
 use postroad::network::{Discovery, NetworkRoute};
-use postroad::registrar::{RegisterError, Registrar, RegistrarError, RegistrarEvent, ResolveError, Resolver};
-use postroad_etcd::EtcdRegistrar;
+use postroad::registrar::{
+    Capabilities, RegisterError, Registrar, RegistrarError, RegistrarEvent, ResolveError, Resolver,
+};
+use postroad_etcd::{EtcdOptions, EtcdRegistrar};
 
 use crate::etcd::Etcd;
 use crate::{Member, atom, builder, unique};
@@ -70,7 +73,7 @@ async fn what_ergo_has_written_is_read() {
 async fn a_resolver_backs_a_static_route_of_a_node_without_registrar() {
     let etcd = Etcd::start();
     let b = Member::start(&unique("b"), etcd.options()).await;
-    let resolver = std::sync::Arc::new(EtcdRegistrar::new(etcd.options()).unwrap());
+    let resolver = Arc::new(EtcdRegistrar::new(etcd.options()).unwrap());
     let a = builder(&unique("a")).without_registrar().start().await.unwrap();
     a.network().add_route("^b-", NetworkRoute::resolve_with(resolver), 1).unwrap();
     a.network().connect(b.name().as_str()).await.unwrap();
@@ -178,4 +181,56 @@ async fn large_clusters_and_long_values_come_in_pages() {
     assert_eq!(a.nodes().await.len(), 1500);
     assert!(a.registrar.config_item("short").await.is_ok());
     assert!(matches!(a.registrar.config_item("long1").await, Err(RegistrarError::Unknown)), "too long");
+}
+
+#[tokio::test]
+async fn conformance_z02_a_registrar_says_what_it_is_and_can_do() {
+    let info = EtcdRegistrar::new(EtcdOptions::new(["one:1", "two:2"])).unwrap().info();
+    assert_eq!((info.server.as_str(), info.embedded), ("one:1, two:2", false));
+    assert_eq!(info.capabilities, Capabilities::ALL);
+    assert_eq!(info.version.to_string(), format!("postroad-etcd:{}", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn conformance_z14_nothing_can_be_had_of_a_registrar_that_has_ended() {
+    let etcd = Etcd::start();
+    etcd.put("services/ergo/config/global/x", "int:1");
+    let a = Member::start(&unique("a"), etcd.options()).await;
+    a.registrar.config_item("x").await.unwrap();
+    a.node.stop().await;
+    assert!(matches!(a.registrar.config_item("x").await, Err(RegistrarError::Terminated)));
+    assert!(matches!(a.registrar.config(&["x"]).await, Err(RegistrarError::Terminated)));
+    let again = builder(&unique("again")).registrar(Arc::new(a.registrar)).start().await.err().unwrap();
+    assert!(matches!(again, StartError::Register(RegisterError::Used)), "{again}");
+    assert_eq!(etcd.leases(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn conformance_z17_each_of_several_hears_of_the_others_and_not_of_itself() {
+    let etcd = Etcd::start();
+    let mut members = Vec::new();
+    for name in ["a", "b", "c"] {
+        members.push(Member::start(&unique(name), etcd.options()).await);
+    }
+    let names: Vec<_> = members.iter().map(Member::name).collect();
+    // A marker that all see after everything else.
+    let last = Member::start(&unique("last"), etcd.options()).await;
+    for member in &mut members {
+        let told = member.event(&RegistrarEvent::NodeJoined { node: last.name() }).await;
+        let joined: BTreeSet<_> = told
+            .iter()
+            .filter_map(|event| match event {
+                RegistrarEvent::NodeJoined { node } => Some(*node),
+                _ => None,
+            })
+            .collect();
+        let others = names.iter().copied().filter(|name| *name != member.name()).collect();
+        assert_eq!(joined, others, "{told:?}");
+    }
+    let first = members.remove(0);
+    let gone = first.name();
+    first.node.stop().await;
+    for member in &mut members {
+        assert_eq!(member.event(&RegistrarEvent::NodeLeft { node: gone }).await, []);
+    }
 }

@@ -170,3 +170,52 @@ async fn a_node_stops_in_time_although_etcd_hangs() {
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     etcd.thaw(0);
 }
+
+#[tokio::test]
+async fn conformance_z18_a_lease_that_ends_behind_a_partition_is_replaced_when_that_heals() {
+    let etcd = Etcd::start();
+    let forwarder = Forwarder::to(etcd.client_port(0)).await;
+    let options = EtcdOptions::new([format!("127.0.0.1:{}", forwarder.port)]);
+    let mut a = Member::start(&unique("a"), options.lease_ttl(Duration::from_secs(2))).await;
+    let (node, first) = (a.name(), etcd.leases());
+    let mut watcher = Member::start(&unique("watcher"), etcd.options()).await;
+    watcher.event(&RegistrarEvent::NodeJoined { node }).await;
+    forwarder.cut();
+    a.disconnected().await;
+    watcher.event(&RegistrarEvent::NodeLeft { node }).await;
+    assert_eq!(etcd.get(&format!("{NODES}{node}")), None);
+    forwarder.mend();
+    watcher.event(&RegistrarEvent::NodeJoined { node }).await;
+    assert!(!etcd.leases().contains(&first[0]), "on another lease");
+    watcher.node.network().connect(node.as_str()).await.unwrap();
+}
+
+/// Whatever becomes of a node's way to etcd: as long as its lease lives, others
+/// notice nothing.
+#[tokio::test]
+async fn conformance_z20_three_outages_in_a_row_are_no_end_of_a_node() {
+    let etcd = Etcd::start();
+    let forwarder = Forwarder::to(etcd.client_port(0)).await;
+    let mut a = behind(&forwarder, "a").await;
+    a.event(&RegistrarEvent::Connected).await;
+    let mut watcher = Member::start(&unique("watcher"), etcd.options()).await;
+    watcher.event(&RegistrarEvent::NodeJoined { node: a.name() }).await;
+    watcher.event(&RegistrarEvent::Connected).await;
+    let lease = etcd.leases();
+    for item in ["one", "two", "three"] {
+        forwarder.cut();
+        a.disconnected().await;
+        etcd.put(&format!("services/ergo/config/global/{item}"), "x");
+        forwarder.mend();
+        let missed = a.event(&RegistrarEvent::Connected).await;
+        let told = |event: &RegistrarEvent| matches!(event, RegistrarEvent::ConfigUpdated { item: told, .. } if **told == *item);
+        assert_eq!(missed.iter().filter(|event| told(event)).count(), 1, "{missed:?}");
+    }
+    assert_eq!(etcd.leases(), lease);
+    let last = |event: &RegistrarEvent| matches!(event, RegistrarEvent::ConfigUpdated { item, .. } if **item == *"three");
+    let (before, _) = watcher.event_that(last).await;
+    let about_nodes = |event: &RegistrarEvent| {
+        matches!(event, RegistrarEvent::NodeLeft { .. } | RegistrarEvent::NodeJoined { .. })
+    };
+    assert!(!before.iter().any(about_nodes), "{before:?}");
+}

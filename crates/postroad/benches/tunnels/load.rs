@@ -18,7 +18,34 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A way to a target of its own.
 pub(crate) struct Road {
     pub(crate) label: String,
+    pub(crate) hops: usize,
     sinks: Vec<Pid>,
+}
+
+/// A node with sinks.
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) port: String,
+    sinks: Vec<Pid>,
+}
+
+impl Target {
+    /// By what it has said of itself.
+    pub(crate) fn of(line: String) -> Self {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [name, port, creation, sinks @ ..] = &words[..] else { panic!("not a target: {line}") };
+        let sink = |id: &&str| Pid {
+            node: Atom::new(name).unwrap(),
+            id: id.parse().unwrap(),
+            creation: creation.parse().unwrap(),
+        };
+        Self { name: (*name).to_owned(), port: (*port).to_owned(), sinks: sinks.iter().map(sink).collect() }
+    }
+
+    /// The way to it by this port.
+    pub(crate) fn at(&self, port: &str) -> String {
+        format!("route {} {port}", self.name)
+    }
 }
 
 pub(crate) struct Client {
@@ -33,18 +60,11 @@ impl Client {
         Self { runtime, node }
     }
 
-    /// Connects with a target, which has said what it is, by these ways.
-    pub(crate) fn road(&self, label: &str, target: &str, ways: &[String]) -> Road {
+    /// Connects with a target by these ways.
+    pub(crate) fn road(&self, label: &str, hops: usize, target: &Target, ways: &[String]) -> Road {
         roles::learn(&self.node, ways);
-        let words: Vec<&str> = target.split(' ').collect();
-        let [name, _, creation, sinks @ ..] = &words[..] else { panic!("not a target: {target}") };
-        let sink = |id: &&str| Pid {
-            node: Atom::new(name).unwrap(),
-            id: id.parse().unwrap(),
-            creation: creation.parse().unwrap(),
-        };
-        self.runtime.block_on(self.node.network().connect(name)).unwrap();
-        Road { label: label.to_owned(), sinks: sinks.iter().map(sink).collect() }
+        self.runtime.block_on(self.node.network().connect(target.name.as_str())).unwrap();
+        Road { label: label.to_owned(), hops, sinks: target.sinks.clone() }
     }
 
     /// How many messages a second arrive.

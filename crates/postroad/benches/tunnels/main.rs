@@ -1,8 +1,8 @@
 //! What gateways cost: throughput and round trips through none to three of them,
-//! beside a bare TCP relay; the processor's time for each KiB that passes; the
-//! memory of tunnels over which nothing comes.
+//! beside as many bare TCP relays; the processor's time for each KiB that passes,
+//! beside a plain loop of splice(2); the memory of tunnels over which nothing comes.
 //!
-//! Every gateway, the relay and the targets are processes of their own; all share
+//! Every gateway, the relays and the targets are processes of their own; all share
 //! the processors of this machine. The roads take turns in each round, and what
 //! is said of one is said relative to the direct one of the same round. The figures
 //! of processes are those of `/proc`: Linux only.
@@ -22,7 +22,7 @@ mod support;
 
 use std::time::Duration;
 
-use self::load::{Client, Road};
+use self::load::{Client, Road, Target};
 use self::process::Process;
 use self::report::{Figures, Report};
 
@@ -31,6 +31,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The most gateways in a row.
 const HOPS: usize = 3;
+
+/// Where the rows of relays begin among the roads: behind the direct one and the
+/// splice loop.
+const RELAYS: usize = 2;
 
 struct Options {
     rounds: usize,
@@ -72,23 +76,27 @@ fn main() {
 }
 
 fn roads(options: &Options, report: &mut Report) {
-    let target = Process::start("target", &[(HOPS + 2).to_string()]);
-    let targets = target.ready();
-    let port = |at: usize| targets[at].split(' ').nth(1).unwrap().to_owned();
-    let name = |at: usize| targets[at].split(' ').next().unwrap().to_owned();
-    let relay = Process::start("relay", &[port(HOPS + 1)]);
-    let relay_port = relay.ready().remove(0);
+    let target = Process::start("target", &[(2 * HOPS + 2).to_string()]);
+    let mut targets = target.ready().into_iter();
+    let mut target = || Target::of(targets.next().unwrap());
+    let (direct, spliced) = (target(), target());
+    let (relayed, carried): (Vec<_>, Vec<_>) = (0..HOPS).map(|_| (target(), target())).unzip();
 
+    let splicer = Process::start("splicer", std::slice::from_ref(&spliced.port));
+    let splicer_port = splicer.ready().remove(0);
+    // Rows of relays: each leads to the target of its row.
+    let rows: Vec<Vec<(Process, String)>> =
+        relayed.iter().zip(1..).map(|(target, hops)| row(&target.port, hops)).collect();
     // The last gateway leads to the targets, each other one to the one behind it.
     let mut gateways: Vec<(Process, String, String)> = Vec::new();
     for number in (1..=HOPS).rev() {
         let own = format!("gateway-{number}@127.0.0.1");
         let mut arguments = vec![own.clone()];
         match gateways.last() {
-            None => arguments.extend((1..=HOPS).map(|at| format!("route {} {}", name(at), port(at)))),
+            None => arguments.extend(carried.iter().map(|target| target.at(&target.port))),
             Some((_, next, port)) => {
                 arguments.push(format!("route {next} {port}"));
-                arguments.extend((1..=HOPS).map(|at| format!("via {} {next}", name(at))));
+                arguments.extend(carried.iter().map(|target| format!("via {} {next}", target.name)));
             }
         }
         let gateway = Process::start("gateway", &arguments);
@@ -97,26 +105,48 @@ fn roads(options: &Options, report: &mut Report) {
     }
 
     let client = Client::start();
-    let mut roads = vec![client.road("direct", &targets[0], &[format!("route {} {}", name(0), port(0))])];
-    let to_relay = format!("route {} {relay_port}", name(HOPS + 1));
-    roads.push(client.road("TCP relay", &targets[HOPS + 1], &[to_relay]));
-    for (hops, (_, gateway, port)) in (1..).zip(&gateways) {
-        let label = format!("{hops} gateway{}", if hops == 1 { "" } else { "s" });
-        let way = [format!("route {gateway} {port}"), format!("via {} {gateway}", name(hops))];
-        roads.push(client.road(&label, &targets[hops], &way));
+    let mut roads = vec![
+        (client.road("direct", 0, &direct, &[direct.at(&direct.port)]), None),
+        (client.road("splice loop", 1, &spliced, &[spliced.at(&splicer_port)]), Some(&splicer)),
+    ];
+    for (hops, row) in (1..).zip(&rows) {
+        let (target, (relay, port)) = (&relayed[hops - 1], row.last().unwrap());
+        let road = client.road(&times(hops, "relay"), hops, target, &[target.at(port)]);
+        roads.push((road, (hops == 1).then_some(relay)));
+    }
+    for (hops, (process, gateway, port)) in (1..).zip(&gateways) {
+        let target = &carried[hops - 1];
+        let ways = [format!("route {gateway} {port}"), format!("via {} {gateway}", target.name)];
+        let road = client.road(&times(hops, "gateway"), hops, target, &ways);
+        roads.push((road, (hops == 1).then_some(process)));
     }
 
-    let carriers = [None, Some(&relay), Some(&gateways[0].0)];
-    report.roads = roads.iter().map(|road| Figures::of(&road.label)).collect();
+    report.roads = roads.iter().map(|(road, _)| Figures::of(road)).collect();
     for round in 0..=options.rounds {
-        for (at, road) in roads.iter().enumerate() {
-            let measured = measure(&client, road, carriers.get(at).copied().flatten(), options);
+        for (at, (road, carrier)) in roads.iter().enumerate() {
+            let measured = measure(&client, road, *carrier, options);
             // The first round warms up.
             if round > 0 {
                 report.roads[at].add(measured);
             }
         }
     }
+}
+
+/// So many bare relays, each leading to the one before it; the first to a port.
+fn row(port: &str, relays: usize) -> Vec<(Process, String)> {
+    let mut row: Vec<(Process, String)> = Vec::new();
+    for _ in 0..relays {
+        let next = row.last().map_or(port, |(_, port)| port).to_owned();
+        let relay = Process::start("relay", &[next]);
+        let port = relay.ready().remove(0);
+        row.push((relay, port));
+    }
+    row
+}
+
+fn times(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Messages per second, the median round trip, and the time that a process in

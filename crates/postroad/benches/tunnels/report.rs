@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::Measured;
+use crate::load::Road;
+use crate::{Measured, RELAYS};
 
 #[derive(Default)]
 pub(crate) struct Report {
-    /// The direct one, the relay, and then one for each number of gateways.
+    /// The direct one first.
     pub(crate) roads: Vec<Figures>,
     pub(crate) idle: Option<Idle>,
 }
@@ -17,6 +18,7 @@ pub(crate) struct Report {
 /// One road, round by round.
 pub(crate) struct Figures {
     label: String,
+    hops: usize,
     rates: Vec<f64>,
     round_trips: Vec<f64>,
     worked: Vec<f64>,
@@ -30,8 +32,9 @@ pub(crate) struct Idle {
 }
 
 impl Figures {
-    pub(crate) fn of(label: &str) -> Self {
-        Self { label: label.to_owned(), rates: vec![], round_trips: vec![], worked: vec![] }
+    pub(crate) fn of(road: &Road) -> Self {
+        let Road { label, hops, .. } = road;
+        Self { label: label.clone(), hops: *hops, rates: vec![], round_trips: vec![], worked: vec![] }
     }
 
     pub(crate) fn add(&mut self, (rate, round_trip, worked): Measured) {
@@ -52,14 +55,25 @@ impl Report {
         median(road.round_trips.iter().zip(&self.roads[0].round_trips).map(|(road, direct)| road - direct))
     }
 
+    /// What a road adds for each of its hops, and what it adds altogether: of what
+    /// one relay adds, and of what as many relays add.
+    fn beside_relays(&self, road: &Figures) -> (f64, f64) {
+        let relays = |hops: usize| self.added(&self.roads[RELAYS + hops - 1]);
+        let (added, hops) = (self.added(road), road.hops.max(1));
+        (added / hops as f64 / relays(1), added / relays(hops))
+    }
+
     pub(crate) fn json(&self) -> String {
         let roads = self.roads.iter().map(|road| {
+            let (each, all) = self.beside_relays(road);
             json!({
                 "road": road.label,
                 "messages_per_second": median(road.rates.iter().copied()),
                 "throughput_of_direct": self.share(road),
                 "round_trip_us": median(road.round_trips.iter().copied()),
                 "added_us": self.added(road),
+                "added_per_hop_of_a_relay": each,
+                "added_of_as_many_relays": all,
                 "carrier_ns_per_kib": (!road.worked.is_empty()).then(|| median(road.worked.iter().copied())),
             })
         });
@@ -75,23 +89,21 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:12} {:>12} {:>8} {:>12} {:>10} {:>8} {:>14}",
-            "road", "1 KiB msg/s", "share", "round trip", "added", "of relay", "carrier/KiB"
+            "{:12} {:>12} {:>8} {:>12} {:>10} {:>11} {:>8} {:>14}",
+            "road", "1 KiB msg/s", "share", "round trip", "added", "a hop/relay", "/relays", "carrier/KiB"
         )?;
-        let relay = self.added(&self.roads[1]);
-        for (at, road) in self.roads.iter().enumerate() {
-            let added = self.added(road);
-            // The relay is one hop, as is the first gateway.
-            let hops = at.saturating_sub(1).max(1) as f64;
+        for road in &self.roads {
+            let (each, all) = self.beside_relays(road);
             write!(
                 f,
-                "{:12} {:>12.0} {:>7.0}% {:>9.1} us {:>7.1} us {:>7.2}x",
+                "{:12} {:>12.0} {:>7.0}% {:>9.1} us {:>7.1} us {:>10.2}x {:>7.2}x",
                 road.label,
                 median(road.rates.iter().copied()),
                 100.0 * self.share(road),
                 median(road.round_trips.iter().copied()),
-                added,
-                added / hops / relay,
+                self.added(road),
+                each,
+                all,
             )?;
             match &road.worked[..] {
                 [] => writeln!(f)?,

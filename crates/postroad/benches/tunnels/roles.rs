@@ -1,12 +1,15 @@
 //! What the processes do that a client has to do with.
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::net::Shutdown;
 
 use postroad::network::{
     AcceptorOptions, NetworkProxyRoute, NetworkRoute, TransitOptions, TransitRule, exact,
 };
 use postroad::{Actor, Answer, Context, ExitReason, Handle, Node, NodeBuilder, Reply, SpawnOptions};
-use tokio::io::copy_bidirectional;
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use socket2::SockRef;
+use tokio::io::{Interest, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
@@ -19,7 +22,8 @@ pub(crate) fn play(role: &str, arguments: &[String]) -> bool {
     match role {
         "target" => run(targets(arguments[0].parse().unwrap())),
         "gateway" => run(gateway(&arguments[0], &arguments[1..])),
-        "relay" => run(relay(arguments[0].parse().unwrap())),
+        "relay" => run(relay(arguments[0].parse().unwrap(), copy)),
+        "splicer" => run(relay(arguments[0].parse().unwrap(), splice_both)),
         "idlers" => idle::play(),
         _ => return false,
     }
@@ -88,20 +92,48 @@ async fn gateway(name: &str, ways: &[String]) -> Node {
     node
 }
 
-/// Copies bytes and nothing else.
-async fn relay(target: u16) {
+/// Passes bytes on and does nothing else.
+async fn relay<F>(target: u16, pass: fn(TcpStream, TcpStream) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap().port());
     tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
+        while let Ok((near, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let mut far = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
+                let far = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
                 near.set_nodelay(true).unwrap();
                 far.set_nodelay(true).unwrap();
-                let _ = copy_bidirectional(&mut near, &mut far).await;
+                pass(near, far).await;
             });
         }
     });
+}
+
+async fn copy(mut near: TcpStream, mut far: TcpStream) {
+    let _ = copy_bidirectional(&mut near, &mut far).await;
+}
+
+async fn splice_both(near: TcpStream, far: TcpStream) {
+    let _ = tokio::try_join!(splice_all(&near, &far), splice_all(&far, &near));
+}
+
+/// A pipe for as long as the connection lasts.
+async fn splice_all(from: &TcpStream, to: &TcpStream) -> io::Result<()> {
+    let (inner, outer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    loop {
+        let fill = || Ok(splice(from, None, &outer, None, 64 << 10, flags)?);
+        let mut left = from.async_io(Interest::READABLE, fill).await?;
+        if left == 0 {
+            return SockRef::from(to).shutdown(Shutdown::Write);
+        }
+        while left > 0 {
+            let empty = || Ok(splice(&inner, None, to, None, left, flags)?);
+            left -= to.async_io(Interest::WRITABLE, empty).await?;
+        }
+    }
 }
 
 /// Takes messages, and answers when it has got as many as it was asked for.

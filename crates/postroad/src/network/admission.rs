@@ -27,8 +27,9 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 const NOTICE: Duration = Duration::from_millis(500);
 
 impl NetworkInner {
-    /// Makes a connection of a handshake that this node began. The connection
-    /// may be another one, if the peer's own dial came first.
+    /// Makes a connection of a handshake that this node began and that took so
+    /// long, from the dial on. The connection may be another one, if the peer's
+    /// own dial came first.
     pub(super) fn dialed(
         &self,
         node: &Arc<NodeInner>,
@@ -36,10 +37,11 @@ impl NetworkInner {
         established: Established,
         redial: Redial,
         terms: Terms,
+        took: Duration,
     ) -> Arc<Connection> {
         let tail = established.tail.clone();
         let lock = Lock { tls: redial.way.is_secure(), cookie: redial.cookie.clone() };
-        let agreement = self.agreement(established, Some(redial), terms, lock, Duration::ZERO);
+        let agreement = self.agreement(established, Some(redial), terms, lock, took);
         let connection = Connection::new(node, agreement);
         let (connection, adopted) = self.adopt(node, connection);
         if adopted {
@@ -89,6 +91,9 @@ impl NetworkInner {
         lock: Lock,
         took: Duration,
     ) -> Agreement {
+        let ends = [established.local.node, established.peer.node];
+        let asking = terms.mapping.as_ref().and_then(|mapping| mapping.without(ends));
+        let asking = asking.map(|mapping| Box::new(established.tables(Some(mapping))));
         let (encode, decode) = established.tables(terms.mapping);
         let keepalive = Keepalive::agreed(&established);
         let flags = established.local.flags & established.peer.flags;
@@ -109,6 +114,7 @@ impl NetworkInner {
             pool_size: usize::from(established.pool_size.clamp(1, MAX_POOL_SIZE)),
             encode,
             decode,
+            asking,
             keepalive,
             fragmentation: flags.allows(NetworkFlags::FRAGMENTATION),
             id: established.connection_id,
@@ -118,6 +124,7 @@ impl NetworkInner {
             log: terms.log,
             door: terms.door,
             lock,
+            stack: terms.stack,
             through: terms.through,
         }
     }
@@ -140,6 +147,10 @@ impl NetworkInner {
             self.change(|connections| {
                 connections.insert(peer, new.clone());
             });
+            if let Some(old) = &old {
+                self.joinable.remove(old);
+            }
+            self.joinable.add(&new);
             let replaced = old.filter(|old| {
                 let first = old.claim_end(DownReason::Replaced);
                 self.announce_end(old);
@@ -199,6 +210,7 @@ impl NetworkInner {
             self.change(|connections| {
                 connections.remove(&peer);
             });
+            self.joinable.remove(connection);
             self.announce_end(connection);
         }
     }

@@ -17,10 +17,11 @@ use tokio::time::Instant;
 use super::connection::{Connection, Redial, Terms};
 use super::dialing::{Course, Flight, Outcome, Underway};
 use super::event::{NetworkEvent, Road};
-use super::handshake::{self, Handshake};
+use super::handshake;
 use super::log::{Log, log};
 use super::plan::{Attempt, AttemptError, NoRoute, OwnName, Plan, PlanOptions, Stage, Step, Tunnel};
 use super::route::{InvalidRoute, NetworkRoute};
+use super::stack::Stack;
 use super::transport::{Address, DialError, Stream};
 use super::tunnel::{Passage, Through};
 use super::way::Way;
@@ -59,7 +60,7 @@ const ARRIVAL: Duration = Duration::from_secs(1);
 pub(super) struct Met {
     stream: Stream,
     pub(super) established: Established,
-    handshake: Arc<dyn Handshake>,
+    stack: Stack,
     way: Way,
     through: Option<Arc<Through>>,
     cookie: Cookie,
@@ -93,7 +94,7 @@ impl NetworkInner {
         peer: Atom,
         route: NetworkRoute,
     ) -> Outcome {
-        route.check_with(&self.options.handshakes)?;
+        route.check_with(&self.options)?;
         Watched::add(node, &route.pins.tls);
         self.reach(node, peer, Course::Given(Arc::new(route))).await
     }
@@ -316,7 +317,8 @@ impl NetworkInner {
             knocking = self.dialing.knock(peer);
             knocking.is_some() && self.live(peer).is_none()
         };
-        let Met { stream, established, handshake, way, through, cookie } =
+        let begun = Instant::now();
+        let Met { stream, established, stack, way, through, cookie } =
             self.meet(node, peer, attempt, tunnel, left, |_| (), proceed).await?;
         let way = match (way, &through) {
             (Way::Tunnel(passage), Some(through)) => Way::Tunnel(Arc::new(passage.after(through))),
@@ -328,7 +330,6 @@ impl NetworkInner {
             path: through.as_ref().map_or_else(Vec::new, |through| through.path.clone()),
         };
         let redial = Redial {
-            handshake,
             way,
             cookie,
             dial_timeout: attempt.dial_timeout,
@@ -336,8 +337,8 @@ impl NetworkInner {
             road: Arc::new(road),
         };
         let log = Log::new(attempt.log_level);
-        let terms = Terms { mapping: attempt.mapping.clone(), log, door: None, through };
-        Ok(self.dialed(node, stream, established, redial, terms))
+        let terms = Terms { mapping: attempt.mapping.clone(), log, door: None, stack, through };
+        Ok(self.dialed(node, stream, established, redial, terms, begun.elapsed()))
     }
 
     /// Dials, or goes through another node, and shakes hands; tells which stages
@@ -357,8 +358,7 @@ impl NetworkInner {
         let Attempt { endpoint, cookie, flags, dial_timeout, handshake_timeout, .. } = attempt;
         let log = Log::new(attempt.log_level);
         let cookie = cookie.clone().unwrap_or_else(|| self.cookie());
-        let unknown = || AttemptError::UnknownVersion { version: endpoint.handshake_version.clone() };
-        let handshake = self.options.handshakes.get(&endpoint.handshake_version).ok_or_else(unknown)?;
+        let stack = self.options.stack(endpoint)?;
         let started = Instant::now();
         let way = match tunnel {
             None => {
@@ -380,10 +380,9 @@ impl NetworkInner {
             proceed()
         };
         let established =
-            handshake::dial(&*handshake, &mut stream, introduction, peer, cookie.clone(), left, proved)
-                .await?;
+            handshake::dial(&stack, &mut stream, introduction, peer, cookie.clone(), left, proved).await?;
         reached(Stage::Introduce);
-        Ok(Met { stream, established, handshake, way, through, cookie })
+        Ok(Met { stream, established, stack, way, through, cookie })
     }
 
     /// How a tunnel is asked for.
@@ -452,6 +451,7 @@ impl From<&NetworkOptions> for PlanOptions {
             handshake_timeout: options.handshake_timeout,
             tls: options.tls.clone(),
             handshakes: options.handshakes.versions(),
+            protocols: options.protocols.versions(),
             connected: HashSet::new(),
         }
     }

@@ -40,6 +40,8 @@ pub struct PeerInfo {
     pub dialed: bool,
     /// By which road this node dialed.
     pub road: Option<Arc<Road>>,
+    /// The protocol that is spoken on its links.
+    pub protocol: Version,
     /// How many links the connection has at this moment.
     pub links: usize,
     /// How many it should have.
@@ -84,6 +86,7 @@ impl PeerInfo {
             connected: connection.since.elapsed(),
             dialed: connection.was_dialed(),
             road: connection.road().cloned(),
+            protocol: connection.stack.protocol.version(),
             links: connection.link_count(),
             pool_size: connection.pool_size(),
             max_message_size: connection.limits.peer_max_frame,
@@ -115,7 +118,7 @@ pub struct NetworkInfo {
     pub max_message_size: usize,
     /// The handshake that is spoken where no acceptor or route names another.
     pub handshake_version: Version,
-    /// The protocol that is spoken.
+    /// The protocol that is spoken where no acceptor or route names another.
     pub proto_version: Version,
     /// What peers may do, unless an acceptor or route allows less.
     pub flags: NetworkFlags,
@@ -232,7 +235,7 @@ impl NetworkInfo {
             max_message_size: network.options.max_message_size,
             handshake_version: Version::ehs(),
             proto_version: Version::enp(),
-            flags: network.introduction(node, None).flags,
+            flags: network.offered(None),
             on_failure: network.options.on_failure,
             proxy_order: network.options.proxy_order,
             peers,

@@ -12,18 +12,22 @@ mod factory;
 mod ground;
 mod handshake;
 mod info;
+mod introducing;
+mod joinable;
 mod log;
 mod memory;
 mod offers;
 mod places;
 mod plan;
 mod probe;
+mod protocol;
 mod proxy_route;
 mod refusal;
 mod remote;
 mod route;
 pub mod routes;
 mod routing;
+mod stack;
 mod trace;
 mod transport;
 mod tunnel;
@@ -37,8 +41,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use foldhash::fast::FixedState;
 use parking_lot::{Mutex, RwLock};
-use postroad_wire::ehs::Introduction;
-use postroad_wire::{Cookie, NetworkFlags, Version};
+use postroad_wire::{Cookie, NetworkFlags};
 use rand::Rng;
 use rand::distr::Alphanumeric;
 use tokio::sync::broadcast;
@@ -54,6 +57,7 @@ use crate::tls::{TlsOptions, Trust, Watched};
 use crate::{Atom, Pid};
 
 use self::factory::Factory;
+use self::joinable::Joinable;
 use self::offers::Offers;
 use self::routes::RoutingTable;
 
@@ -79,6 +83,8 @@ pub use self::plan::{
     Reason, Resolve, Stage, Step, Tunnel,
 };
 pub use self::probe::{Probe, ProbeOutcome};
+pub(crate) use self::protocol::Protocols;
+pub use self::protocol::{FrameReader, FrameWriter, Mismatch, Protocol, ProtocolError};
 pub use self::proxy_route::{DEFAULT_MAX_HOP, InvalidProxyRoute, NetworkProxyRoute, ProxyFlags};
 pub(crate) use self::refusal::Refusal;
 pub(crate) use self::remote::spawn_child;
@@ -87,6 +93,7 @@ pub use self::route::{InvalidRoute, NetworkRoute, OnFailure};
 pub use self::routes::{
     AddRouteError, AddRoutesError, PatternWarning, RemoveRouteError, ReplaceRouteError, exact,
 };
+pub(crate) use self::routing::Written;
 pub use self::trace::{Hop, HopAnswer};
 pub(crate) use self::transport::{ReadHalf, Stream, WriteHalf};
 pub use self::tunnel::{
@@ -136,6 +143,8 @@ pub struct NetworkOptions {
     pub flags: NetworkFlags,
     /// The handshakes that routes and acceptors may name.
     pub(crate) handshakes: Handshakes,
+    /// The protocols that they may name.
+    pub(crate) protocols: Protocols,
     /// What the node stands on.
     pub(crate) ground: Ground,
     /// Whether static proxy routes come before or after discovery. Default
@@ -177,6 +186,7 @@ impl Default for NetworkOptions {
             tls: TlsOptions::default(),
             flags: OFFERED.with(NetworkFlags::PROXY_TRANSIT).with(NetworkFlags::PROXY_ACCEPT),
             handshakes: Handshakes::default(),
+            protocols: Protocols::default(),
             ground: Ground::default(),
             proxy_order: ProxyOrder::BeforeDiscovery,
             retry_pause: Duration::from_millis(500),
@@ -324,30 +334,6 @@ pub(crate) fn invented_cookie(node: Atom) -> Cookie {
 /// was sent.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Id of the first entry of the atom and the type cache (`docs/wire/EDF.md` section 8).
-const FIRST_ATOM: u16 = 256;
-const FIRST_TYPE: u16 = 4096;
-const FIRST_ERROR: u16 = 32768;
-
-/// The errors a stock node registers (`docs/wire/EDF.md` section 12).
-const STOCK_ERRORS: [&str; 15] = [
-    "incorrect value or argument",
-    "timed out",
-    "not supported",
-    "unknown",
-    "unknown name",
-    "not allowed",
-    "unknown process",
-    "process terminated",
-    "unknown meta process",
-    "unknown application",
-    "resource is taken",
-    "normal",
-    "shutdown",
-    "kill",
-    "panic",
-];
-
 type Connections = HashMap<Atom, Arc<Connection>, FixedState>;
 
 /// The network's part of a node.
@@ -365,6 +351,8 @@ pub(crate) struct NetworkInner {
     /// Read by every send to another node, changed under `changing`.
     connections: ArcSwap<Connections>,
     changing: Mutex<()>,
+    /// Changed with them.
+    joinable: Joinable,
     dialing: dialing::Dialing,
     /// What other nodes may start here.
     spawns: Offers<Factory>,
@@ -397,6 +385,7 @@ impl NetworkInner {
             entered: Mutex::default(),
             connections: ArcSwap::default(),
             changing: Mutex::default(),
+            joinable: Joinable::default(),
             dialing: dialing::Dialing::default(),
             spawns: Offers::default(),
             applications: Offers::default(),
@@ -422,7 +411,7 @@ impl NetworkInner {
                 port: bound.info.advertise_port,
                 tls: bound.info.tls,
                 handshake_version: bound.info.handshake.clone(),
-                proto_version: Version::enp(),
+                proto_version: bound.info.protocol.clone(),
             };
             let Some(own) = &bound.registrar else {
                 endpoints.push(endpoint);
@@ -470,7 +459,7 @@ impl NetworkInner {
     fn add_handed_out(&self, node: &Arc<NodeInner>, registered: Registered) {
         for StaticRoute { pattern, route, weight } in registered.routes {
             Watched::add(node, &route.pins.tls);
-            let added = route.check_with(&self.options.handshakes).map_err(AddRouteError::from);
+            let added = route.check_with(&self.options).map_err(AddRouteError::from);
             match added.and_then(|()| self.routes.add(&pattern, route, weight)) {
                 Ok(warnings) => {
                     tracing::info!(node = %node.name, pattern, weight, "route from the registrar");
@@ -542,29 +531,6 @@ impl NetworkInner {
         with: impl FnOnce(&Arc<Connection>) -> T,
     ) -> Option<T> {
         self.connections.load().get(&peer).map(with)
-    }
-
-    /// What this node says about itself in a handshake, to a peer that may do
-    /// at most this.
-    pub(crate) fn introduction(&self, node: &NodeInner, most: Option<NetworkFlags>) -> Arc<Introduction> {
-        let mut introduction = Introduction::new(node.name, node.creation);
-        introduction.version = node.version.clone();
-        let period = self.options.keepalive.map_or(0, |period| period.as_secs().clamp(1, 255) as u8);
-        let mut offered = OFFERED.with_keepalive(period);
-        for (on, flag) in [
-            (self.tunnels.has_transit(), NetworkFlags::PROXY_TRANSIT),
-            (self.options.accept_tunnels, NetworkFlags::PROXY_ACCEPT),
-        ] {
-            offered = if on { offered.with(flag) } else { offered };
-        }
-        let flags = offered.at_most(self.options.flags);
-        introduction.flags = most.map_or(flags, |most| flags.at_most(most));
-        introduction.max_message_size = self.options.max_message_size as u64;
-        introduction.atoms = vec![(FIRST_ATOM, node.name)];
-        introduction.types =
-            (FIRST_TYPE..).zip(node.registry.names().into_iter().map(|name| name.as_str().into())).collect();
-        introduction.errors = (FIRST_ERROR..).zip(STOCK_ERRORS.map(Into::into)).collect();
-        Arc::new(introduction.fit())
     }
 }
 

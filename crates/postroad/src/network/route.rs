@@ -8,7 +8,7 @@ use postroad_edf::AtomMapping;
 use postroad_wire::{Cookie, NetworkFlags, Version};
 use tracing::level_filters::LevelFilter;
 
-use super::handshake::Handshakes;
+use super::NetworkOptions;
 use crate::registrar::Resolver;
 use crate::tls::{Identity, TlsOptions, Trust, Verify};
 
@@ -88,7 +88,7 @@ pub enum InvalidRoute {
         version: Version,
     },
     /// The protocol is not one this node speaks.
-    #[error("no proto handler for {version}; this node speaks {}", Version::enp())]
+    #[error("no proto handler for {version}; this node speaks {} and what it was built with", Version::enp())]
     UnknownProtocol {
         /// What the route asks for.
         version: Version,
@@ -221,13 +221,13 @@ impl NetworkRoute {
     }
 
     /// Whether the route can be used at all, by a node that speaks no other
-    /// handshake than [`Ehs`](super::Ehs).
+    /// handshake than [`Ehs`](super::Ehs) and no other protocol than ENP.
     pub fn check(&self) -> Result<(), InvalidRoute> {
-        self.check_with(&Handshakes::default())
+        self.check_with(&NetworkOptions::default())
     }
 
-    /// Whether a node can use the route that speaks these.
-    pub(super) fn check_with(&self, handshakes: &Handshakes) -> Result<(), InvalidRoute> {
+    /// Whether a node with these options can use the route.
+    pub(super) fn check_with(&self, node: &NetworkOptions) -> Result<(), InvalidRoute> {
         if self.port == 0 && self.resolver.is_none() {
             return Err(InvalidRoute::NoPort);
         }
@@ -241,10 +241,10 @@ impl NetworkRoute {
             return Err(InvalidRoute::NoTime);
         }
         match (handshake_version, proto_version) {
-            (Some(version), _) if handshakes.get(version).is_none() => {
+            (Some(version), _) if node.handshakes.get(version).is_none() => {
                 Err(InvalidRoute::UnknownHandshake { version: version.clone() })
             }
-            (_, Some(version)) if !version.same_release(&Version::enp()) => {
+            (_, Some(version)) if node.protocols.get(version).is_none() => {
                 Err(InvalidRoute::UnknownProtocol { version: version.clone() })
             }
             _ => Ok(()),

@@ -50,8 +50,8 @@ impl Network {
     where
         P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
     {
-        let handshakes = &self.inner().options.handshakes;
-        let check = |route: &NetworkRoute| route.check_with(handshakes).map_err(AddRouteError::from);
+        let options = &self.inner().options;
+        let check = |route: &NetworkRoute| route.check_with(options).map_err(AddRouteError::from);
         let routes = checked(routes, check)?;
         for (_, route, _) in &routes {
             Watched::add(self.node(), &route.pins.tls);
@@ -68,7 +68,7 @@ impl Network {
         route: NetworkRoute,
         weight: i64,
     ) -> Result<(), ReplaceRouteError> {
-        route.check_with(&self.inner().options.handshakes)?;
+        route.check_with(&self.inner().options)?;
         Watched::add(self.node(), &route.pins.tls);
         self.inner().routes.replace(pattern, route, weight)?;
         self.inner().try_again();
@@ -180,6 +180,36 @@ impl Network {
             tracing::warn!(node = %self.node().name, %warning, "check this route");
         }
         Ok(warnings)
+    }
+}
+
+/// A pattern that was read before there is a table for its route.
+#[derive(Debug)]
+pub(crate) struct Written {
+    text: Box<str>,
+    read: Result<Pattern, AddRouteError>,
+}
+
+impl Written {
+    pub(crate) fn of<P>(pattern: P) -> Self
+    where
+        P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
+    {
+        Self { text: pattern.as_ref().into(), read: pattern.try_into().map_err(Into::into) }
+    }
+}
+
+impl AsRef<str> for Written {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl TryFrom<Written> for Pattern {
+    type Error = AddRouteError;
+
+    fn try_from(written: Written) -> Result<Self, AddRouteError> {
+        written.read
     }
 }
 

@@ -314,13 +314,12 @@ impl ReadHalf {
         }
     }
 
-    /// Waits until there may be something to read, where that can be told
-    /// without a buffer to read into.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
+    /// The socket, if there is nothing between it and whoever reads.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tcp { half, .. } => half.readable().await,
-            Self::Memory { half, .. } => half.readable().await,
-            Self::Tls(half) => half.readable().await,
+            Self::Tcp { half, .. } => Some(half.as_ref()),
+            Self::Memory { .. } | Self::Tls(_) => None,
         }
     }
 
@@ -339,6 +338,17 @@ impl ReadHalf {
         match self {
             Self::Tcp { read, mark, .. } | Self::Memory { read, mark, .. } => read >= mark,
             Self::Tls(half) => half.has_read_marked(),
+        }
+    }
+}
+
+impl WriteHalf {
+    /// The socket, if there is nothing between it and whoever writes.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(half) => Some(half.as_ref()),
+            Self::Memory(_) | Self::Tls(_) => None,
         }
     }
 }

@@ -17,9 +17,11 @@ use super::{Calls, Exposes, FAR, FIRST_PROCESS, Node, NodeInner, node_name};
 use crate::application::{ApplicationError, ApplicationSpec, Applications};
 use crate::error::StartError;
 use crate::inspect::Inspector;
+use crate::network::routes::Pattern;
 use crate::network::{
-    AcceptorOptions, Ground, Handshake, MemoryNetwork, NetworkInner, NetworkMode, NetworkOptions, OnFailure,
-    ProxyOrder, TransitOptions, invented_cookie,
+    AcceptorOptions, AddRouteError, Ground, Handshake, MemoryNetwork, NetworkInner, NetworkMode,
+    NetworkOptions, NetworkProxyRoute, NetworkRoute, OnFailure, Protocol, ProxyOrder, TransitOptions,
+    Written, invented_cookie,
 };
 use crate::process::{Environment, ProcessTable, Relations};
 use crate::registrar::{Embedded, EmbeddedOptions, Registrar};
@@ -33,6 +35,8 @@ pub struct NodeBuilder {
     cookie: Option<Cookie>,
     mode: NetworkMode,
     acceptors: Option<Vec<AcceptorOptions>>,
+    routes: Vec<(Written, NetworkRoute, i64)>,
+    proxy_routes: Vec<(Written, NetworkProxyRoute, i64)>,
     registrar: Discovery,
     options: NetworkOptions,
     version: Version,
@@ -59,6 +63,8 @@ impl NodeBuilder {
             cookie: None,
             mode: NetworkMode::default(),
             acceptors: None,
+            routes: Vec::new(),
+            proxy_routes: Vec::new(),
             registrar: Discovery::Embedded(EmbeddedOptions::default()),
             options: NetworkOptions::default(),
             version: Version::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
@@ -89,6 +95,43 @@ impl NodeBuilder {
     /// host of the node's name and the first free port from 11144.
     pub fn acceptor(mut self, acceptor: AcceptorOptions) -> Self {
         self.acceptors.get_or_insert_default().push(acceptor);
+        self
+    }
+
+    /// Adds a static route, behind those that are there, as
+    /// [`Network::add_route`](crate::Network::add_route) does. It holds from the
+    /// beginning: for whoever comes in first, and for what applications send
+    /// when they start.
+    pub fn route(self, pattern: impl AsRef<str>, route: NetworkRoute, weight: i64) -> Self {
+        self.routes([(pattern.as_ref(), route, weight)])
+    }
+
+    /// Adds several static routes, each with its pattern and weight, as
+    /// [`route`](Self::route) does. What cannot be added keeps the node from
+    /// starting.
+    pub fn routes<P>(mut self, routes: impl IntoIterator<Item = (P, NetworkRoute, i64)>) -> Self
+    where
+        P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
+    {
+        let read = |(pattern, route, weight)| (Written::of(pattern), route, weight);
+        self.routes.extend(routes.into_iter().map(read));
+        self
+    }
+
+    /// Adds a static proxy route, as
+    /// [`Network::add_proxy_route`](crate::Network::add_proxy_route) does; like
+    /// [`route`](Self::route) it holds from the beginning.
+    pub fn proxy_route(self, pattern: impl AsRef<str>, route: NetworkProxyRoute, weight: i64) -> Self {
+        self.proxy_routes([(pattern.as_ref(), route, weight)])
+    }
+
+    /// Adds several static proxy routes, as [`routes`](Self::routes) does.
+    pub fn proxy_routes<P>(mut self, routes: impl IntoIterator<Item = (P, NetworkProxyRoute, i64)>) -> Self
+    where
+        P: AsRef<str> + TryInto<Pattern, Error: Into<AddRouteError>>,
+    {
+        let read = |(pattern, route, weight)| (Written::of(pattern), route, weight);
+        self.proxy_routes.extend(routes.into_iter().map(read));
         self
     }
 
@@ -182,6 +225,14 @@ impl NodeBuilder {
     /// name by its version. [`Ehs`](crate::network::Ehs) is there in any case.
     pub fn handshake(mut self, handshake: impl Handshake + 'static) -> Self {
         self.options.handshakes.add(Arc::new(handshake));
+        self
+    }
+
+    /// Another way to lay frames on links, which routes and acceptors can name by
+    /// its version, in the place of another one of that version. ENP is there in
+    /// any case and cannot be replaced.
+    pub fn protocol(mut self, protocol: impl Protocol + 'static) -> Self {
+        self.options.protocols.add(protocol);
         self
     }
 
@@ -344,6 +395,10 @@ impl NodeBuilder {
             Watched::add(&node.0, options);
         }
         let opened = async {
+            // Before anybody can come in or be looked for.
+            let network = node.network();
+            network.add_routes(self.routes).map_err(StartError::Route)?;
+            network.add_proxy_routes(self.proxy_routes).map_err(StartError::ProxyRoute)?;
             if self.inspector {
                 Inspector::spawn(node).await?;
             }

@@ -402,10 +402,8 @@ pub(crate) async fn unwatch(
     target: Watched,
     relation: Relation,
 ) -> Result<(), RelationError> {
-    let node = &process.node;
-    let target = target.or_on(node.name);
-    process.unwatch(&target, relation)?;
-    if let Some(connection) = node.network.connected(target.node()) {
+    let target = target.or_on(process.node.name);
+    if let Some(connection) = process.unwatch(&target, relation)? {
         Box::pin(connection.unwatch(process.pid, target, relation)).await;
     }
     Ok(())

@@ -227,7 +227,8 @@ impl Mailbox {
         };
         let full = self.capacity.is_some_and(|capacity| lane.len() >= capacity);
         if let Envelope::Request { reply, .. } = &mut envelope {
-            reply.unanswered(if full { Code::MailboxFull } else { Code::Terminated });
+            // With an error as data: it may have been handled, or not.
+            reply.unanswered(if full { Code::MailboxFull } else { Code::Error });
         }
         if full {
             return refused(envelope, PushError::Full);

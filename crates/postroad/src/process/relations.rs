@@ -238,22 +238,30 @@ impl Process {
         false
     }
 
-    /// Ends a relation on this side.
-    pub(crate) fn unwatch(&self, target: &Watched, relation: Relation) -> Result<(), RelationError> {
+    /// Ends a relation on this side; the connection it was over, if there is
+    /// somebody to be told.
+    pub(crate) fn unwatch(
+        &self,
+        target: &Watched,
+        relation: Relation,
+    ) -> Result<Option<Arc<Connection>>, RelationError> {
         let (over, last) = self.forget_watch(target, relation).ok_or(RelationError::TargetUnknown)?;
-        if !self.forget_here(target, relation, over, last)
-            && let Some(connection) = self.watches_over(target, over)
-        {
+        if self.forget_here(target, relation, over, last) {
+            return Ok(None);
+        }
+        let connection = self.connection(target, over);
+        if let Some(connection) = &connection {
             connection.forget_watcher(self.pid.id, target, relation, last);
         }
-        Ok(())
+        Ok(connection)
     }
 
-    /// The connection that something of another node is watched over, if it is
-    /// still the one with that node.
-    fn watches_over(&self, target: &Watched, over: Over) -> Option<Arc<Connection>> {
-        let connection = self.node.network.connected(target.node())?;
-        (Over::number(connection.number) == over).then_some(connection)
+    /// The connection that something is watched over. Nothing if that has been
+    /// replaced: its relations end with it, and what is watched over the present
+    /// one is none of them.
+    fn connection(&self, target: &Watched, over: Over) -> Option<Arc<Connection>> {
+        let present = self.node.network.connected(target.node());
+        present.filter(|present| Over::number(present.number) == over)
     }
 
     /// Forgets a relation that is no more where its target is, if that is this
@@ -303,7 +311,7 @@ impl Process {
     pub(super) fn watch_nothing(&self) {
         for (target, relation, over) in self.take_watches() {
             if !self.forget_here(&target, relation, over, true)
-                && let Some(connection) = self.watches_over(&target, over)
+                && let Some(connection) = self.connection(&target, over)
             {
                 connection.watch_no_more(self.pid, target, relation);
             }

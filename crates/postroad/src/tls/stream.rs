@@ -5,13 +5,13 @@
 //! the other's road.
 
 use std::io::{self, Read as _, Write as _};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
 use rustls::Connection;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
 use crate::network::{ReadHalf, Stream, WriteHalf};
@@ -22,17 +22,18 @@ const RECEIVE: usize = 64 << 10;
 /// So much is encrypted at once, in bytes: eight records.
 const PORTION: usize = 128 << 10;
 
+/// Room for what is sent is kept up to this, in bytes: enough for small messages.
+const KEPT: usize = 4 << 10;
+
 /// The incoming half.
 #[derive(Debug)]
 pub(crate) struct TlsReadHalf {
     socket: ReadHalf,
     session: Arc<Mutex<Connection>>,
-    /// What came from the socket; `waiting` of it has not been decrypted yet.
-    received: Box<[u8]>,
-    waiting: std::ops::Range<usize>,
+    /// What came from the socket; `taken` of it has been decrypted.
+    received: Vec<u8>,
+    taken: usize,
     progress: Progress,
-    /// Whether the last read has found that nothing is here.
-    is_dry: bool,
     /// What ended the session. It comes up after what was good has been handed over.
     broken: Option<rustls::Error>,
 }
@@ -85,10 +86,9 @@ pub(crate) fn split(stream: TlsStream<Stream>) -> (TlsReadHalf, TlsWriteHalf) {
     let read = TlsReadHalf {
         socket: read,
         session: session.clone(),
-        received: vec![0; RECEIVE].into_boxed_slice(),
-        waiting: 0..0,
+        received: Vec::new(),
+        taken: 0,
         progress: Progress { plain, ..Progress::default() },
-        is_dry: false,
         broken: None,
     };
     (read, TlsWriteHalf { socket: write, session, out: Vec::new(), sent: 0, said_goodbye: false })
@@ -100,7 +100,7 @@ impl TlsReadHalf {
     pub(crate) fn mark_arrived(&mut self) -> io::Result<()> {
         self.socket.mark_arrived()?;
         let progress = &mut self.progress;
-        progress.mark = progress.decrypted + self.waiting.len() as u64;
+        progress.mark = progress.decrypted + (self.received.len() - self.taken) as u64;
         progress.plain_mark = progress.plain;
         Ok(())
     }
@@ -114,14 +114,8 @@ impl TlsReadHalf {
             && progress.handed_over >= progress.plain_mark
     }
 
-    /// Waits until there may be something to read.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        if self.is_dry { Box::pin(self.socket.readable()).await } else { Ok(()) }
-    }
-
     /// Fills `buf` from what is here already; true if the stream has ended.
     fn take(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
-        self.is_dry = false;
         let before = buf.filled().len();
         let mut session = self.session.lock();
         loop {
@@ -147,13 +141,12 @@ impl TlsReadHalf {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(true),
                 Err(error) => return Err(error),
             }
-            if self.waiting.is_empty() {
-                self.is_dry = true;
+            let mut waiting = &self.received[self.taken..];
+            if waiting.is_empty() {
                 return Ok(false);
             }
-            let mut waiting = &self.received[self.waiting.clone()];
             let taken = session.read_tls(&mut waiting)?;
-            self.waiting.start += taken;
+            self.taken += taken;
             let state = match session.process_new_packets() {
                 Ok(state) => state,
                 Err(error) => {
@@ -175,6 +168,21 @@ impl TlsReadHalf {
     }
 }
 
+impl TlsReadHalf {
+    /// Reads from the socket, after everything has been decrypted. Who waits has no
+    /// buffer.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.received.clear();
+        self.taken = 0;
+        self.received.reserve_exact(RECEIVE);
+        let outcome = pin!(self.socket.read_buf(&mut self.received)).poll(cx);
+        if self.received.is_empty() {
+            self.received = Vec::new();
+        }
+        outcome
+    }
+}
+
 impl AsyncRead for TlsReadHalf {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -188,14 +196,12 @@ impl AsyncRead for TlsReadHalf {
             if ended || buf.filled().len() > before || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            let mut received = ReadBuf::new(&mut this.received);
             let below_mark = this.socket.below_mark();
-            ready!(Pin::new(&mut this.socket).poll_read(cx, &mut received))?;
-            this.waiting = 0..received.filled().len();
+            let received = ready!(this.poll_receive(cx))?;
             if below_mark > 0 {
-                this.progress.mark = this.progress.decrypted + below_mark.min(this.waiting.len() as u64);
+                this.progress.mark = this.progress.decrypted + below_mark.min(received as u64);
             }
-            if this.waiting.is_empty() {
+            if received == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -252,6 +258,9 @@ impl AsyncWrite for TlsWriteHalf {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_out(cx))?;
+        if self.out.capacity() > KEPT {
+            self.out = Vec::new();
+        }
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
@@ -273,7 +282,7 @@ impl Drop for TlsWriteHalf {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -370,31 +379,23 @@ mod tests {
         assert!(read.has_read_marked());
     }
 
-    /// Nobody needs a buffer before there is something, and nobody waits for what
-    /// is here already: the goodbye behind the last bytes least of all.
+    /// Streams by the thousand have nothing to say most of the time.
     #[tokio::test]
-    async fn tells_when_there_is_something_to_read() {
-        let is_readable = async |read: &TlsReadHalf| {
-            tokio::time::timeout(std::time::Duration::from_millis(20), read.readable()).await.is_ok()
-        };
+    async fn who_waits_has_no_buffer() {
         let (near, far) = pair().await;
         let ((mut read, _near), (_far, mut write)) = (split(near), split(far));
-        let mut bytes = [0; 100];
-        write.write_all(&[7; 150]).await.unwrap();
-        write.flush().await.unwrap();
-        read.readable().await.unwrap();
-        assert_eq!(read.read(&mut bytes).await.unwrap(), 100);
-        assert!(is_readable(&read).await, "fifty are here");
-        assert_eq!(read.read(&mut bytes).await.unwrap(), 50);
-        assert!(!is_readable(&read).await);
-        write.write_all(&[8; 10]).await.unwrap();
-        write.say_goodbye().unwrap();
-        write.flush().await.unwrap();
-        read.readable().await.unwrap();
-        assert_eq!(read.read(&mut bytes).await.unwrap(), 10);
-        read.readable().await.unwrap();
-        assert_eq!(read.read(&mut bytes).await.unwrap(), 0, "the end");
-        assert!(is_readable(&read).await, "and it stays the end");
+        let mut bytes = vec![0; 100_000];
+        write.write_all(&bytes).await.unwrap();
+        assert!(write.out.capacity() > KEPT);
+        let (written, got) = tokio::join!(write.flush(), read.read_exact(&mut bytes));
+        written.unwrap();
+        got.unwrap();
+        std::future::poll_fn(|cx| {
+            assert!(Pin::new(&mut read).poll_read(cx, &mut ReadBuf::new(&mut bytes)).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!((read.received.capacity(), write.out.capacity()), (0, 0));
     }
 
     #[tokio::test]

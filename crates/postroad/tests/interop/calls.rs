@@ -61,7 +61,7 @@ async fn go_answers_with_errors() {
         let error = refused("process mailbox is full").await.unwrap_err();
         assert!(matches!(error, CallError::Send(SendError::MailboxFull)), "{error}");
         let error = refused("process terminated").await.unwrap_err();
-        assert!(matches!(error, CallError::NoAnswer), "{error}");
+        assert!(matches!(error, CallError::Send(SendError::ProcessTerminated)), "{error}");
         // And no error at all is a nil answer.
         ask::<()>(&node, fail, false).await.unwrap();
         end(node, go).await;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use postroad::network::NetworkRoute;
+use postroad::network::{MemoryNetwork, NetworkRoute};
 use postroad::tls::TlsOptions;
 use postroad::{Message, Node, Pid};
 
-use crate::support::authority::Authority;
+use crate::support::COOKIE;
+use crate::support::authority::{Authority, Leaf};
 use crate::support::forwarder::Forwarder;
 use crate::support::{Inbox, next, port, probe};
 use crate::{dial, node, to};
@@ -126,4 +127,25 @@ async fn all_the_time_in_the_world() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), all).await.expect("all links join");
+}
+
+/// A dial with TLS may just take so long; a further link has to be joined as well.
+#[tokio::test(start_paused = true)]
+async fn a_pool_is_filled_on_a_slow_road() {
+    let network = MemoryNetwork::new();
+    network.set_delay(Duration::from_millis(225)..=Duration::from_millis(225));
+    let authority = Authority::new("ours");
+    let tls = TlsOptions::new().identity(authority.issue(Leaf::host("there")).identity());
+    let start = async |name, tls| {
+        let builder = Node::builder(name).memory_network(&network).cookie(COOKIE).tls(tls);
+        let (dial, handshake) = (Duration::from_secs(1), Duration::from_secs(5));
+        builder.timeouts(dial, handshake, handshake).start().await.unwrap()
+    };
+    let there = start("two@there", tls).await;
+    let here = start("one@here", TlsOptions::new().trust(authority.trust())).await;
+    here.network().connect("two@there").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(here.network().info().peers[0].links, 3);
+    here.stop().await;
+    there.stop().await;
 }

@@ -154,7 +154,7 @@ impl Connection {
 
     fn write_request(&self, out: &mut Vec<u8>, request: &Request) -> Result<(), SendError> {
         self.write_ordered(out, request.order(), &Head::Any, None, |out| {
-            request.encode(self.peer.generation, &mut self.encoder(out))
+            request.encode(self.peer.generation, &mut self.asking_encoder(out))
         })
     }
 }

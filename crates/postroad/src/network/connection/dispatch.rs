@@ -8,6 +8,7 @@ use postroad_wire::enp::{self, Code, Delivery, Frame, Head, Name};
 use postroad_wire::tunnel::Operations;
 
 use super::important::verdict;
+use super::send::NO_ANSWER;
 use super::send::WayBack;
 use super::{Connection, log};
 use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Watched};
@@ -37,7 +38,7 @@ pub(super) enum Dropped {
     FragmentNotAgreed,
     #[error("it is a fragment that cannot be used: {0}")]
     Fragment(#[from] AssemblyError),
-    #[error("it asks for what is not allowed through the gateways that the connection leads through")]
+    #[error("it asks for what the flags of this side, or the gateways in between, do not allow")]
     NotPermitted,
     #[error("decoding it panicked: {0}")]
     Panicked(String),
@@ -140,7 +141,7 @@ impl Connection {
         to: enp::Target<'_>,
         payload: &[u8],
     ) -> Result<(), Dropped> {
-        let permitted = !delivery.important || self.permits(Operations::IMPORTANT_DELIVERY);
+        let permitted = !delivery.important || self.takes_important();
         let deliver = || {
             if !permitted {
                 return Err(Dropped::NotPermitted);
@@ -149,7 +150,7 @@ impl Connection {
             let envelope = Envelope::Message { from: self.peer_pid(from), payload: self.payload(payload)? };
             Ok(router::deliver(self.node(), &target, envelope, delivery.priority.into()))
         };
-        let delivered = if delivery.important && (self.acknowledges() || !permitted) {
+        let delivered = if delivery.important {
             let delivered = contained(deliver);
             self.acknowledge_message(to, from, message_id, delivery, &delivered);
             delivered
@@ -228,14 +229,13 @@ impl Connection {
         code: Code,
         answer: impl FnOnce() -> Answered,
     ) {
-        let is_important = delivery.important && self.acknowledges();
         let mut taken = None;
         let is_wanted = self.node().calls.answer(Awaited::Call(reference), || {
             let answer = answer();
-            taken = is_important.then(|| verdict(code, &answer));
+            taken = delivery.important.then(|| verdict(code, &answer));
             answer
         });
-        if is_important {
+        if delivery.important {
             self.acknowledge_answer(to, from, reference, delivery, taken.filter(|_| is_wanted));
         }
         if !is_wanted {
@@ -248,8 +248,11 @@ impl Connection {
             Code::Ok => Ok(Payload::new(())),
             Code::UnknownProcess => Err(SendError::ProcessUnknown.into()),
             Code::MailboxFull => Err(SendError::MailboxFull.into()),
-            Code::Terminated => Err(CallError::NoAnswer),
-            Code::Error => Err(CallError::Answer(self.decoder(payload).top()?)),
+            Code::Terminated => Err(SendError::ProcessTerminated.into()),
+            Code::Error => match self.decoder(payload).top::<ErrorValue>()? {
+                error if error.text() == NO_ANSWER => Err(CallError::NoAnswer),
+                error => Err(CallError::Answer(error)),
+            },
         }
     }
 

@@ -117,10 +117,7 @@ impl Connection {
     /// An acknowledgement has come; false if nobody waits for it. Only what
     /// went out on this connection can be acknowledged by it.
     pub(super) fn acknowledged_in(&self, ids: [u64; 3], code: Code, payload: &[u8]) -> bool {
-        self.node().calls.answer(Awaited::Acknowledgement(self.number, ids), || match code {
-            Code::Terminated => Err(SendError::ProcessTerminated.into()),
-            code => self.refusal(code, payload),
-        })
+        self.node().calls.answer(Awaited::Acknowledgement(self.number, ids), || self.refusal(code, payload))
     }
 
     /// Tells the sender of an important message what became of it.
@@ -150,8 +147,8 @@ impl Connection {
         self.acknowledge(sender, &head, error);
     }
 
-    /// Tells the process that gave an important answer what became of it:
-    /// nothing if nobody waits for it.
+    /// Tells the process that gave an important answer what became of it, `taken`
+    /// being nothing if nobody waits for it; or that this is not told.
     pub(super) fn acknowledge_answer(
         &self,
         caller: u64,
@@ -164,15 +161,18 @@ impl Connection {
             true => (Code::Error, Some(ErrorValue::new(RESPONSE_IGNORED))),
             false => (Code::UnknownProcess, None),
         };
-        let (code, error) = taken.unwrap_or_else(ignored);
+        let (code, error) = match self.takes_important() {
+            true => taken.unwrap_or_else(ignored),
+            false => (Code::Error, Some(Refusal::NotAllowed.into())),
+        };
         let delivery = Delivery { important: false, ..delivery };
         let head = Head::ResponseError { from: caller, delivery, to: responder, reference, code };
         self.acknowledge(caller, &head, error);
     }
 
-    /// Whether this side does what it has to be announced for.
-    pub(super) fn acknowledges(&self) -> bool {
-        self.allowed.allows(NetworkFlags::IMPORTANT_DELIVERY)
+    /// Whether the peer may send what must be acknowledged. It is told if it may not.
+    pub(super) fn takes_important(&self) -> bool {
+        self.allowed.allows(NetworkFlags::IMPORTANT_DELIVERY) && self.permits(Operations::IMPORTANT_DELIVERY)
     }
 
     /// Acknowledgements keep no order: they wait for nobody.

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use postroad_wire::enp::{self, Split};
+use postroad_wire::Version;
+use postroad_wire::enp::{self, Split, SplitError};
 use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, LinkLoss, Log, log};
+use super::{Connection, DownReason, LinkLoss, Log, log};
 use crate::Atom;
 use crate::event::FanOut;
+use crate::network::protocol::{self, Mismatch, Reading, Stumble, Writing};
 use crate::network::transport::{ReadHalf, Stream, WriteHalf};
 
 /// A reader starts with this much room and grows to `READ_MAX` while reads fill it.
@@ -45,7 +47,9 @@ pub(super) struct Link {
     pub(super) since: Instant,
 }
 
-/// Starts a link in slot `index`, which must be linked to it already.
+/// Starts a link in slot `index`, which must be linked to it already, on a
+/// stream and what came in behind the handshake. `between` it and the frames
+/// stands what the protocol has there.
 ///
 /// `elders` are the links that were there before: nothing of this one is
 /// handled until what has arrived on them has been. A peer that replaces a dead
@@ -54,16 +58,17 @@ pub(super) struct Link {
 pub(super) fn start(
     connection: &Arc<Connection>,
     index: usize,
-    stream: Stream,
-    tail: Vec<u8>,
+    (stream, tail): (Stream, Vec<u8>),
+    between: Option<(Writing, Reading)>,
     elders: Vec<Link>,
 ) -> Link {
     let (read, write) = stream.split();
+    let (writing, reading) = between.unzip();
     let (settle, asked) = watch::channel(0);
     let (answer, settled) = watch::channel(0);
     let link = Link { dead: connection.ended.child_token(), settle, settled, since: Instant::now() };
     let node = connection.node();
-    let (reader, writer) = (connection.clone(), connection.clone());
+    let (receiver, sender) = (connection.clone(), connection.clone());
     let (peer, log) = (connection.peer.name, connection.log);
     let heard = Arc::new(AtomicBool::new(false));
     let notes = heard.clone();
@@ -72,14 +77,27 @@ pub(super) fn start(
         async move {
             let _guard = guard;
             dead.run_until_cancelled(settle_all(elders)).await;
-            let mut incoming =
-                Incoming { connection: reader, index, half: read, asked, answer, settling: 0, heard: notes };
+            let mut incoming = Incoming {
+                connection: receiver,
+                index,
+                half: read,
+                reading,
+                begun: false,
+                asked,
+                answer,
+                settling: 0,
+                heard: notes,
+            };
             let loss = tokio::select! {
                 biased;
                 () = dead.cancelled() => LinkLoss::Closed,
                 loss = incoming.run(tail) => loss,
             };
             end(&dead, peer, log, index, &loss);
+            if let LinkLoss::AnotherProtocol(_) = loss {
+                // No other link would bring anything else.
+                incoming.connection.shut_down(DownReason::Lost);
+            }
             if incoming.connection.is_down() {
                 incoming.drain().await;
             }
@@ -99,15 +117,18 @@ pub(super) fn start(
     let (dead, started, mut read_to_the_end) = (link.dead.clone(), link.since, link.settled.clone());
     node.tasks.spawn_on(
         async move {
-            let loss = write_all(&writer, index, write, &dead).await;
+            let loss = write_all(&sender, index, write, writing, &dead).await;
             if let LinkLoss::Io(_) = loss {
                 // What the peer said before may not have been read yet.
                 let _ = tokio::time::timeout(LAST_WORDS, dead.cancelled()).await;
             }
-            dead.cancel();
+            match loss {
+                LinkLoss::NotWritten { .. } => end(&dead, peer, log, index, &loss),
+                _ => dead.cancel(),
+            }
             // The successor must not be handled while this link's frames still are.
             while read_to_the_end.changed().await.is_ok() {}
-            writer.link_lost(index, started, loss);
+            sender.link_lost(index, started, loss);
         },
         &node.runtime,
     );
@@ -143,6 +164,7 @@ async fn write_all(
     connection: &Connection,
     index: usize,
     mut half: WriteHalf,
+    mut writing: Option<Writing>,
     dead: &CancellationToken,
 ) -> LinkLoss {
     let slot = &connection.slots[index];
@@ -156,9 +178,17 @@ async fn write_all(
                 () = slot.filled() => continue,
             }
         };
-        if let Err((written, loss)) = write_batch(&mut half, &batch, dead).await {
-            connection.log_lost(slot.give_back(&batch, whole, written));
+        let stumble = writing.as_mut().and_then(|writing| writing.lay(&batch).err());
+        let bytes = writing.as_ref().map_or(&batch[..], Writing::laid);
+        if let Err((written, loss)) = write_batch(&mut half, bytes, dead).await {
+            let taken = writing.as_ref().map_or(written, |writing| writing.taken(written));
+            connection.log_lost(slot.give_back(&batch, whole, taken));
             break loss;
+        }
+        if let Some(Stumble { end, panic }) = stumble {
+            // Without the frame at fault: it would end the next link as well.
+            connection.log_lost(slot.give_back(&batch, whole, end));
+            break LinkLoss::NotWritten { spoken: connection.stack.protocol.clone(), panic };
         }
         if whole < batch.len() {
             slot.fragments_written();
@@ -171,9 +201,9 @@ async fn write_all(
         if let Err(error) = flushed {
             break LinkLoss::Io(error);
         }
-        connection.counters.bytes_out.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        connection.counters.bytes_out.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     };
-    if let LinkLoss::Closed = loss {
+    if let LinkLoss::Closed | LinkLoss::NotWritten { .. } = loss {
         let _ = tokio::time::timeout(LINGER, half.shutdown()).await;
     }
     loss
@@ -206,6 +236,10 @@ struct Incoming {
     connection: Arc<Connection>,
     index: usize,
     half: ReadHalf,
+    /// What finds the frames, if they do not lie there as they are.
+    reading: Option<Reading>,
+    /// Whether anything but a part of the first frame has been handled.
+    begun: bool,
     asked: watch::Receiver<u64>,
     answer: watch::Sender<u64>,
     /// The last request to settle; the half knows how much had arrived by then.
@@ -222,10 +256,11 @@ impl Incoming {
         let mut filled = buffer.len();
         let mut start = 0;
         loop {
-            match self.handle_frames(&buffer[start..filled]) {
+            match self.handle(&buffer[start..filled]) {
                 Ok((0, _)) => {}
                 Ok((handled, wide)) => {
                     start += handled;
+                    self.begun = true;
                     if let Some(fan_out) = wide {
                         self.connection.fan_out(fan_out).await;
                         continue;
@@ -258,7 +293,36 @@ impl Incoming {
 
     /// Handles the complete frames at the front, up to a publication for very
     /// many, which is left to be handed out; how many bytes they have.
-    fn handle_frames(&self, bytes: &[u8]) -> Result<(usize, Option<FanOut>), LinkLoss> {
+    fn handle(&mut self, bytes: &[u8]) -> Result<(usize, Option<FanOut>), LinkLoss> {
+        let Some(reading) = &mut self.reading else {
+            return self.handle_frames(bytes).map_err(|error| match bytes.first() {
+                Some(&protocol::GREETING) if !self.begun => {
+                    LinkLoss::AnotherProtocol(Box::new(Mismatch::of(Version::enp(), bytes)))
+                }
+                _ => error.into(),
+            });
+        };
+        let connection = &self.connection;
+        let limit = connection.limits.max_frame;
+        let (mut read, mut frames, mut wide) = (0, 0, None);
+        let mut more = true;
+        while more && wide.is_none() {
+            let (taken, frame) = reading
+                .next(&bytes[read..], limit)
+                .map_err(|error| LinkLoss::Misread { spoken: connection.stack.protocol.clone(), error })?;
+            if let Some(frame) = frame {
+                wide = connection.handle_frame(self.index, frame);
+                frames += 1;
+            }
+            read += taken;
+            more = taken > 0;
+        }
+        connection.counters.frames_in.fetch_add(frames, Ordering::Relaxed);
+        Ok((read, wide))
+    }
+
+    /// The same where the frames lie there as they are.
+    fn handle_frames(&self, bytes: &[u8]) -> Result<(usize, Option<FanOut>), SplitError> {
         let mut left = bytes;
         let mut frames = 0;
         let mut wide = None;

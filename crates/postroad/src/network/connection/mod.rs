@@ -48,6 +48,8 @@ use self::relations::Relations;
 use self::slot::Slot;
 use super::event::Road;
 use super::log::{Log, log};
+use super::protocol::{Mismatch, Misreading, Spoken};
+use super::stack::Stack;
 use super::transport::Stream;
 use super::tunnel::Through;
 use crate::Atom;
@@ -89,6 +91,9 @@ pub(crate) struct Connection {
     join_salts: Mutex<HashSet<[u8; 32]>>,
     encode: EncodeTables,
     decode: DecodeTables,
+    /// For what the two nodes ask each other, if the mapping has their own names:
+    /// there they say who asks, and about whom.
+    asking: Option<Box<(EncodeTables, DecodeTables)>>,
     keepalive: Option<Keepalive>,
     /// What the peer may do here.
     allowed: NetworkFlags,
@@ -97,6 +102,8 @@ pub(crate) struct Connection {
     /// demands is not to be got around. Nobody brings links if we dialed.
     pub(super) door: Option<SocketAddr>,
     pub(super) lock: Lock,
+    /// What all its links speak.
+    pub(super) stack: Stack,
     /// By which nodes it leads, if it is not direct.
     through: Option<Arc<Through>>,
     counters: Counters,
@@ -104,7 +111,7 @@ pub(crate) struct Connection {
     beginning: AtomicUsize,
     /// How to get further links, if we are the side that dialed.
     pub(super) redial: Option<Redial>,
-    /// How long the dialing side may take to bring a link, if we are the other one.
+    /// How long the dialing side may take to bring a link.
     patience: Duration,
     ended: CancellationToken,
     end_reason: OnceLock<DownReason>,
@@ -157,6 +164,12 @@ pub(super) enum LinkLoss {
     Io(#[from] std::io::Error),
     #[error("the peer broke the protocol: {0}")]
     Protocol(#[from] enp::SplitError),
+    #[error("{spoken}: {error}")]
+    Misread { spoken: Spoken, error: Misreading },
+    #[error("{spoken}: its writer panicked at a frame, which is lost: {panic}")]
+    NotWritten { spoken: Spoken, panic: String },
+    #[error(transparent)]
+    AnotherProtocol(Box<Mismatch>),
 }
 
 /// Why a connection ended.
@@ -202,6 +215,7 @@ pub(super) struct Terms {
     pub(super) log: Log,
     /// Where the acceptor listens, if it was one.
     pub(super) door: Option<SocketAddr>,
+    pub(super) stack: Stack,
     /// By which nodes it leads, if it is not direct.
     pub(super) through: Option<Arc<Through>>,
 }
@@ -214,11 +228,13 @@ pub(super) struct Agreement {
     pub(super) pool_size: usize,
     pub(super) encode: EncodeTables,
     pub(super) decode: DecodeTables,
+    /// For what the two nodes ask each other, if the mapping has their own names.
+    pub(super) asking: Option<Box<(EncodeTables, DecodeTables)>>,
     pub(super) keepalive: Option<Keepalive>,
     /// Whether both sides take frames in fragments.
     pub(super) fragmentation: bool,
     pub(super) redial: Option<Redial>,
-    /// How long the dialing side may take to bring a link, if we are the other one.
+    /// How long the dialing side may take to bring a link.
     pub(super) patience: Duration,
     /// What we said that the peer may do.
     pub(super) allowed: NetworkFlags,
@@ -226,6 +242,7 @@ pub(super) struct Agreement {
     /// Where the acceptor listens that it came in by.
     pub(super) door: Option<SocketAddr>,
     pub(super) lock: Lock,
+    pub(super) stack: Stack,
     pub(super) through: Option<Arc<Through>>,
 }
 
@@ -238,6 +255,7 @@ impl Connection {
             pool_size,
             encode,
             decode,
+            asking,
             keepalive,
             fragmentation,
             redial,
@@ -246,6 +264,7 @@ impl Connection {
             log,
             door,
             lock,
+            stack,
             through,
         } = agreement;
         let parts = |index| match fragmentation {
@@ -268,11 +287,13 @@ impl Connection {
             join_salts: Mutex::default(),
             encode,
             decode,
+            asking,
             keepalive,
             allowed,
             log,
             door,
             lock,
+            stack,
             through,
             counters: Counters::default(),
             beginning: AtomicUsize::new(0),
@@ -300,12 +321,20 @@ impl Connection {
     /// Puts a link to work in a slot that waits for one; does nothing if it
     /// does not, or the connection has ended.
     fn add_link(self: &Arc<Self>, index: usize, stream: Stream, tail: Vec<u8>) {
+        let between = match self.stack.protocol.link() {
+            Ok(between) => between,
+            Err(panic) => {
+                let spoken = &self.stack.protocol;
+                log!(self.log, ERROR, peer = %self.peer.name, %spoken, panic, "a link cannot be begun: the protocol panicked");
+                return self.shut_down(DownReason::Lost);
+            }
+        };
         let mut links = self.links.lock();
         if self.is_down() || !self.slots[index].link() {
             return;
         }
         let elders = links.iter().flatten().cloned().collect();
-        links[index] = Some(link::start(self, index, stream, tail, elders));
+        links[index] = Some(link::start(self, index, (stream, tail), between, elders));
         for slot in &self.slots {
             slot.redirect(index, &self.slots[index]);
         }

@@ -8,13 +8,12 @@ use tokio::time::Instant;
 
 use super::{Connection, log};
 use crate::network::event::Road;
-use crate::network::handshake::{self, Handshake, Joiner};
+use crate::network::handshake::{self, Joiner};
 use crate::network::way::Way;
 
 /// What the dialing side keeps to open further links: only it may.
 #[derive(Debug, Clone)]
 pub(in crate::network) struct Redial {
-    pub(in crate::network) handshake: Arc<dyn Handshake>,
     /// How the first link was made. What the peer advertises in its Accept is
     /// not used: it is wrong behind NAT, and a route that leads somewhere is not
     /// to be left for an address the peer names.
@@ -40,16 +39,17 @@ const PAUSES: [Duration; 5] = [
 /// a join before they find out that they do not know the connection.
 const TOO_SOON: Duration = Duration::from_millis(50);
 
-/// How long the accepting side waits for the dialing side to bring a link, on a
-/// road where bytes take no time: a little more than all pauses.
+/// How long the dialing side may take to bring a link, on a road where bytes
+/// take no time: a little more than all pauses.
 const EXPECTED: Duration = Duration::from_secs(1);
 
 /// How many times that of a handshake is added: one for the dialing side to
 /// notice, and one for each attempt.
 const ROUNDS: u32 = 1 + PAUSES.len() as u32;
 
-/// How long the accepting side waits for the dialing side to bring a link, when
-/// the first handshake took so long. No road is slower than `limit`.
+/// How long the dialing side may take to bring a link, when the first handshake
+/// took so long: then it gives up, and the accepting side waits no longer. No
+/// road is slower than `limit`.
 pub(in crate::network) fn patience(handshake: Duration, limit: Duration) -> Duration {
     EXPECTED + (handshake * ROUNDS).min(limit)
 }
@@ -125,7 +125,7 @@ impl Connection {
         let node = self.node();
         let (stream, _) = redial.way.open(node, self.peer.name, redial.dial_timeout, |_| ()).await?;
         let joiner = Joiner { node: node.name, connection_id: &self.id, cookie: &redial.cookie };
-        let join = handshake::join(&*redial.handshake, stream, joiner, redial.handshake_timeout);
+        let join = handshake::join(&self.stack, stream, joiner, redial.handshake_timeout);
         let (stream, tail) = join.await?;
         // Each slot is filled by its own task: a link for one is not to take another's place.
         self.add_link(index, stream, tail);

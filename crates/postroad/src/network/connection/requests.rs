@@ -23,7 +23,8 @@ impl Connection {
     /// Handles the payload of an Any frame.
     pub(super) fn any_in(self: &Arc<Self>, payload: &[u8]) -> Result<(), Dropped> {
         let registry = &self.node().registry;
-        match AnyMessage::decode(payload, self.peer.generation, &self.decode, registry)? {
+        let tables = self.asking.as_ref().map_or(&self.decode, |tables| &tables.1);
+        match AnyMessage::decode(payload, self.peer.generation, tables, registry)? {
             AnyMessage::Request(request) => self.asked(request),
             AnyMessage::Answer(answer) => self.answer_in(answer),
             AnyMessage::Unknown(payload) => return Err(Dropped::UnknownRequest(name(&payload))),

@@ -72,6 +72,7 @@ mod tests {
     use super::*;
     use crate::network::NetworkMode;
     use crate::network::connection::{Agreement, FIRST, Limits, Lock, Log, Peer};
+    use crate::network::stack::Stack;
     use crate::{Atom, Node};
 
     /// A connection with a pool of two, as the accepting side has it.
@@ -91,6 +92,7 @@ mod tests {
             pool_size: 2,
             encode: EncodeTables::default(),
             decode: DecodeTables::default(),
+            asking: None,
             keepalive: None,
             fragmentation: false,
             redial: None,
@@ -99,6 +101,7 @@ mod tests {
             log: Log::default(),
             door: None,
             lock: Lock { tls: false, cookie: "c".into() },
+            stack: Stack::default(),
             through: None,
         };
         let connection = Connection::new(&node.network().0, agreement);

@@ -15,6 +15,10 @@ use crate::node::Target;
 use crate::process::{Compression, Priority};
 use crate::{Atom, Pid};
 
+/// What a caller is told whose request was taken, and then dropped or left behind
+/// by a process that ended: it may have been handled.
+pub(super) const NO_ANSWER: &str = "no answer";
+
 /// What the sender adds to a message that leaves the node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outgoing {
@@ -149,14 +153,19 @@ impl Connection {
     /// Answers with nothing but a code. Does not wait.
     pub(crate) fn respond_code(&self, from: u64, to: u64, reference: [u64; 3], code: Code) {
         let head = Head::ResponseError { from, delivery: Delivery::default(), to, reference, code };
-        let write = |out: &mut Vec<u8>| self.write_frame(out, &head, None, |_| Ok(()));
+        let write = |out: &mut Vec<u8>| {
+            self.write_frame(out, &head, None, |out| match code {
+                Code::Error => self.encoder(out).top(&ErrorValue::new(NO_ANSWER)),
+                _ => Ok(()),
+            })
+        };
         self.log_unsent(self.append(from, false, write));
     }
 
     /// Answers what the peer's node has asked. Does not wait.
     pub(super) fn respond_any(&self, order: u8, link: u64, answer: &Answer) -> Result<Placed, SendError> {
         let write = |out: &mut Vec<u8>| {
-            self.write_ordered(out, order, &Head::Any, None, |out| self.encoder(out).top(answer))
+            self.write_ordered(out, order, &Head::Any, None, |out| self.asking_encoder(out).top(answer))
         };
         self.append(link, false, write)
     }
@@ -291,6 +300,11 @@ impl Connection {
 
     pub(super) fn encoder<'a>(&'a self, out: &'a mut Vec<u8>) -> Encoder<'a> {
         Encoder::new(out, &self.encode)
+    }
+
+    /// For an Any frame.
+    pub(super) fn asking_encoder<'a>(&'a self, out: &'a mut Vec<u8>) -> Encoder<'a> {
+        Encoder::new(out, self.asking.as_ref().map_or(&self.encode, |tables| &tables.0))
     }
 
     pub(super) fn wire_target(&self, to: Target) -> enp::Target<'static> {

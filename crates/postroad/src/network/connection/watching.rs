@@ -178,8 +178,9 @@ fn wish(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{AcceptorOptions, NetworkRoute};
-    use crate::{Actor, Context, ExitReason, Handle, Node, SpawnOptions};
+    use crate::network::{AcceptorOptions, DownReason, NetworkRoute};
+    use crate::node::router;
+    use crate::{Actor, Context, Down, ExitReason, Handle, Node, SpawnOptions};
 
     /// Monitors the process named `target` there, then ends or says so.
     struct Watcher(tokio::sync::mpsc::UnboundedSender<()>);
@@ -209,41 +210,12 @@ mod tests {
         }
     }
 
-    async fn pair(name: &str) -> (Node, Node, Arc<Connection>) {
-        let start = async |side: &str| {
-            let builder = Node::builder(format!("{name}-{side}@127.0.0.1")).cookie("watching");
-            let builder = builder.without_registrar().acceptor(AcceptorOptions::bind("127.0.0.1", 0));
-            builder.start().await.unwrap()
-        };
-        let (near, far) = (start("near").await, start("far").await);
+    #[tokio::test]
+    async fn conformance_f07_x12_a_watcher_that_ends_leaves_nothing_behind() {
+        let (near, far) = (start("watching-near@127.0.0.1").await, start("watching-far@127.0.0.1").await);
         let route = NetworkRoute::to("127.0.0.1", far.network().acceptors()[0].address.port());
         near.network().connect_with(far.name().as_str(), route).await.unwrap();
         let connection = near.network().node().network.connected(far.name()).unwrap();
-        (near, far, connection)
-    }
-
-    /// The end of a former connection is on its way to who watches the same
-    /// over the present one.
-    #[tokio::test]
-    async fn what_was_watched_over_a_former_connection_is_no_part_of_the_present_one() {
-        let (near, far, connection) = pair("former").await;
-        let former = Over::number(connection.number - 1);
-        let target = Watched::Pid(far.spawn::<Anchor>(()).await.unwrap());
-        let watcher = near.spawn::<Anchor>(()).await.unwrap();
-        let process = near.network().node().process(watcher).unwrap();
-        process.begin_watch(target, Relation::Link, former).unwrap();
-        assert!(process.confirm_watch(&target, Relation::Link));
-        connection.watch(&process, target, Relation::Monitor).await.unwrap();
-        process.unwatch(&target, Relation::Link).unwrap();
-        assert_eq!(process.watches(), [(target, Relation::Monitor)]);
-        assert!(!connection.watches_nothing(), "or nobody would be told");
-        near.stop().await;
-        far.stop().await;
-    }
-
-    #[tokio::test]
-    async fn conformance_f07_x12_a_watcher_that_ends_leaves_nothing_behind() {
-        let (near, far, connection) = pair("watching").await;
         let relations = |node: &Node| node.network().node().relations.len();
         let (done, mut says) = tokio::sync::mpsc::unbounded_channel();
         for (watched, target) in [(&far, far.clone()), (&near, near.clone())] {
@@ -269,6 +241,71 @@ mod tests {
             assert!(connection.watches_nothing());
             watched.unregister_name("target").unwrap();
         }
+        near.stop().await;
+        far.stop().await;
+    }
+
+    async fn start(name: &str) -> Node {
+        let builder = Node::builder(name).cookie("watching").without_registrar();
+        builder.acceptor(AcceptorOptions::bind("127.0.0.1", 0)).start().await.unwrap()
+    }
+
+    /// Passes on what it is told of ends.
+    struct Told(tokio::sync::mpsc::UnboundedSender<Down>);
+
+    impl Actor for Told {
+        type Args = tokio::sync::mpsc::UnboundedSender<Down>;
+        type Messages = ();
+        type Requests = ();
+
+        async fn init(told: Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
+            Ok(Self(told))
+        }
+
+        async fn handle_down(&mut self, down: Down, _: &mut Context) -> Result<(), ExitReason> {
+            let _ = self.0.send(down);
+            Ok(())
+        }
+    }
+
+    /// The former connection is not at its end yet when a relation over it is
+    /// taken back: that is no reason to forget the ones over the new connection.
+    #[tokio::test]
+    async fn a_relation_over_a_replaced_connection_takes_none_of_the_next_one_along() {
+        let (near, far) = (start("replaced-near@127.0.0.1").await, start("replaced-far@127.0.0.1").await);
+        let (inner, other) = (near.inner().clone(), far.inner().clone());
+        let route = NetworkRoute::to("127.0.0.1", far.network().acceptors()[0].address.port());
+        near.network().add_route(&crate::network::exact(far.name().as_str()), route, 1).unwrap();
+        let anchor = far.spawn_with::<Anchor>((), SpawnOptions::new().name("target")).await.unwrap();
+        let by_name = crate::ProcessId { name: crate::Atom::new("target").unwrap(), node: far.name() };
+        let targets = [Watched::Name(by_name), Watched::Node(far.name())];
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let watcher = near.spawn::<Told>(tell).await.unwrap();
+        let watcher = inner.process(watcher).unwrap();
+        for target in targets {
+            router::watch(&watcher, target, Relation::Link).await.unwrap();
+        }
+
+        // As when the peer dials anew, up to the moment before the former one's end.
+        let former = inner.network.connected(far.name()).unwrap();
+        former.claim_end(DownReason::Replaced);
+        other.network.connected(near.name()).unwrap().shut_down(DownReason::Closed);
+        for target in targets {
+            router::watch(&watcher, target, Relation::Monitor).await.unwrap();
+            router::unwatch(&watcher, target, Relation::Link).await.unwrap();
+        }
+        former.end();
+
+        let mut told = async || {
+            let told = tokio::time::timeout(std::time::Duration::from_secs(10), told.recv()).await;
+            told.expect("the monitor is still there").unwrap()
+        };
+        assert!(far.kill(anchor));
+        let down = told().await;
+        assert_eq!(down, Down { subject: targets[0], reason: ExitReason::Kill });
+        inner.network.connected(far.name()).unwrap().shut_down(DownReason::Closed);
+        let down = told().await;
+        assert_eq!(down, Down { subject: targets[1], reason: ExitReason::NoConnection });
         near.stop().await;
         far.stop().await;
     }

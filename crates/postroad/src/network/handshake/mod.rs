@@ -3,8 +3,8 @@
 //! A [`Handshake`] is one way of doing that. [`Ehs`], the way of Ergo's nodes, is
 //! there in any case; others are registered with
 //! [`NodeBuilder::handshake`](crate::NodeBuilder::handshake), and routes and
-//! acceptors name them by their [`Version`]. What is spoken afterwards is the
-//! same behind all of them.
+//! acceptors name them by their [`Version`]. What is spoken afterwards is a
+//! [`Protocol`](super::Protocol), the same behind all of them.
 
 mod ehs;
 mod known;
@@ -26,6 +26,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::connection::{Connection, Reservation};
 use super::demands::Demand;
 use super::plan::AttemptError;
+use super::protocol::Mismatch;
+use super::stack::Stack;
 use super::transport::Stream;
 use super::tunnel::{self, Guest};
 use crate::Atom;
@@ -208,6 +210,9 @@ pub enum HandshakeError {
         /// What is missing.
         demand: Demand,
     },
+    /// The two sides have agreed, and do not speak the same protocol.
+    #[error(transparent)]
+    AnotherProtocol(#[from] Box<Mismatch>),
     /// The peer wants to add a link to a connection that does not exist, has
     /// all its links, or has seen this very request before.
     #[error("{0} asked to join a connection that takes no link of it")]
@@ -330,7 +335,7 @@ impl From<io::Error> for HandshakeError {
 /// Makes a connection as the side that dialed. When the peer has proved the
 /// secret `proceed` says whether a connection with it is still wanted.
 pub(super) async fn dial(
-    handshake: &dyn Handshake,
+    stack: &Stack,
     stream: &mut Stream,
     local: Arc<Introduction>,
     peer: Atom,
@@ -339,31 +344,39 @@ pub(super) async fn dial(
     mut proceed: impl FnMut() -> bool + Send,
 ) -> Result<Established, HandshakeError> {
     let mut dialer = Dialer { local, peer, cookie, proceed: &mut proceed, has_proved: false };
-    let established = within(timeout, handshake.dial(&mut HandshakeStream::of(stream), &mut dialer)).await?;
-    if established.peer.node != peer {
-        return Err(HandshakeError::AnotherNode(established.peer.node));
-    }
-    if !dialer.has_proved {
-        dialer.proved()?;
-    }
-    Ok(established)
+    within(timeout, async {
+        let mut established = stack.handshake.dial(&mut HandshakeStream::of(stream), &mut dialer).await?;
+        if established.peer.node != peer {
+            return Err(HandshakeError::AnotherNode(established.peer.node));
+        }
+        if !dialer.has_proved {
+            dialer.proved()?;
+        }
+        stack.protocol.greet(stream, &mut established.tail).await?;
+        Ok(established)
+    })
+    .await
 }
 
 /// Adds a link as the side that dialed; the stream and what came behind the
 /// handshake.
 pub(super) async fn join(
-    handshake: &dyn Handshake,
+    stack: &Stack,
     mut stream: Stream,
     joiner: Joiner<'_>,
     timeout: Duration,
 ) -> Result<(Stream, Vec<u8>), HandshakeError> {
-    let tail = within(timeout, handshake.join(&mut HandshakeStream::of(&mut stream), &joiner)).await?;
-    Ok((stream, tail))
+    within(timeout, async {
+        let mut tail = stack.handshake.join(&mut HandshakeStream::of(&mut stream), &joiner).await?;
+        stack.protocol.greet(&mut stream, &mut tail).await?;
+        Ok((stream, tail))
+    })
+    .await
 }
 
 /// Answers whoever dialed; the stream, and what it is for.
 pub(super) async fn accept(
-    handshake: &dyn Handshake,
+    stack: &Stack,
     stream: Stream,
     tls: Option<&Answering>,
     local: Arc<Introduction>,
@@ -374,7 +387,7 @@ pub(super) async fn accept(
     within(timeout, async {
         let mut stream = stream.answer(tls).await?;
         let mut handed = HandshakeStream::of(&mut stream);
-        if handshake.dialer_begins() {
+        if stack.handshake.dialer_begins() {
             handed.broken = handed.stream.read_buf(&mut handed.ahead).await.err();
             if handed.ahead.first() == Some(&MAGIC) {
                 let ahead = handed.ahead;
@@ -383,12 +396,18 @@ pub(super) async fn accept(
             }
         }
         let door = Door { local, cookie, keeper };
-        let arrived = match handshake.accept(&mut handed, &door).await? {
+        let arrived = match stack.handshake.accept(&mut handed, &door).await? {
             Accepted::Connection(Established { peer, .. }) if keeper.admitted() != Some(peer.node) => {
                 return Err(HandshakeError::AnotherNode(peer.node));
             }
-            Accepted::Connection(established) => Arrived::Connection(established),
-            Accepted::Link { place, tail } => Arrived::Link(place, tail),
+            Accepted::Connection(mut established) => {
+                stack.protocol.greet(&mut stream, &mut established.tail).await?;
+                Arrived::Connection(established)
+            }
+            Accepted::Link { place, mut tail } => {
+                stack.protocol.greet(&mut stream, &mut tail).await?;
+                Arrived::Link(place, tail)
+            }
         };
         Ok((stream, arrived))
     })

@@ -120,7 +120,7 @@ impl Lane {
     }
 
     /// What a reader would find.
-    pub(super) fn peek(&self, now: Instant) -> Found {
+    fn peek(&self, now: Instant) -> Found {
         match self.parcels.front() {
             Some(front) if self.has_arrived(front, now) => match front.load {
                 Load::Bytes { .. } => Found::Bytes,

@@ -1,7 +1,7 @@
 //! Streams between hosts, and their two halves at each end.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -221,17 +221,17 @@ impl Handle {
         outcome
     }
 
-    /// Waits until a reader finds something.
-    fn poll_found(
+    /// Waits until there is something to read.
+    fn poll_receive(
         &self,
         alarm: &mut Alarm,
         cx: &mut Context<'_>,
-        mut look: impl FnMut(&mut Lane, Instant) -> Found,
+        room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
             let next = self.with(|wire, _, wakers| {
                 let lane = &mut wire.lanes[1 - self.side];
-                match look(lane, Instant::now()) {
+                match lane.receive(Instant::now(), room) {
                     Found::Bytes => lane.wake_writer(wakers),
                     Found::End => {}
                     Found::Reset => return Err(io::ErrorKind::ConnectionReset.into()),
@@ -292,12 +292,6 @@ impl MemoryReadHalf {
         let arrived = self.end.with(|wire, _, _| Ok(wire.lanes[1 - self.end.side].arrived(Instant::now())));
         arrived.unwrap_or(0)
     }
-
-    /// Waits until there is something to read, be it the end.
-    pub(in crate::network) async fn readable(&self) -> io::Result<()> {
-        let mut alarm = Alarm::default();
-        poll_fn(|cx| self.end.poll_found(&mut alarm, cx, |lane, now| lane.peek(now))).await
-    }
 }
 
 impl AsyncRead for MemoryReadHalf {
@@ -307,7 +301,7 @@ impl AsyncRead for MemoryReadHalf {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Self { end, alarm } = &mut *self;
-        end.poll_found(alarm, cx, |lane, now| lane.receive(now, buf))
+        end.poll_receive(alarm, cx, buf)
     }
 }
 

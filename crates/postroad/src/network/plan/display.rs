@@ -10,6 +10,7 @@ use super::{
     Attempt, Discovery, FailedAttempt, NoRoute, Plan, ProxyOrder, Reason, Resolve, Stage, Step, Tunnel,
 };
 use crate::network::route::write_address;
+use crate::registrar::Endpoint;
 use crate::tls::Dialed;
 
 impl fmt::Display for Reason {
@@ -75,10 +76,7 @@ impl fmt::Display for Attempt {
         if self.endpoint.tls {
             write!(f, ", TLS ({})", Dialed(&self.tls))?;
         }
-        let handshake = &self.endpoint.handshake_version;
-        if !handshake.name.is_empty() && !handshake.same_release(&Version::ehs()) {
-            write!(f, ", handshake {handshake}")?;
-        }
+        write!(f, "{}", Unusual(&self.endpoint))?;
         write!(f, ", {cookie}, at most {:?} + {:?}", self.dial_timeout, self.handshake_timeout)?;
         match self.check() {
             Ok(()) => Ok(()),
@@ -98,7 +96,25 @@ impl fmt::Display for Tunnel {
         if ends.endpoint.tls {
             write!(f, ", TLS ({})", Dialed(&ends.tls))?;
         }
-        write!(f, ", at most {:?}", ends.handshake_timeout)
+        write!(f, "{}, at most {:?}", Unusual(&ends.endpoint), ends.handshake_timeout)
+    }
+}
+
+/// What is spoken to an address, as far as it is not what all nodes speak.
+struct Unusual<'a>(&'a Endpoint);
+
+impl fmt::Display for Unusual<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Endpoint { handshake_version, proto_version, .. } = self.0;
+        let said =
+            |version: &Version, usual: &Version| !version.name.is_empty() && !version.same_release(usual);
+        if said(handshake_version, &Version::ehs()) {
+            write!(f, ", handshake {handshake_version}")?;
+        }
+        if said(proto_version, &Version::enp()) {
+            write!(f, ", protocol {proto_version}")?;
+        }
+        Ok(())
     }
 }
 

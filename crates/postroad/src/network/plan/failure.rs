@@ -134,6 +134,7 @@ impl AttemptError {
             Self::Tls(_) => Stage::Tls,
             Self::Tunnel(_) => Stage::Tunnel,
             Self::Handshake(HandshakeError::Protocol(error)) => stage_of(error),
+            Self::Handshake(HandshakeError::AnotherProtocol(_)) => Stage::Introduce,
             Self::Handshake(_) => Stage::Hello,
         }
     }

@@ -87,6 +87,8 @@ pub struct PlanOptions {
     pub tls: TlsOptions,
     /// The handshakes that the node speaks besides EHS.
     pub handshakes: Vec<Version>,
+    /// The protocols that the node speaks besides ENP.
+    pub protocols: Vec<Version>,
     /// The nodes that this one is connected with: proxies among them are
     /// preferred.
     pub connected: HashSet<Atom>,

@@ -318,16 +318,17 @@ impl Attempt {
         if let Some(version) = &pins.proto_version {
             endpoint.proto_version.clone_from(version);
         }
-        let is = |version: &Version, ours: &Version| {
-            (version.name.is_empty() && version.release.is_empty()) || version.same_release(ours)
+        let is_known = |version: &Version, usual: &Version, others: &[Version]| {
+            let unsaid = version.name.is_empty() && version.release.is_empty();
+            unsaid || version.same_release(usual) || others.iter().any(|known| version.same_release(known))
         };
         let Endpoint { handshake_version, proto_version, .. } = &endpoint;
-        let knows_handshake = is(handshake_version, &Version::ehs())
-            || options.handshakes.iter().any(|known| is(handshake_version, known));
-        let unknown = match (knows_handshake, is(proto_version, &Version::enp())) {
-            (false, _) => Some(handshake_version.clone()),
-            (true, false) => Some(proto_version.clone()),
-            (true, true) => None,
+        let unknown = if !is_known(handshake_version, &Version::ehs(), &options.handshakes) {
+            Some(handshake_version.clone())
+        } else if !is_known(proto_version, &Version::enp(), &options.protocols) {
+            Some(proto_version.clone())
+        } else {
+            None
         };
         Self {
             endpoint,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Through;
 use super::account::{Accounts, Place, Traffic};
+use super::lent::Lender;
 use super::policy::TransitOptions;
 use super::side::Summoned;
 use crate::Atom;
@@ -70,7 +71,7 @@ pub(in crate::network) struct Tunnels {
     pub(in crate::network) guests: Guests,
     /// What is logged about neighbours that ask in vain.
     pub(super) complaints: Complaints<Atom>,
-    pub(super) buffers: Buffers,
+    lender: Lender,
 }
 
 /// One tunnel.
@@ -119,7 +120,7 @@ impl Tunnels {
             obeyed: Places::new(OBEYED, OBEYED_OF_ONE),
             guests: Guests::default(),
             complaints: Complaints::default(),
-            buffers: Buffers::default(),
+            lender: Lender::default(),
         }
     }
 
@@ -209,25 +210,13 @@ impl Tunnels {
         node: &Arc<NodeInner>,
         place: Place,
         [near, far]: [Atom; 2],
-        Through { path, operations }: Through,
+        through: Through,
         options: &TransitOptions,
     ) -> Result<Listed, Refusal> {
         let tunnels = &node.network.tunnels;
         let id = tunnels.next.fetch_add(1, Ordering::Relaxed);
-        let carried = Arc::new(Carried {
-            id,
-            path,
-            operations,
-            place,
-            near: tunnels.accounts.traffic(near),
-            far: tunnels.accounts.traffic(far),
-            limit: options.idle,
-            to_target: AtomicU64::new(0),
-            to_client: AtomicU64::new(0),
-            since: Instant::now(),
-            last: AtomicU64::new(0),
-            closed: CancellationToken::new(),
-        });
+        let traffic = [near, far].map(|neighbour| tunnels.accounts.traffic(neighbour));
+        let carried = Arc::new(Carried::new(id, place, traffic, through, options.idle));
         let mut all = tunnels.carried.lock();
         // Others may have come while this one was on its way.
         tunnels.check_room(&all, options)?;
@@ -244,8 +233,8 @@ impl Tunnels {
 }
 
 impl Listed {
-    pub(super) fn buffers(&self) -> &Buffers {
-        &self.node.network.tunnels.buffers
+    pub(super) fn lender(&self) -> &Lender {
+        &self.node.network.tunnels.lender
     }
 }
 
@@ -256,6 +245,30 @@ impl Drop for Listed {
 }
 
 impl Carried {
+    /// Between these neighbours.
+    pub(super) fn new(
+        id: u64,
+        place: Place,
+        [near, far]: [Arc<Traffic>; 2],
+        Through { path, operations }: Through,
+        limit: Option<Duration>,
+    ) -> Self {
+        Self {
+            id,
+            path,
+            operations,
+            place,
+            near,
+            far,
+            limit,
+            to_target: AtomicU64::new(0),
+            to_client: AtomicU64::new(0),
+            since: Instant::now(),
+            last: AtomicU64::new(0),
+            closed: CancellationToken::new(),
+        }
+    }
+
     /// So much is read at once.
     pub(super) fn portion(&self) -> usize {
         self.place.portion()
@@ -291,7 +304,7 @@ impl Carried {
         self.since.elapsed().saturating_sub(last)
     }
 
-    fn info(&self) -> TunnelInfo {
+    pub(super) fn info(&self) -> TunnelInfo {
         let end = |node: Option<&Atom>| node.copied().unwrap_or_else(Atom::empty);
         TunnelInfo {
             id: self.id,
@@ -303,26 +316,6 @@ impl Carried {
             bytes_to_client: self.to_client.load(Ordering::Relaxed),
             open: self.since.elapsed(),
             idle: self.silence(),
-        }
-    }
-}
-
-/// What tunnels read into. Only those have one that something has come for.
-#[derive(Debug, Default)]
-pub(super) struct Buffers(Mutex<Vec<Box<[u8]>>>);
-
-impl Buffers {
-    const SIZE: usize = 64 << 10;
-    const KEPT: usize = 32;
-
-    pub(super) fn take(&self) -> Box<[u8]> {
-        self.0.lock().pop().unwrap_or_else(|| vec![0; Self::SIZE].into_boxed_slice())
-    }
-
-    pub(super) fn give_back(&self, buffer: Box<[u8]>) {
-        let mut kept = self.0.lock();
-        if kept.len() < Self::KEPT {
-            kept.push(buffer);
         }
     }
 }

@@ -77,7 +77,7 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
     log!(log, INFO, %peer, %target, "tunnel opened");
     // By itself: a tunnel lasts, and all that was needed to open it does not.
     let carrying = async move {
-        let end = relay(near, far, &listed.carried, listed.buffers()).await;
+        let end = relay(near, far, &listed.carried, listed.lender()).await;
         log!(log, INFO, %peer, %target, %end, "tunnel closed");
     };
     node.tasks.spawn_on(node.stopping.clone().run_until_cancelled_owned(carrying), &node.runtime);

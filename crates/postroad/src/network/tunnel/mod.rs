@@ -7,6 +7,8 @@
 //! | `passage` | the client: a stream to the target through a gateway |
 //! | `carry` | the gateway: on to the target or to the next gateway |
 //! | `relay` | the gateway: bytes both ways |
+//! | `splice` | the same without having them here, where the system can |
+//! | `lent` | what they pass through |
 //! | `arrive` | the target: who comes, through whom, and what it may do |
 //! | `policy` | who may pass |
 //! | `announce` | the registrar is told to whom the gateway leads |
@@ -19,11 +21,14 @@ mod arrive;
 mod carried;
 mod carry;
 mod error;
+mod lent;
 mod limit;
 mod passage;
 mod policy;
 mod relay;
 mod side;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod splice;
 
 use postroad_wire::NetworkFlags;
 use postroad_wire::tunnel::Operations;
