@@ -5,6 +5,10 @@ mod program;
 
 use std::process::Output;
 
+use postroad::edf::{Edf as _, EncodeTables, Encoder, ErrorValue, Opaque};
+use postroad::inspect::{ListProcesses, ProcessSummary};
+use postroad::network::AcceptorOptions;
+use postroad::{Actor, Context, ExitReason, Message, Payload, Reply, SpawnOptions};
 use program::{Node, postroad, run, stderr, stdout};
 use serde_json::Value as Json;
 
@@ -12,8 +16,12 @@ const INSPECTOR: &str = "postroad.inspector";
 
 /// Asks a node that registers nowhere.
 fn ask(node: &Node, command: &str, more: &[&str]) -> Output {
-    let route = format!("^{}$=127.0.0.1:{}", node.name.replace('.', "[.]"), node.port);
-    postroad(&[command, &node.name, "--no-registrar", "--route", &route])
+    ask_at(&node.name, &node.port, command, more)
+}
+
+fn ask_at(name: &str, port: impl std::fmt::Display, command: &str, more: &[&str]) -> Output {
+    let route = format!("^{}$=127.0.0.1:{port}", name.replace('.', "[.]"));
+    postroad(&[command, name, "--no-registrar", "--route", &route])
         .args(more)
         .env("POSTROAD_COOKIE", "a cookie")
         .output()
@@ -143,4 +151,75 @@ fn who_cannot_be_asked_is_said() {
     assert!(stderr(&output).contains("no route to a@b"), "{}", stderr(&output));
     let output = run(&["ps", "a@b", "--no-registrar"]);
     assert!(stderr(&output).contains("no cookie"), "{}", stderr(&output));
+}
+
+/// An inspector of a version to come.
+struct Successor(Answer);
+
+/// How it may answer who asks as version 1 does.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Refusal,
+    /// Under the next version's name.
+    NextVersion,
+    /// Under the name of version 1, with a field that this has not.
+    FurtherField,
+}
+
+/// A row with a further field.
+#[derive(Debug, Message)]
+#[message(name = "#postroad-cli/inspection/Row")]
+struct Row {
+    summary: ProcessSummary,
+    restarts: u64,
+}
+
+impl Actor for Successor {
+    type Args = Answer;
+    type Messages = ();
+    type Requests = ();
+
+    async fn init(answer: Answer, _: &mut Context) -> Result<Self, ExitReason> {
+        Ok(Self(answer))
+    }
+
+    async fn answer_other(&mut self, _: Payload, ctx: &mut Context) -> Result<Reply<Payload>, ExitReason> {
+        let page = ctx.node().processes(&ListProcesses::default());
+        let rows = page.processes.into_iter().map(|summary| Row { summary, restarts: 0 });
+        let (mut bytes, tables) = (Vec::new(), EncodeTables::default());
+        let rows: Vec<Row> = rows.collect();
+        let mut out = Encoder::new(&mut bytes, &tables);
+        rows.encode(&mut out).unwrap();
+        page.next.encode(&mut out).unwrap();
+        let named = |name: &str| Reply::Now(Payload::new(Opaque::new(name, bytes)));
+        Ok(match self.0 {
+            Answer::Refusal => Reply::Error(ErrorValue::new("not supported")),
+            Answer::NextVersion => named("#postroad/inspect/v2/ProcessPage"),
+            Answer::FurtherField => named("#postroad/inspect/v1/ProcessPage"),
+        })
+    }
+}
+
+#[test]
+fn an_inspector_of_another_version_is_named_as_such() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for answer in [Answer::Refusal, Answer::NextVersion, Answer::FurtherField] {
+        let name = format!("successor-{answer:?}-{}@127.0.0.1", std::process::id());
+        let node = runtime.block_on(async {
+            let builder = postroad::Node::builder(&name).cookie("a cookie").without_registrar();
+            let node = builder.acceptor(AcceptorOptions::bind("127.0.0.1", 0)).start().await.unwrap();
+            node.spawn_with::<Successor>(answer, SpawnOptions::new().name(INSPECTOR)).await.unwrap();
+            node.spawn::<Successor>(answer).await.unwrap();
+            node
+        });
+        let output = ask_at(&name, node.network().acceptors()[0].address.port(), "ps", &[]);
+        assert!(!output.status.success(), "{answer:?}: {}", stdout(&output));
+        let error = stderr(&output);
+        assert!(
+            error.contains(&format!("the inspector of {name} is of another version")),
+            "{answer:?}: {error}"
+        );
+        assert!(error.contains("use the `postroad` of that node's version"), "{answer:?}: {error}");
+        runtime.block_on(node.stop());
+    }
 }

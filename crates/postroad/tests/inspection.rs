@@ -421,9 +421,11 @@ async fn who_does_not_read_keeps_no_other_from_being_told() {
         link.send_request(inspector, [number, 0, u64::MAX], &DescribeNode).await;
     }
     let on_their_way = async || told.inspect(inspector, PATIENCE).await.unwrap()[0].value.clone();
-    while on_their_way().await != "16" || told.process_info(inspector).unwrap().summary.mailbox.total() > 0 {
+    let read = || told.network().peer(link.local.node.as_str()).unwrap().frames_in;
+    while read() < 40 || told.process_info(inspector).unwrap().summary.mailbox.total() > 0 {
         tokio::task::yield_now().await;
     }
+    assert_eq!(on_their_way().await, "16", "the others are refused");
     let asking = node("unread-guest").await;
     asking.network().add_route("unread", NetworkRoute::to("127.0.0.1", port(&told)), 100).unwrap();
     for _ in 0..100 {

@@ -72,6 +72,9 @@ impl Visit<'_> {
             CallError::Answer(error) if *error.text() == *"not supported" => anyhow::anyhow!(
                 "the inspector of {name} is of another version: use the `postroad` of that node's version"
             ),
+            error @ (CallError::Decode(_) | CallError::UnexpectedAnswer { .. }) => anyhow::anyhow!(
+                "the inspector of {name} is of another version ({error}): use the `postroad` of that node's version"
+            ),
             CallError::Answer(error) if *error.text() == *"not allowed" => anyhow::anyhow!(
                 "{name} takes no orders from who comes in here: go by its acceptor with `operators = true`, \
                  --route with its address and --cookie-file with its cookie"

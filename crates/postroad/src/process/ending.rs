@@ -27,7 +27,7 @@ impl Process {
         if extras.gone {
             return false;
         }
-        let awaited = &mut extras.rare.get_or_insert_default().awaited;
+        let awaited = &mut extras.rare_mut().awaited;
         awaited.retain(|waiting| !waiting.is_closed());
         awaited.push(waiting);
         true
@@ -38,7 +38,7 @@ impl Process {
         let awaited = {
             let mut extras = self.extras.lock();
             extras.gone = true;
-            extras.rare.as_mut().map_or_else(Vec::new, |rare| mem::take(&mut rare.awaited))
+            extras.existing_rare().map_or_else(Vec::new, |rare| mem::take(&mut rare.awaited))
         };
         for waiting in awaited {
             let _ = waiting.send((self.pid, reason.clone()));

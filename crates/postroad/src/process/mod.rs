@@ -163,6 +163,14 @@ struct Extras {
     /// It has ended, and who waited for that has been told.
     gone: bool,
     environment: Environment,
+    further: Option<Box<Further>>,
+}
+
+/// What many processes never have. Those that watch something often have
+/// nothing else, so that is kept apart.
+#[derive(Default)]
+struct Further {
+    watches: Watches,
     rare: Option<Box<Rare>>,
 }
 
@@ -174,13 +182,30 @@ struct Rare {
     /// The events it has registered.
     events: Vec<Atom>,
     compression: Option<Compression>,
-    watches: Watches,
     /// The leader, if that is not the node.
     leader: Option<Pid>,
     /// The application it belongs to.
     application: Option<Atom>,
     /// Who waits for its end.
     awaited: Vec<mpsc::UnboundedSender<Ended>>,
+}
+
+impl Extras {
+    fn further(&mut self) -> &mut Further {
+        self.further.get_or_insert_default()
+    }
+
+    fn rare(&self) -> Option<&Rare> {
+        self.further.as_ref()?.rare.as_deref()
+    }
+
+    fn existing_rare(&mut self) -> Option<&mut Rare> {
+        self.further.as_mut()?.rare.as_deref_mut()
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.further().rare.get_or_insert_default()
+    }
 }
 
 /// What a process is found by.
@@ -195,12 +220,11 @@ impl Process {
     fn new<A: Actor>(node: Arc<NodeInner>, origin: &Origin, options: &SpawnOptions) -> Arc<Self> {
         let pid = node.new_pid();
         let leader = options.leader.unwrap_or(origin.leader);
-        let rare = (leader != node.core()).then(|| Rare { leader: Some(leader), ..Rare::default() });
-        let extras = Extras {
-            environment: origin.environment.overlaid(&options.environment),
-            rare: rare.map(Box::new),
-            ..Extras::default()
-        };
+        let environment = origin.environment.overlaid(&options.environment);
+        let mut extras = Extras { environment, ..Extras::default() };
+        if leader != node.core() {
+            extras.rare_mut().leader = Some(leader);
+        }
         let born = u64::try_from(node.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let process = Arc::new(Self {
             pid,
@@ -223,7 +247,7 @@ impl Process {
 
     /// The process that leads the group this one belongs to.
     pub(crate) fn leader(&self) -> Pid {
-        let leader = self.extras.lock().rare.as_ref().and_then(|rare| rare.leader);
+        let leader = self.extras.lock().rare().and_then(|rare| rare.leader);
         leader.unwrap_or_else(|| self.node.core())
     }
 
@@ -266,7 +290,7 @@ impl Process {
     }
 
     pub(crate) fn name(&self) -> Option<Atom> {
-        self.extras.lock().rare.as_ref().and_then(|rare| rare.name)
+        self.extras.lock().rare().and_then(|rare| rare.name)
     }
 
     /// Whether the process had no name and could take this one.
@@ -275,7 +299,7 @@ impl Process {
         if extras.unlisted {
             return false;
         }
-        let own = &mut extras.rare.get_or_insert_default().name;
+        let own = &mut extras.rare_mut().name;
         let free = own.is_none();
         if free {
             *own = Some(name);
@@ -284,7 +308,7 @@ impl Process {
     }
 
     fn drop_name(&self) {
-        if let Some(rare) = &mut self.extras.lock().rare {
+        if let Some(rare) = self.extras.lock().existing_rare() {
             rare.name = None;
         }
     }
@@ -293,7 +317,7 @@ impl Process {
     fn add_alias(&self, alias: Alias) -> bool {
         let mut extras = self.extras.lock();
         if !extras.unlisted {
-            extras.rare.get_or_insert_default().aliases.push(alias);
+            extras.rare_mut().aliases.push(alias);
         }
         !extras.unlisted
     }
@@ -302,20 +326,20 @@ impl Process {
     pub(crate) fn add_event(&self, event: Atom) -> bool {
         let mut extras = self.extras.lock();
         if !extras.unlisted {
-            extras.rare.get_or_insert_default().events.push(event);
+            extras.rare_mut().events.push(event);
         }
         !extras.unlisted
     }
 
     fn drop_event(&self, event: Atom) {
-        if let Some(rare) = &mut self.extras.lock().rare {
+        if let Some(rare) = self.extras.lock().existing_rare() {
             rare.events.retain(|known| *known != event);
         }
     }
 
     /// The events it has registered.
     pub(crate) fn events(&self) -> Vec<Atom> {
-        self.extras.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.events.clone())
+        self.extras.lock().rare().map_or_else(Vec::new, |rare| rare.events.clone())
     }
 
     /// Takes the name, the aliases and the events away for good; `None` if that
@@ -325,7 +349,7 @@ impl Process {
         if mem::replace(&mut extras.unlisted, true) {
             return None;
         }
-        Some(extras.rare.as_mut().map_or_else(Listed::default, |rare| Listed {
+        Some(extras.existing_rare().map_or_else(Listed::default, |rare| Listed {
             name: rare.name.take(),
             aliases: mem::take(&mut rare.aliases),
             events: mem::take(&mut rare.events),
@@ -334,11 +358,11 @@ impl Process {
 
     /// The application it belongs to.
     pub(crate) fn application(&self) -> Option<Atom> {
-        self.extras.lock().rare.as_ref().and_then(|rare| rare.application)
+        self.extras.lock().rare().and_then(|rare| rare.application)
     }
 
     fn join_application(&self, application: Atom) {
-        self.extras.lock().rare.get_or_insert_default().application = Some(application);
+        self.extras.lock().rare_mut().application = Some(application);
     }
 
     /// Whether the process may have a name and aliases: it is not about to end.
@@ -347,14 +371,14 @@ impl Process {
     }
 
     pub(crate) fn aliases(&self) -> Vec<Alias> {
-        self.extras.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.aliases.clone())
+        self.extras.lock().rare().map_or_else(Vec::new, |rare| rare.aliases.clone())
     }
 
     /// The name, and how many aliases and watched targets there are.
     pub(crate) fn belongings(&self) -> (Option<Atom>, usize, usize) {
         let extras = self.extras.lock();
-        let Some(rare) = &extras.rare else { return (None, 0, 0) };
-        (rare.name, rare.aliases.len(), rare.watches.len())
+        let (name, aliases) = extras.rare().map_or((None, 0), |rare| (rare.name, rare.aliases.len()));
+        (name, aliases, extras.further.as_ref().map_or(0, |further| further.watches.len()))
     }
 
     /// The type of the actor, with its path.
@@ -378,7 +402,7 @@ impl Process {
         if extras.unlisted {
             return Err(RelationError::ProcessTerminated);
         }
-        extras.rare.get_or_insert_default().watches.begin(target, relation, over)
+        extras.further().watches.begin(target, relation, over)
     }
 
     /// Makes a relation that holds at once, unless the process is about to end.
@@ -387,15 +411,15 @@ impl Process {
         if extras.unlisted {
             return Err(RelationError::ProcessTerminated);
         }
-        extras.rare.get_or_insert_default().watches.watch(target, relation, over)
+        extras.further().watches.watch(target, relation, over)
     }
 
     fn confirmed_watch(&self, target: &Watched, relation: Relation) -> Option<ExitReason> {
-        self.extras.lock().rare.as_mut()?.watches.confirm(target, relation)
+        self.extras.lock().further.as_mut()?.watches.confirm(target, relation)
     }
 
     pub(crate) fn forget_watch(&self, target: &Watched, relation: Relation) -> Option<(Over, bool)> {
-        self.extras.lock().rare.as_mut()?.watches.forget(target, relation)
+        self.extras.lock().further.as_mut()?.watches.forget(target, relation)
     }
 
     /// Whether it watches that, or is about to.
@@ -406,17 +430,18 @@ impl Process {
 
     fn end_watch(&self, target: &Watched, over: Over, reason: &ExitReason) -> Due {
         let mut extras = self.extras.lock();
-        extras.rare.as_mut().map_or_else(Due::default, |rare| rare.watches.end(target, over, reason))
+        extras.further.as_mut().map_or_else(Due::default, |further| further.watches.end(target, over, reason))
     }
 
     fn take_watches(&self) -> impl Iterator<Item = (Watched, Relation, Over)> {
-        let watches = self.extras.lock().rare.as_mut().map(|rare| mem::take(&mut rare.watches));
+        let watches = self.extras.lock().further.as_mut().map(|further| mem::take(&mut further.watches));
         watches.into_iter().flat_map(Watches::into_relations)
     }
 
     /// What the process watches, and how.
     pub(crate) fn watches(&self) -> Vec<(Watched, Relation)> {
-        self.extras.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.watches.iter().collect())
+        let extras = self.extras.lock();
+        extras.further.as_ref().map_or_else(Vec::new, |further| further.watches.iter().collect())
     }
 
     /// Whether exit signals are handled instead of ending the process.
@@ -436,7 +461,7 @@ impl Process {
     /// Whether the process had that alias.
     fn remove_alias(&self, alias: Alias) -> bool {
         let mut extras = self.extras.lock();
-        let Some(rare) = &mut extras.rare else { return false };
+        let Some(rare) = extras.existing_rare() else { return false };
         let before = rare.aliases.len();
         rare.aliases.retain(|known| *known != alias);
         rare.aliases.len() < before
@@ -446,12 +471,12 @@ impl Process {
         if self.sending.load(Ordering::Relaxed) & PACKS == 0 {
             return None;
         }
-        self.extras.lock().rare.as_ref().and_then(|rare| rare.compression)
+        self.extras.lock().rare().and_then(|rare| rare.compression)
     }
 
     pub(crate) fn set_compression(&self, compression: Option<Compression>) {
         let mut extras = self.extras.lock();
-        extras.rare.get_or_insert_default().compression = compression;
+        extras.rare_mut().compression = compression;
         if compression.is_some() {
             self.sending.fetch_or(PACKS, Ordering::Relaxed);
         } else {
