@@ -425,7 +425,7 @@ impl Process {
     /// Whether it watches that, or is about to.
     pub(crate) fn wants_to_watch(&self, target: &Watched, relation: Relation) -> bool {
         let mut extras = self.extras.lock();
-        extras.rare.as_mut().is_some_and(|rare| rare.watches.has(target, relation))
+        extras.further.as_mut().is_some_and(|further| further.watches.has(target, relation))
     }
 
     fn end_watch(&self, target: &Watched, over: Over, reason: &ExitReason) -> Due {
