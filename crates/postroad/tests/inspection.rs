@@ -125,9 +125,14 @@ async fn a_process_is_asked_before_what_waits_whatever_its_bound() {
     // The state is only looked at: who asks is no message.
     let info = node.process_info(process.pid).unwrap();
     assert_eq!((info.summary.state, info.summary.mailbox.main), (ProcessState::Running, 2));
+    assert_eq!(info.summary.received, 3, "the one it is at, and two that wait");
     tokio::task::yield_now().await;
     drop(gate);
     assert_eq!(asked.await.unwrap().unwrap(), handled(0));
+    while node.process_info(process.pid).unwrap().summary.state != ProcessState::Idle {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.process_info(process.pid).unwrap().summary.received, 3);
     node.stop().await;
 }
 

@@ -95,6 +95,7 @@ async fn describe_process(visit: &Visit<'_>, process: &str) -> anyhow::Result<St
             }
         ),
     );
+    lines.add("received", summary.received);
     lines.add("priority", &report.priority);
     lines.add("compression", or_none(&report.compression));
     lines.add("traps exits", if report.traps_exit { "yes" } else { "no" });

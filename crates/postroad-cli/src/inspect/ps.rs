@@ -90,6 +90,7 @@ pub(super) fn process_json(process: &ProcessSummary) -> Json {
             "main": process.mailbox.main,
             "log": process.mailbox.log,
         },
+        "received": process.received,
         "uptime_ms": process.uptime,
         "parent": { "node": process.parent.node.as_str(), "pid": process.parent.id },
         "aliases": process.aliases,

@@ -81,6 +81,9 @@ pub struct ProcessSummary {
     pub state: ProcessState,
     /// How much it has been sent and has not begun to handle.
     pub mailbox: Depths,
+    /// How many messages, requests and notices it has been given since it began;
+    /// what waits is among them.
+    pub received: u64,
     /// How long ago it was spawned, in milliseconds.
     pub uptime: u64,
     /// How many aliases it has.
@@ -224,7 +227,7 @@ pub(crate) async fn ask(process: &Arc<Process>, timeout: Duration) -> Result<Vec
 
 impl ProcessSummary {
     fn of(process: &Process) -> Self {
-        let (state, mailbox) = process.mailbox.look();
+        let (state, mailbox, received) = process.mailbox.look();
         let (name, aliases, watches) = process.belongings();
         Self {
             pid: process.pid,
@@ -233,6 +236,7 @@ impl ProcessSummary {
             actor: process.actor_type().to_owned(),
             state,
             mailbox,
+            received,
             uptime: u64::try_from(process.uptime().as_millis()).unwrap_or(u64::MAX),
             aliases: aliases as u64,
             watches: watches as u64,

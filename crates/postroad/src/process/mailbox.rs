@@ -41,6 +41,8 @@ struct Queues {
     killed: bool,
     main: VecDeque<Envelope>,
     aside: Option<Box<Aside>>,
+    /// How much the process has taken, questions about its state not counted.
+    taken: u64,
 }
 
 #[derive(Default)]
@@ -179,7 +181,8 @@ const IDLE_CAPACITY: usize = 4;
 
 impl Mailbox {
     pub(super) fn new(home: Atom, capacity: Option<usize>) -> Self {
-        let queues = Queues { state: State::Starting, killed: false, main: VecDeque::new(), aside: None };
+        let queues =
+            Queues { state: State::Starting, killed: false, main: VecDeque::new(), aside: None, taken: 0 };
         Self {
             queues: Line(Mutex::new(queues)),
             pressing: AtomicBool::new(false),
@@ -283,9 +286,15 @@ impl Mailbox {
         } else {
             mem::swap(batch, &mut queues.main);
         }
-        let next = batch.pop_front();
-        self.ahead.store(batch.len(), Ordering::Relaxed);
-        next.or_else(|| queues.aside.as_mut()?.log.pop_front())
+        queues.taken += batch.len() as u64;
+        if let Some(envelope) = batch.pop_front() {
+            self.ahead.store(batch.len(), Ordering::Relaxed);
+            return Some(envelope);
+        }
+        self.ahead.store(0, Ordering::Relaxed);
+        let envelope = queues.aside.as_mut()?.log.pop_front()?;
+        queues.taken += 1;
+        Some(envelope)
     }
 
     fn next_pressing(&self) -> Option<Envelope> {
@@ -295,6 +304,7 @@ impl Mailbox {
         if !aside.is_pressing() {
             self.pressing.store(false, Ordering::Release);
         }
+        queues.taken += u64::from(next.as_ref().is_some_and(|next| !matches!(next, Envelope::Inspect(_))));
         next
     }
 
@@ -332,8 +342,9 @@ impl Mailbox {
         self.capacity
     }
 
-    /// How far the process is, and how much waits in each lane.
-    pub(crate) fn look(&self) -> (ProcessState, Depths) {
+    /// How far the process is, how much waits in each lane, and how much it has
+    /// been given since it began.
+    pub(crate) fn look(&self) -> (ProcessState, Depths, u64) {
         let queues = self.queues.0.lock();
         let state = match queues.state {
             State::Closed => ProcessState::Terminated,
@@ -349,7 +360,7 @@ impl Mailbox {
             log: aside.log.len() as u64,
             main: 0,
         });
-        (state, Depths { main, ..depths })
+        (state, Depths { main, ..depths }, queues.taken + queues.len() as u64)
     }
 
     /// How many envelopes wait.

@@ -9,7 +9,7 @@ use super::{AddRouteError, PatternWarning, syntax, warning};
 /// How long a pattern may be, in bytes.
 pub const MAX_PATTERN_LEN: usize = 1024;
 
-/// Whether [`RoutingTable::add`] would take this pattern, and what it would say
+/// Whether [`RoutingTable::add`](super::RoutingTable::add) would take this pattern, and what it would say
 /// about it.
 pub fn check_pattern(pattern: &str) -> Result<Vec<PatternWarning>, AddRouteError> {
     Pattern::read(pattern).map(|pattern| pattern.warnings)
@@ -77,7 +77,7 @@ impl Pattern {
         &self.warnings
     }
 
-    /// Reads a pattern, as [`RoutingTable::add`] does.
+    /// Reads a pattern, as [`RoutingTable::add`](super::RoutingTable::add) does.
     pub fn read(pattern: &str) -> Result<Self, AddRouteError> {
         if pattern.len() > MAX_PATTERN_LEN {
             return Err(AddRouteError::TooLong { len: pattern.len() });
