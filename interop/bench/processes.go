@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,10 +21,17 @@ const (
 	watchedHere   = 100_000
 	watchedThere  = 5_000
 	important     = 10_000
-	subscribers   = 100_000
 	subscriptions = 10 // nodes that the subscribers are on
 	patience      = 2 * time.Minute
 )
+
+// subscribers is how many there are of an event: as side-by-side says.
+var subscribers = sync.OnceValue(func() int {
+	if number, err := strconv.Atoi(os.Getenv("BENCH_SUBSCRIBERS")); err == nil {
+		return number
+	}
+	return 100_000
+})
 
 func processBenches() []bench {
 	return []bench{
@@ -242,7 +252,7 @@ func publish(nodes int) func(*stage) (measurement, error) {
 					return err
 				}
 			}
-			if _, err := spawnMembers(node, one, subscribers/nodes); err != nil {
+			if _, err := spawnMembers(node, one, subscribers()/nodes); err != nil {
 				return err
 			}
 		}
@@ -250,7 +260,7 @@ func publish(nodes int) func(*stage) (measurement, error) {
 		if nodes > 1 {
 			name = fmt.Sprintf("publish/%d_nodes/subscribe", nodes)
 		}
-		print(bench{name: name}.summary([]measurement{{messages: subscribers, took: time.Since(start)}}))
+		print(bench{name: name}.summary([]measurement{{messages: subscribers(), took: time.Since(start)}}))
 		return nil
 	}
 	return func(*stage) (measurement, error) {
@@ -259,16 +269,16 @@ func publish(nodes int) func(*stage) (measurement, error) {
 				return measurement{}, err
 			}
 		}
-		left.Store(subscribers)
+		left.Store(int64(subscribers()))
 		start := time.Now()
 		if err := publisher.SendEvent("news", token, gen.MessageOptions{}, 42); err != nil {
 			return measurement{}, err
 		}
 		select {
 		case <-done:
-			return measurement{messages: subscribers, took: time.Since(start)}, nil
+			return measurement{messages: subscribers(), took: time.Since(start)}, nil
 		case <-time.After(patience):
-			return measurement{}, fmt.Errorf("%d of %d subscribers have got nothing", left.Load(), subscribers)
+			return measurement{}, fmt.Errorf("%d of %d subscribers have got nothing", left.Load(), subscribers())
 		}
 	}
 }

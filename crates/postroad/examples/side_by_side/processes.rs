@@ -18,7 +18,6 @@ const SPAWNED: u64 = 50_000;
 const WATCHED_HERE: u64 = 100_000;
 const WATCHED_THERE: u64 = 5_000;
 const IMPORTANT: u64 = 10_000;
-const SUBSCRIBERS: u64 = 100_000;
 const NODES: u64 = 10;
 const PUBLICATIONS: u64 = 10;
 
@@ -127,23 +126,30 @@ async fn publish(bench: &str, publisher: &Node, nodes: &[Node]) -> Result<(), Fa
     let token = publisher.register_event(bench, EventOptions::new())?;
     let event = Event { name, node: publisher.name() };
     let tally = Arc::new(Tally::default());
+    let subscribers = subscribers();
     let begun = Instant::now();
     for node in nodes {
-        for _ in 0..SUBSCRIBERS / nodes.len() as u64 {
+        for _ in 0..subscribers / nodes.len() as u64 {
             node.spawn::<Member>((Tie::Subscription(event), Some(tally.clone()))).await?;
         }
     }
-    lines::rates(&format!("{bench}/subscribe"), vec![SUBSCRIBERS as f64 / begun.elapsed().as_secs_f64()], 0);
+    lines::rates(&format!("{bench}/subscribe"), vec![subscribers as f64 / begun.elapsed().as_secs_f64()], 0);
     let mut rates = Vec::new();
     for number in 0..PUBLICATIONS {
-        tally.left.store(SUBSCRIBERS, Ordering::Relaxed);
+        tally.left.store(subscribers, Ordering::Relaxed);
         let begun = Instant::now();
         publisher.publish(bench, &token, number).await?;
         tokio::time::timeout(PATIENCE, tally.done.notified()).await?;
-        rates.push(SUBSCRIBERS as f64 / begun.elapsed().as_secs_f64());
+        rates.push(subscribers as f64 / begun.elapsed().as_secs_f64());
     }
     lines::rates(bench, rates, 0);
     Ok(())
+}
+
+/// How many subscribers there are of an event: as `side-by-side` says.
+fn subscribers() -> u64 {
+    let said = std::env::var("BENCH_SUBSCRIBERS").ok().and_then(|number| number.parse().ok());
+    said.unwrap_or(100_000)
 }
 
 /// Counts what all subscribers have handled.
