@@ -33,8 +33,8 @@ impl Explain {
         println!("{}", self.plan(&config).await?);
         if matches!(config.registrar, Registrar::Etcd(_)) {
             println!(
-                "  (what the registrar hands out to nodes that register is not shown: it counts where no route of the \
-                 file matches)"
+                "  (what the registrar hands out to nodes that register is not shown: it counts where no route or \
+                 proxy route of the file matches)"
             );
         }
         if !self.probe {

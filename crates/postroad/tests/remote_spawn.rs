@@ -224,6 +224,22 @@ async fn conformance_t06_a_peer_that_starts_nothing_is_not_asked() {
     shy.stop().await;
 }
 
+/// A node that withholds all flags is not known as one of this library, and takes
+/// the other for a stranger: both write and read what strangers do.
+#[tokio::test]
+async fn a_node_without_flags_asks_and_is_answered() {
+    let shy = builder("shy").network_flags(NetworkFlags::NONE);
+    let (shy, open, remote) = pair(shy).await;
+    open.network().enable_spawn::<Worker>("worker", Nodes::Any).unwrap();
+    let worker = remote.spawn("worker", SpawnOptions::new(), "work".to_owned()).await.unwrap();
+    assert_eq!(worker.node, open.name());
+    let back = open.network().connect(shy.name().as_str()).await.unwrap();
+    let error = back.spawn("worker", SpawnOptions::new(), "work".to_owned()).await.unwrap_err();
+    assert!(matches!(error, RemoteSpawnError::NotAllowed { .. }), "{error}");
+    shy.stop().await;
+    open.stop().await;
+}
+
 #[tokio::test]
 async fn arguments_must_fit() {
     let (here, there, remote) = pair(builder("here")).await;

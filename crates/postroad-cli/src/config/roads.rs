@@ -275,6 +275,7 @@ impl Roads {
         }
         Ok(options.atom_mapping(mapping(&acceptor.atoms)?))
     }
+
     fn resolver(&self, name: &str) -> Option<Arc<dyn Resolver>> {
         match name {
             OWN_REGISTRAR => self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>),

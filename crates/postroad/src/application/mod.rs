@@ -121,8 +121,10 @@ impl Node {
         let mut order = start_order(name, |name| Some(self.application(name).ok()?.depends.clone()))?;
         order.pop();
         tracing::debug!(application = %name, by = %starter.core.node, needs = ?order, "application is to start");
+        // Only this one is enabled for the starter: what it needs is this node's.
+        let own = Starter { core: self.pid(), environment: starter.environment.clone() };
         for dependency in order {
-            let started = self.start_dependency(dependency, &starter).await;
+            let started = self.start_dependency(dependency, &own).await;
             started.map_err(|error| ApplicationError::Dependency { dependency, source: Box::new(error) })?;
         }
         self.application(name)?.start(self, &options, &starter).await

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::error::ApplicationError;
@@ -30,6 +29,9 @@ pub(super) struct Application {
 pub(super) enum Phase {
     Loaded,
     Starting,
+    /// It could not be started, and members that were killed are still there:
+    /// they block their threads.
+    Blocked,
     Running(Run),
     /// And with what reason it ends.
     Stopping(Run, ExitReason),
@@ -68,13 +70,13 @@ impl Phase {
     pub(super) fn run(&self) -> Option<&Run> {
         match self {
             Self::Running(run) | Self::Stopping(run, _) => Some(run),
-            Self::Loaded | Self::Starting | Self::Unloaded => None,
+            Self::Loaded | Self::Starting | Self::Blocked | Self::Unloaded => None,
         }
     }
 
     pub(super) fn state(&self) -> ApplicationState {
         match self {
-            Self::Loaded | Self::Starting | Self::Unloaded => ApplicationState::Loaded,
+            Self::Loaded | Self::Starting | Self::Blocked | Self::Unloaded => ApplicationState::Loaded,
             Self::Running(_) => ApplicationState::Running,
             Self::Stopping(..) => ApplicationState::Stopping,
         }
@@ -109,7 +111,7 @@ impl Application {
         let mut entered = Ok(());
         self.phase.send_if_modified(|phase| match next(phase) {
             Ok(Some(next)) => {
-                if !matches!(next, Phase::Starting) {
+                if !matches!(next, Phase::Starting | Phase::Blocked) {
                     let _ = self.news.send(self.as_news(node, &next));
                 }
                 *phase = next;
@@ -153,22 +155,22 @@ impl Application {
         self.change(node.name(), |phase| match phase {
             Phase::Loaded => Ok(Some(Phase::Starting)),
             Phase::Running(_) => Err(ApplicationError::Running { name }),
-            Phase::Starting | Phase::Stopping(..) => Err(ApplicationError::Busy { name }),
+            Phase::Starting | Phase::Blocked | Phase::Stopping(..) => Err(ApplicationError::Busy { name }),
             Phase::Unloaded => Err(ApplicationError::Unknown { name }),
         })?;
         let (sender, ended) = mpsc::unbounded_channel();
         let mut start = Start { node, application: self, members: Vec::new(), ended: Some(ended) };
         if let Err(error) = start.members(options, starter, &sender).await {
-            if timeout(KILL_TIMEOUT, start.take_back()).await.is_err() {
-                tracing::error!(application = %name, "a member that was killed blocks its thread: busy until it ends");
-            }
+            start.take_back();
+            self.settled().await;
             return Err(error);
         }
         start.goes_on(options.mode.unwrap_or(self.spec.mode), starter.core.node);
         Ok(())
     }
 
-    /// Waits while it is being started.
+    /// Waits while it is being started, or a start is taken back: not for
+    /// members that cannot be killed.
     pub(super) async fn settled(&self) {
         let _ = self.phase.subscribe().wait_for(|phase| !matches!(phase, Phase::Starting)).await;
     }
@@ -187,7 +189,7 @@ impl Application {
                 number = Some(run.number);
                 Ok(None)
             }
-            Phase::Starting => Err(ApplicationError::Busy { name }),
+            Phase::Starting | Phase::Blocked => Err(ApplicationError::Busy { name }),
             Phase::Loaded | Phase::Unloaded => Ok(None),
         })?;
         ask_to_end(node, &asked);
@@ -204,7 +206,7 @@ impl Application {
                 number = Some(run.number);
                 Ok(Some(Phase::Stopping(run.clone(), ExitReason::Kill)))
             }
-            Phase::Starting => Err(ApplicationError::Busy { name }),
+            Phase::Starting | Phase::Blocked => Err(ApplicationError::Busy { name }),
             Phase::Loaded | Phase::Unloaded => Ok(None),
         })?;
         for member in members {
@@ -228,7 +230,7 @@ impl Application {
         let name = self.name;
         self.change(node, |phase| match phase {
             Phase::Loaded => Ok(Some(Phase::Unloaded)),
-            Phase::Running(_) | Phase::Starting | Phase::Stopping(..) => {
+            Phase::Running(_) | Phase::Starting | Phase::Blocked | Phase::Stopping(..) => {
                 Err(ApplicationError::Running { name })
             }
             Phase::Unloaded => Err(ApplicationError::Unknown { name }),
@@ -348,8 +350,8 @@ impl Start<'_> {
     }
 
     /// Kills the members. The application can be started again when they are
-    /// gone, which the task waits for.
-    fn take_back(&mut self) -> JoinHandle<()> {
+    /// gone.
+    fn take_back(&mut self) {
         self.ended = None;
         let (node, application) = (self.node.clone(), self.application.clone());
         let members = std::mem::take(&mut self.members);
@@ -357,11 +359,19 @@ impl Start<'_> {
             node.kill(*member);
         }
         self.node.inner().runtime.spawn(async move {
-            for member in members {
-                node.ended(member).await;
+            let gone = async {
+                for member in members {
+                    node.ended(member).await;
+                }
+            };
+            tokio::pin!(gone);
+            if timeout(KILL_TIMEOUT, &mut gone).await.is_err() {
+                tracing::error!(application = %application.name, "a member that was killed blocks its thread: busy until it ends");
+                application.enter(node.name(), Phase::Blocked);
+                gone.await;
             }
             application.enter(node.name(), Phase::Loaded);
-        })
+        });
     }
 }
 

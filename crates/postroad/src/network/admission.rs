@@ -108,7 +108,7 @@ impl NetworkInner {
                 name: peer.node,
                 creation: peer.creation,
                 flags: peer.flags.effective(),
-                generation: Generation::of(peer),
+                generation: Generation::between(&established.local, peer),
                 version: peer.version.to_string(),
             },
             limits: Limits { max_frame: self.options.max_message_size, peer_max_frame },

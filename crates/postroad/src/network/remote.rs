@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use postroad_edf::{Message, Payload};
 use postroad_wire::NetworkFlags;
-use postroad_wire::enp::any::{self, ProcessOptions, Request, Spawn};
+use postroad_wire::enp::any::{self, Generation, ProcessOptions, Request, Spawn};
 use postroad_wire::tunnel::Operations;
 
 use super::connection::{Connection, init_limit};
@@ -204,7 +204,11 @@ async fn spawn(
     let parent_environment = exposed.to_wire(&node.registry);
     let environment = options.environment.to_wire(&node.registry);
     let wire = ProcessOptions { environment, ..wire_options(&options) };
-    let init_limit = init_limit(wire.init_timeout);
+    // Others are not told of it.
+    let init_limit = match connection.peer.generation {
+        Generation::V320Dev => init_limit(0),
+        _ => init_limit(wire.init_timeout),
+    };
     let asked = connection.ask_within(init_limit + ON_THE_WAY, origin.parent.id, |reference| {
         Request::Spawn(Box::new(Spawn {
             options: wire,

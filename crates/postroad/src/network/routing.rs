@@ -84,8 +84,8 @@ impl Network {
     }
 
     /// The static routes that match a node's name, in the order they would be
-    /// tried. What the registrar has handed out is among them only if nothing
-    /// else matches. Nobody is asked and nothing is dialed.
+    /// tried. What the registrar has handed out is among them only if none of
+    /// the node's own matches; it is not tried where a proxy route leads. Nobody is asked and nothing is dialed.
     pub fn route(&self, name: &str) -> Result<Matches<NetworkRoute>, ConnectError> {
         matching(&self.inner().tables.routes, crate::node::node_name(name)?)
     }

@@ -8,6 +8,7 @@ use super::proxy_route::NetworkProxyRoute;
 use super::route::NetworkRoute;
 use super::routes::{ChangeRoutesError, Matches, PatternWarning, RouteChanges, RoutingTable};
 use crate::Atom;
+use crate::process::discard;
 
 /// The static routes of a node, and its static proxy routes.
 #[derive(Debug, Default)]
@@ -45,9 +46,11 @@ impl Tables {
         let mut proxy_routes = self.proxy_routes.prepare(proxy_routes)?;
         let mut warnings = std::mem::take(&mut routes.warnings);
         warnings.append(&mut proxy_routes.warnings);
-        let _both = self.both.write();
-        routes.publish();
-        proxy_routes.publish();
+        let former = {
+            let _both = self.both.write();
+            (routes.publish(), proxy_routes.publish())
+        };
+        discard(former);
         Ok(warnings)
     }
 }

@@ -244,6 +244,19 @@ impl Mailbox {
         Ok(Pushed { start: queues.claim_run(), depth })
     }
 
+    /// Takes in that the process must end, which no bound keeps out: the parent
+    /// may be of another node, but it is this one that asks. True if a run is due.
+    pub(super) fn must_end(&self, exit: Envelope) -> bool {
+        let mut queues = self.queues.0.lock();
+        if queues.state == State::Closed {
+            return false;
+        }
+        // Refused is only what waits already.
+        let _ = queues.aside.get_or_insert_default().push_exit(exit, None);
+        self.pressing.store(true, Ordering::Release);
+        queues.claim_run()
+    }
+
     /// Claims a run that ends the process; true if the caller has to start it,
     /// otherwise one is under way or comes after `init`.
     pub(super) fn start_last_run(&self) -> bool {
@@ -486,6 +499,8 @@ mod tests {
         let own = super::tests::exit(pid(), ExitReason::Shutdown);
         push(&mailbox, own, Priority::Max).unwrap();
         assert_eq!(mailbox.len(), 3, "this node's own processes are not kept out");
+        mailbox.must_end(exit(3, "shutdown"));
+        assert_eq!(mailbox.len(), 4, "nor this node, in the name of a parent elsewhere");
         let mut batch = Batch::new();
         while next(&mailbox, &mut batch).is_some() {}
         push(&mailbox, exit(1, "go"), Priority::Max).unwrap();

@@ -276,8 +276,8 @@ impl Process {
     /// Asks the process to end, on behalf of its parent: it must.
     pub(crate) fn shut_down(self: &Arc<Self>, reason: ExitReason) {
         let exit = Exit { subject: Watched::Pid(self.parent), reason, requested: true };
-        if let Ok(delivered) = self.push(Envelope::Exit(Box::new(exit)), Priority::Max) {
-            delivered.start();
+        if self.mailbox.must_end(Envelope::Exit(Box::new(exit))) {
+            (self.kind.run)(self.clone());
         }
     }
 

@@ -352,7 +352,7 @@ impl Link {
     /// Asks the node for something that is no process's to answer.
     pub async fn ask(&mut self, request: &any::Request) {
         let mut payload = Vec::new();
-        let generation = any::Generation::of(&self.local);
+        let generation = any::Generation::between(&self.peer, &self.local);
         request.encode(generation, &mut Encoder::new(&mut payload, &self.encode)).unwrap();
         self.send_frame(&Head::Any, &payload).await;
     }
@@ -370,7 +370,7 @@ impl Link {
         let frame = self.frame().await;
         let Frame { head, payload, .. } = Frame::parse(&frame).unwrap();
         assert_eq!(head, Head::Any);
-        let generation = any::Generation::of(&self.local);
+        let generation = any::Generation::between(&self.peer, &self.local);
         match any::AnyMessage::decode(payload, generation, &self.decode, &self.registry).unwrap() {
             any::AnyMessage::Request(request) => request,
             other => panic!("{other:?}"),

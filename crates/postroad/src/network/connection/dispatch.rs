@@ -89,7 +89,14 @@ impl Connection {
             }
             Head::ResponseError { from, delivery, to, reference, code } => {
                 if !self.acknowledged_in(reference, code, payload) {
-                    self.answered(from, to, delivery, reference, code, || self.refusal(code, payload));
+                    let answer = || match self.refusal(code, payload) {
+                        // What a process itself answers important is its own word.
+                        Err(CallError::Answer(error)) if !delivery.important && error.text() == NO_ANSWER => {
+                            Err(CallError::NoAnswer)
+                        }
+                        answer => answer,
+                    };
+                    self.answered(from, to, delivery, reference, code, answer);
                 }
                 Ok(())
             }
@@ -249,10 +256,7 @@ impl Connection {
             Code::UnknownProcess => Err(SendError::ProcessUnknown.into()),
             Code::MailboxFull => Err(SendError::MailboxFull.into()),
             Code::Terminated => Err(SendError::ProcessTerminated.into()),
-            Code::Error => match self.decoder(payload).top::<ErrorValue>()? {
-                error if error.text() == NO_ANSWER => Err(CallError::NoAnswer),
-                error => Err(CallError::Answer(error)),
-            },
+            Code::Error => Err(CallError::Answer(self.decoder(payload).top()?)),
         }
     }
 

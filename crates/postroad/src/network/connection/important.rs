@@ -147,8 +147,8 @@ impl Connection {
         self.acknowledge(sender, &head, error);
     }
 
-    /// Tells the process that gave an important answer what became of it, `taken`
-    /// being nothing if nobody waits for it; or that this is not told.
+    /// Tells the process that gave an important answer what became of it:
+    /// nothing if nobody waits for it. Whatever flags say: it has been taken.
     pub(super) fn acknowledge_answer(
         &self,
         caller: u64,
@@ -161,16 +161,14 @@ impl Connection {
             true => (Code::Error, Some(ErrorValue::new(RESPONSE_IGNORED))),
             false => (Code::UnknownProcess, None),
         };
-        let (code, error) = match self.takes_important() {
-            true => taken.unwrap_or_else(ignored),
-            false => (Code::Error, Some(Refusal::NotAllowed.into())),
-        };
+        let (code, error) = taken.unwrap_or_else(ignored);
         let delivery = Delivery { important: false, ..delivery };
         let head = Head::ResponseError { from: caller, delivery, to: responder, reference, code };
         self.acknowledge(caller, &head, error);
     }
 
-    /// Whether the peer may send what must be acknowledged. It is told if it may not.
+    /// Whether the peer may send messages that must be acknowledged. It is told if
+    /// it may not.
     pub(super) fn takes_important(&self) -> bool {
         self.allowed.allows(NetworkFlags::IMPORTANT_DELIVERY) && self.permits(Operations::IMPORTANT_DELIVERY)
     }

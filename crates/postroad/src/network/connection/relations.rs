@@ -110,6 +110,14 @@ impl Theirs {
     }
 }
 
+impl Relations {
+    /// While this is held no process of this node gets any further that begins to
+    /// watch something of the peer.
+    pub(super) fn hold_wishes(&self) -> impl Sized + '_ {
+        self.ours.lock()
+    }
+}
+
 impl Connection {
     /// The peer wishes to watch something of this node, or not any more.
     pub(super) fn watch_in(self: &Arc<Self>, watch: &Watch) -> Result<Payload, Refusal> {

@@ -63,14 +63,15 @@ impl Connection {
     /// Starts an application that is enabled for the peer, with what it needs.
     /// Its log level and its timeouts are not served here.
     pub(super) fn application_start_asked(self: &Arc<Self>, start: ApplicationStart, answer_to: AnswerTo) {
-        let ApplicationStart { name, mode, options, core, core_environment, .. } = start;
+        let ApplicationStart { name, mode, options, core_environment, .. } = start;
         if let Err(refusal) = self.node().network.applications.for_node(name, self.peer.name) {
             return self.refuse(answer_to, refusal);
         }
-        let (options, starter) = match start_options(mode, options.environment, core, core_environment) {
-            Ok(understood) => understood,
-            Err(refusal) => return self.refuse(answer_to, refusal),
-        };
+        let (options, starter) =
+            match start_options(mode, options.environment, self.peer_pid(Pid::CORE), core_environment) {
+                Ok(understood) => understood,
+                Err(refusal) => return self.refuse(answer_to, refusal),
+            };
         let beginning = Beginning::of(self, answer_to);
         if self.beginning.load(Ordering::Relaxed) > MAX_BEGINNING {
             return beginning.end(Err(busy()));

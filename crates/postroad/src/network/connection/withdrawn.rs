@@ -65,6 +65,8 @@ impl Connection {
         let withdrawn = self.withdrawn.take(|watcher| lost[self.slot_of(watcher.id)]);
         for Withdrawal { watcher, target, relation } in withdrawn.into_values() {
             let wants = |process: &Arc<Process>| process.wants_to_watch(&target, relation);
+            // Who begins to watch it now either is seen here, or asks behind this.
+            let _asking = self.relations.hold_wishes();
             if !self.node().processes.with(watcher.id, wants).unwrap_or(false) {
                 self.tell_watched_no_more(watcher, target, relation);
             }

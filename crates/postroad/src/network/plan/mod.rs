@@ -87,7 +87,7 @@ pub struct PlanOptions {
     pub tls: TlsOptions,
     /// The handshakes that the node speaks besides EHS.
     pub handshakes: Vec<Version>,
-    /// The protocols that the node speaks besides ENP.
+    /// The protocols that the node speaks; ENP in any case.
     pub protocols: Vec<Version>,
     /// The nodes that this one is connected with: proxies among them are
     /// preferred.

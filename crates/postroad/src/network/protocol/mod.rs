@@ -30,10 +30,13 @@ pub(super) use self::writing::{Stumble, Writing};
 /// Before anything else, and only where another protocol than ENP is spoken,
 /// each side says on each link which one it is: byte 0x50, the length of the
 /// name in one byte, the name, such as `SUMS:R1`. That is done by the node,
-/// within the time for the handshake: two sides that do not speak the same end
-/// with an error that names both.
+/// within the time for the handshake: two sides that do not speak the same part
+/// with an error, which says what the other one has said. A side that speaks ENP
+/// says nothing of the kind: it is connected first, and loses the connection then.
 ///
-/// What is written here may panic. It ends the link then, and nothing else.
+/// What is written here may panic. It ends the link then. A frame that a writer
+/// always panics at is lost with it; in a message that goes out in fragments it
+/// ends one link after the other, and the connection with the last.
 ///
 /// ```
 /// use postroad::network::{FrameReader, FrameWriter, Protocol, ProtocolError};

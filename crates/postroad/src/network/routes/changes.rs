@@ -107,7 +107,7 @@ impl<R> RoutingTable<R> {
     pub fn change(&self, changes: RouteChanges<R>) -> Result<Vec<PatternWarning>, ChangeRoutesError> {
         let mut prepared = self.prepare(changes)?;
         let warnings = std::mem::take(&mut prepared.warnings);
-        prepared.publish();
+        drop(prepared.publish());
         Ok(warnings)
     }
 
@@ -132,9 +132,10 @@ impl<R> RoutingTable<R> {
 }
 
 impl<R> Prepared<'_, R> {
-    pub(in crate::network) fn publish(self) {
+    /// Gives back what was there before, for the caller to drop when it holds no
+    /// lock: what users wrote may be in it.
+    pub(in crate::network) fn publish(self) -> impl Sized + use<R> {
         let Self { table, mut writing, draft, index, .. } = self;
-        table.publish(index);
-        *writing = draft;
+        (table.publish(index), std::mem::replace(&mut *writing, draft))
     }
 }

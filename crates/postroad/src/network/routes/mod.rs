@@ -198,8 +198,9 @@ impl<R> RoutingTable<R> {
         entries
     }
 
-    fn publish(&self, index: Index<Arc<Entry<R>>>) {
-        self.current.store(Arc::new(Snapshot { index, remembered: Remembered::default() }));
+    /// The former snapshot is given back.
+    fn publish(&self, index: Index<Arc<Entry<R>>>) -> Arc<Snapshot<R>> {
+        self.current.swap(Arc::new(Snapshot { index, remembered: Remembered::default() }))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
@@ -19,6 +19,9 @@ const MOST: usize = 64;
 
 /// So much is moved at once, in bytes: what a pipe holds.
 const PORTION: usize = 64 << 10;
+
+/// The number of the signal.
+const SIGPIPE: u32 = 13;
 
 /// Nobody waits in the system.
 const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
@@ -65,9 +68,14 @@ pub(super) async fn pass(
             }
             Err(error) => {
                 pipes.give_back(pipe);
-                // Whoever reads is told what else it is.
-                if error.kind() != io::ErrorKind::WouldBlock {
-                    return Ok(None);
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => {}
+                    // This system, or this kind of socket, is not to be spliced.
+                    io::ErrorKind::InvalidInput
+                    | io::ErrorKind::Unsupported
+                    | io::ErrorKind::PermissionDenied => return Ok(None),
+                    // It is told once only: whoever reads next would see a regular end.
+                    _ => return Err(error),
                 }
             }
         }
@@ -76,6 +84,9 @@ pub(super) async fn pass(
 
 impl Pipes {
     fn take(&self) -> Option<Pipe> {
+        if !broken_pipes_are_ignored() {
+            return None;
+        }
         let kept = self.empty.lock().pop();
         kept.or_else(|| Pipe::new(self.more.clone().try_acquire_owned().ok()?).ok())
     }
@@ -89,6 +100,19 @@ impl Pipes {
     pub(super) fn free(&self) -> usize {
         self.empty.lock().len()
     }
+}
+
+/// Whether a write to a stream that was reset is an error. Where `SIGPIPE` has its
+/// effect it would be the end of the program: sockets are written to without it,
+/// but a splice cannot be told so.
+fn broken_pipes_are_ignored() -> bool {
+    static IGNORED: LazyLock<bool> = LazyLock::new(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask & (1 << (SIGPIPE - 1)) != 0)
+    });
+    *IGNORED
 }
 
 impl Default for Pipes {
@@ -131,6 +155,18 @@ mod tests {
 
     fn kept(pipes: &Pipes) -> (usize, usize) {
         (pipes.free(), pipes.more.available_permits())
+    }
+
+    /// As a copy would be: and not taken for a regular end.
+    #[tokio::test]
+    async fn a_source_that_is_reset_is_an_error() {
+        let ((client, source), (sink, _target)) = (pair().await, pair().await);
+        let pipes = Pipes::default();
+        client.set_zero_linger().unwrap();
+        drop(client);
+        let error = pass(&source, &sink, &pipes, usize::MAX, |_| ()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(kept(&pipes), (1, MOST - 1), "an empty pipe is kept");
     }
 
     #[tokio::test]

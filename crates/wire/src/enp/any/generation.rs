@@ -22,18 +22,25 @@ impl Generation {
 
     /// The generation of a peer: an Ergo node announces all types that its
     /// release registers, so those that were added in a release give it away.
-    ///
-    /// A postroad node announces none of them. It is known by its
-    /// [`TUNNELS`](NetworkFlags::TUNNELS), which it cannot be made to leave out,
-    /// and is written to and read as [`V320`](Self::V320), by both sides alike.
+    /// Nodes of this library announce none of them.
     pub fn of(peer: &Introduction) -> Self {
         let announces = |name: &str| peer.types.iter().any(|(_, announced)| &**announced == name);
         if announces(Self::SINCE_V330) {
             Self::V330
-        } else if announces(Self::SINCE_V320) || peer.flags.allows(NetworkFlags::TUNNELS) {
+        } else if announces(Self::SINCE_V320) {
             Self::V320
         } else {
             Self::V320Dev
         }
+    }
+
+    /// What two nodes speak: the peer's generation, and [`V320`](Self::V320) if
+    /// both are nodes of this library. Either side knows that by the
+    /// [`TUNNELS`](NetworkFlags::TUNNELS) of both: one whose flags are all
+    /// withheld is taken for a stranger, and takes the other for one.
+    pub fn between(ours: &Introduction, peer: &Introduction) -> Self {
+        let is_own = |node: &Introduction| node.flags.allows(NetworkFlags::TUNNELS);
+        let of_own = if is_own(ours) && is_own(peer) { Self::V320 } else { Self::V320Dev };
+        Self::of(peer).max(of_own)
     }
 }
