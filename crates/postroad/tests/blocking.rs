@@ -124,7 +124,10 @@ async fn an_application_is_busy_until_its_last_member_has_ended() {
     let busy = node.start_application("shop").await;
     assert!(matches!(busy, Err(ApplicationError::Busy { .. })), "{busy:?}");
     assert_eq!(node.process_count(), 1);
-    node.load_application(ApplicationSpec::new("mall").depends_on("shop")).unwrap();
+    node.load_application(
+        ApplicationSpec::new("mall").depends_on("shop").member(MemberSpec::new::<Echo>(())),
+    )
+    .unwrap();
     let needs_it = in_time("nor is it waited for", node.start_application("mall")).await.unwrap_err();
     let ApplicationError::Dependency { source, .. } = needs_it else { panic!("{needs_it}") };
     assert!(matches!(*source, ApplicationError::Busy { .. }), "{source}");

@@ -144,7 +144,7 @@ async fn a_process_is_not_started() {
         let peer = link.local.node;
         match (fate, started.unwrap_err()) {
             (Fate::Silence, RemoteSpawnError::Timeout { node, limit }) => {
-                assert_eq!((node, limit), (peer, Duration::from_secs(9)), "it gives up first");
+                assert_eq!((node, limit), (peer, Duration::from_secs(6)), "strangers have five seconds");
             }
             (Fate::Refusal, RemoteSpawnError::Init(reason)) => {
                 assert_eq!(reason.to_string(), "not on a Monday");
