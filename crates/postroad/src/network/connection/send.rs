@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use postroad_edf::{EncodeError, Encoder, ErrorValue, Message, Payload};
+use postroad_wire::NetworkFlags;
 use postroad_wire::enp::any::Answer;
 use postroad_wire::enp::{self, Code, Delivery, Head};
 use postroad_wire::tunnel::Operations;
@@ -152,6 +153,11 @@ impl Connection {
 
     /// Answers with nothing but a code. Does not wait.
     pub(crate) fn respond_code(&self, from: u64, to: u64, reference: [u64; 3], code: Code) {
+        // Nodes of this library tell the two apart; for others it has ended.
+        let code = match code {
+            Code::Error if !self.peer.flags.allows(NetworkFlags::TUNNELS) => Code::Terminated,
+            code => code,
+        };
         let head = Head::ResponseError { from, delivery: Delivery::default(), to, reference, code };
         let write = |out: &mut Vec<u8>| {
             self.write_frame(out, &head, None, |out| match code {
