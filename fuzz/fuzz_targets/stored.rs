@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use postroad_wire::stored::{ApplicationRoute, decode_routes, encode_routes};
+use postroad_wire::stored::{ApplicationRoute, ErgoRelease, decode_routes, encode_routes};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(routes) = decode_routes(data) {
@@ -11,6 +11,8 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(again.len(), routes.len());
     }
     if let Ok(route) = ApplicationRoute::decode(data) {
-        assert_eq!(ApplicationRoute::decode(&route.encode()), Ok(route));
+        for release in [ErgoRelease::V3_1, ErgoRelease::V3_2] {
+            assert_eq!(ApplicationRoute::decode(&route.encode(release)).as_ref(), Ok(&route));
+        }
     }
 });
