@@ -52,9 +52,7 @@ async fn cost(future: impl Future<Output = ()>) -> usize {
 }
 
 async fn link(node: &Node, echo: Pid) -> Link {
-    let mut caller = Caller::dial(node, introduction("peer")).await;
-    caller.hello().await;
-    let mut link = caller.introduce().await;
+    let mut link = Link::to(node, introduction("peer")).await;
     serves(&mut link, echo).await;
     link
 }
@@ -118,9 +116,7 @@ async fn decompression_bombs(peer: &mut Link, echo: Pid) {
 async fn fragments_that_do_not_all_come(node: &Node, echo: Pid) {
     let mut local = introduction("peer");
     local.flags = NetworkFlags::ENABLE | NetworkFlags::FRAGMENTATION;
-    let mut caller = Caller::dial(node, local).await;
-    caller.hello().await;
-    let mut peer = caller.introduce().await;
+    let mut peer = Link::to(node, local).await;
     serves(&mut peer, echo).await;
     let part = vec![0; 60_000];
     let cost = cost(async {

@@ -5,6 +5,7 @@ mod support;
 
 use postroad::network::{AcceptorOptions, ConnectError, PeerInfo};
 use postroad::{Node, NodeBuilder};
+use postroad_wire::Version;
 use support::{COOKIE, registrar_options, unique};
 
 /// A node that is found by a registrar of the test's own.
@@ -55,6 +56,9 @@ async fn conformance_s03_s04_each_side_knows_what_the_other_is() {
     assert_eq!((there.max_message_size, here.max_message_size), (small, large));
     assert_eq!((there.flags, here.flags), (far.network().info().flags, near.network().info().flags));
     assert_eq!((there.dialed, here.dialed), (true, false));
+    for info in [there, &here] {
+        assert_eq!((info.handshake.clone(), info.protocol.clone()), (Version::ehs(), Version::enp()));
+    }
     near.stop().await;
     far.stop().await;
 }

@@ -17,13 +17,6 @@ use support::scripted::{Caller, Desk, Link, introduction};
 use support::{Adder, COOKIE, Echo, builder, node, port, unique};
 use tokio::sync::broadcast::Receiver;
 
-/// Dials the node and is let in.
-async fn call(node: &Node, local: Introduction) -> Link {
-    let mut caller = Caller::dial(node, local).await;
-    caller.hello().await;
-    caller.introduce().await
-}
-
 async fn is_in(node: &Node, link: &mut Link) {
     let echo = node.spawn::<Echo>(()).await.unwrap();
     link.send_message(echo, &7u8).await;
@@ -59,7 +52,7 @@ async fn a_second_dial_of_the_same_peer_does_not_replace_the_connection() {
     let node = node("node").await;
     let mut events = node.network().subscribe();
     let local = introduction("peer");
-    let mut first = call(&node, local.clone()).await;
+    let mut first = Link::to(&node, local.clone()).await;
     is_in(&node, &mut first).await;
     is_turned_away(&node, local.clone()).await;
     is_in(&node, &mut first).await;
@@ -95,9 +88,9 @@ async fn a_peer_that_has_closed_is_let_in_again_at_once() {
     let node = node("node").await;
     let mut events = node.network().subscribe();
     let local = introduction("peer");
-    let first = call(&node, local.clone()).await;
+    let first = Link::to(&node, local.clone()).await;
     drop(first);
-    let mut second = call(&node, local.clone()).await;
+    let mut second = Link::to(&node, local.clone()).await;
     is_in(&node, &mut second).await;
     let announced = announced(&mut events, local.node);
     assert!(matches!(announced[..], [None, Some(_), None]), "{announced:?}");
@@ -111,9 +104,9 @@ async fn a_restarted_peer_replaces_its_former_incarnation_at_once() {
     let old = introduction("peer");
     let mut young = old.clone();
     young.creation += 1;
-    let mut first = call(&node, old.clone()).await;
+    let mut first = Link::to(&node, old.clone()).await;
     is_in(&node, &mut first).await;
-    let mut second = call(&node, young.clone()).await;
+    let mut second = Link::to(&node, young.clone()).await;
     is_in(&node, &mut second).await;
     first.wire.expect_close().await;
     assert_eq!(node.network().peer(old.node.as_str()).unwrap().creation, young.creation);
@@ -138,7 +131,7 @@ async fn a_dial_that_reaches_nobody_does_not_lock_out_the_peer() {
     let mut silent = desk.called(introduction("somebody")).await;
     silent.hear_hello().await;
 
-    let mut link = call(&node, local).await;
+    let mut link = Link::to(&node, local).await;
     is_in(&node, &mut link).await;
     let peer = connecting.await.unwrap().unwrap();
     assert!(!peer.info().dialed, "who waits for a connection gets the one that came");
@@ -181,7 +174,7 @@ async fn of_two_dials_at_once_that_of_the_larger_name_yields() {
     callee.hello().await;
     callee.hear_introduction().await;
     drop(callee);
-    let mut link = call(&node, local.clone()).await;
+    let mut link = Link::to(&node, local.clone()).await;
     assert!(!connecting.await.unwrap().unwrap().info().dialed);
     is_in(&node, &mut link).await;
     assert_eq!(announced(&mut events, local.node), [None]);

@@ -12,7 +12,7 @@ use postroad_wire::ehs::Introduction;
 use postroad_wire::enp::fragment::{ASSEMBLY_TIMEOUT, fragments};
 use postroad_wire::enp::{Frame, Head, Method, compress, order_byte};
 use support::log::Log;
-use support::scripted::{Caller, Desk, Link, frame, introduction, message_to};
+use support::scripted::{Desk, Link, frame, introduction, message_to};
 use support::{Echo, builder, next, port, probe};
 
 const MIB: usize = 1 << 20;
@@ -25,9 +25,7 @@ fn willing() -> Introduction {
 }
 
 async fn link(node: &Node, introduction: Introduction) -> Link {
-    let mut caller = Caller::dial(node, introduction).await;
-    caller.hello().await;
-    let link = caller.introduce().await;
+    let link = Link::to(node, introduction).await;
     while node.network().peer(link.local.node.as_str()).is_none() {
         tokio::task::yield_now().await;
     }

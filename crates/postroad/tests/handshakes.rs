@@ -7,15 +7,15 @@ mod support;
 use std::sync::Arc;
 
 use postroad::network::{
-    Accepted, AcceptorOptions, AddRouteError, ConnectError, Dialer, Door, Handshake, HandshakeError,
-    HandshakeStream, InvalidRoute, Joiner, NetworkRoute, NoRoute, exact,
+    Accepted, AcceptorOptions, AddRouteError, Dialer, Door, Handshake, HandshakeError, HandshakeStream,
+    InvalidRoute, Joiner, NetworkRoute,
 };
 use postroad::registrar::BoxFuture;
 use postroad::{Atom, Cookie, Node, NodeBuilder, StartError};
 use postroad_wire::ehs::{Established, Introduction, JoinRequest};
 use postroad_wire::{NetworkFlags, Version};
 use sha2::{Digest, Sha256};
-use support::{COOKIE, Echo, builder, node, port, unique};
+use support::{COOKIE, Echo, all_links, builder, dial, node, port, unique};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Each side proves the cookie by a digest of it with the nonces of both; the
@@ -190,23 +190,6 @@ fn ports(node: &Node) -> [u16; 2] {
     assert!(acceptors[0].handshake.same_release(&Version::ehs()));
     assert!(acceptors[1].handshake.same_release(&version()));
     [acceptors[0].address.port(), acceptors[1].address.port()]
-}
-
-async fn dial(from: &Node, to: &Node, route: NetworkRoute) -> Result<(), Arc<NoRoute>> {
-    let pattern = exact(to.name().as_str());
-    let _ = from.network().remove_route(&pattern);
-    from.network().add_route(&pattern, route, 1).unwrap();
-    match from.network().connect(to.name().as_str()).await {
-        Ok(_) => Ok(()),
-        Err(ConnectError::NoRoute(no_route)) => Err(no_route),
-        Err(other) => panic!("{other}"),
-    }
-}
-
-async fn all_links(node: &Node, peer: &Node) {
-    while node.network().peer(peer.name().as_str()).is_none_or(|peer| peer.links < 3) {
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]

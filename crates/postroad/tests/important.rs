@@ -11,7 +11,7 @@ use postroad::{
 };
 use postroad_wire::enp::{Code, Delivery, Frame, Head, Target};
 use support::careful::{Careful, Stuck};
-use support::scripted::{Caller, Desk, Link, introduction};
+use support::scripted::{Desk, Link, introduction};
 use support::{Echo, builder, next, node, port, probe};
 use tokio::sync::mpsc;
 
@@ -186,9 +186,7 @@ async fn with_peer(flags: NetworkFlags) -> (Node, Link) {
     let node = builder("node").pool_size(1).start().await.unwrap();
     let mut introduction = introduction("peer");
     introduction.flags = flags;
-    let mut caller = Caller::dial(&node, introduction).await;
-    caller.hello().await;
-    let mut link = caller.introduce().await;
+    let mut link = Link::to(&node, introduction).await;
     let echo = node.spawn::<Echo>(()).await.unwrap();
     link.send_request(echo, [7, 0, u64::MAX], &1u8).await;
     assert_eq!(link.hears::<u8>().await, 1, "the node has the connection");
@@ -274,9 +272,7 @@ async fn only_the_peer_acknowledges() {
     let mut forger = {
         let mut introduction = introduction("forger");
         introduction.flags = ACKNOWLEDGES;
-        let mut caller = Caller::dial(&node, introduction).await;
-        caller.hello().await;
-        caller.introduce().await
+        Link::to(&node, introduction).await
     };
     let (to, sender) = (link.sender(), node.clone());
     let sending = tokio::spawn(async move { sender.send_important(to, 1u8).await });
@@ -483,9 +479,7 @@ async fn important_messages_of_the_peer_are_acknowledged() {
 #[tokio::test]
 async fn a_node_that_is_not_to_acknowledge_refuses() {
     let node = builder("node").pool_size(1).network_flags(NetworkFlags::ENABLE).start().await.unwrap();
-    let mut caller = Caller::dial(&node, introduction("peer")).await;
-    caller.hello().await;
-    let mut link = caller.introduce().await;
+    let mut link = Link::to(&node, introduction("peer")).await;
     assert!(!link.peer.flags.allows(NetworkFlags::IMPORTANT_DELIVERY));
     let (somebody, mut inbox) = probe(&node).await;
     let important = Delivery { important: true, ..Delivery::default() };

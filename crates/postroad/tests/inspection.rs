@@ -17,7 +17,7 @@ use postroad::{
     SpawnOptions,
 };
 use postroad_wire::enp::{Frame, Head};
-use support::scripted::{Caller, introduction};
+use support::scripted::{Link, introduction};
 use support::{COOKIE, Echo, builder, fill, node, port, unique};
 use tokio::sync::{mpsc, oneshot};
 
@@ -415,9 +415,7 @@ async fn orders_are_taken_from_operators_only() {
 #[tokio::test]
 async fn who_does_not_read_keeps_no_other_from_being_told() {
     let told = builder("unread").pool_size(1).keepalive(None).inspector(true).start().await.unwrap();
-    let mut caller = Caller::dial(&told, introduction("peer")).await;
-    caller.hello().await;
-    let mut link = caller.introduce().await;
+    let mut link = Link::to(&told, introduction("peer")).await;
     let inspector = told.whereis(inspect::NAME).unwrap();
     link.send_request(inspector, [1, 0, u64::MAX], &DescribeNode).await;
     link.hears::<NodeInfo>().await;

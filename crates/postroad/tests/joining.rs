@@ -15,12 +15,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{advance, pause, resume};
 
-async fn link(node: &Node) -> Link {
-    let mut caller = Caller::dial(node, introduction("peer")).await;
-    caller.hello().await;
-    caller.introduce().await
-}
-
 /// Has the node answer somebody else, and so look at what came before.
 async fn others_are_served(node: &Node) {
     for _ in 0..3 {
@@ -32,7 +26,7 @@ async fn others_are_served(node: &Node) {
 async fn before_the_end_of_the_link_they_replace_is_noticed() {
     let node = builder("node").pool_size(1).start().await.unwrap();
     let echo = node.spawn::<Echo>(()).await.unwrap();
-    let mut first = link(&node).await;
+    let mut first = Link::to(&node, introduction("peer")).await;
     first.send_message(echo, &1u8).await;
     assert_eq!(first.hears::<u8>().await, 1);
 
@@ -78,7 +72,7 @@ async fn settle() {
 #[tokio::test]
 async fn after_another_one_was_lost() {
     let node = builder("node").pool_size(2).start().await.unwrap();
-    let first = link(&node).await;
+    let first = Link::to(&node, introduction("peer")).await;
     let name = first.local.node;
     let mut second = Wire::to(&node).await;
     second.send(&first.join()).await;
@@ -104,7 +98,7 @@ async fn after_another_one_was_lost() {
 async fn while_another_slot_still_waits() {
     let node = builder("node").pool_size(2).start().await.unwrap();
     let (pid, mut inbox) = probe(&node).await;
-    let first = link(&node).await;
+    let first = Link::to(&node, introduction("peer")).await;
     let (name, request) = (first.local.node, first.join());
     let message = frame(&message_to(pid), &first.encode(&1u8));
     links(&node, name, 1).await;
@@ -186,7 +180,7 @@ async fn nobody_joins_a_connection_that_this_node_dialed() {
 async fn links_come_in_where_the_first_one_did() {
     let lax = AcceptorOptions::bind("127.0.0.1", 0).cookie("of strangers");
     let node = builder("node").acceptor(lax).pool_size(2).start().await.unwrap();
-    let first = link(&node).await;
+    let first = Link::to(&node, introduction("peer")).await;
     let address = node.network().acceptors()[1].address;
     let mut stranger = TcpStream::connect(address).await.unwrap();
     let name = first.local.node;
@@ -206,7 +200,7 @@ async fn links_come_in_where_the_first_one_did() {
 async fn by_the_cookie_that_the_connection_was_made_with() {
     let node = builder("node").pool_size(1).start().await.unwrap();
     let echo = node.spawn::<Echo>(()).await.unwrap();
-    let first = link(&node).await;
+    let first = Link::to(&node, introduction("peer")).await;
     links(&node, first.local.node, 1).await;
     node.network().set_cookie("another");
     let mut other = Wire::to(&node).await;

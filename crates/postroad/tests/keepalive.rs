@@ -12,7 +12,7 @@ use postroad_wire::NetworkFlags;
 use postroad_wire::ehs::Introduction;
 use postroad_wire::enp::Head;
 use support::log::Log;
-use support::scripted::{Caller, Desk, Link, frame, introduction};
+use support::scripted::{Desk, Link, frame, introduction};
 use support::{Echo, builder, port};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, pause, resume, sleep};
@@ -27,9 +27,7 @@ fn lively(seconds: u8) -> Introduction {
 }
 
 async fn link(log: &Log, node: &Node, introduction: Introduction) -> Link {
-    let mut caller = Caller::dial(node, introduction).await;
-    caller.hello().await;
-    let link = caller.introduce().await;
+    let link = Link::to(node, introduction).await;
     log.says(&["connected", link.local.node.as_str()]).await;
     link
 }
@@ -50,9 +48,7 @@ async fn lost(events: &mut broadcast::Receiver<NetworkEvent>) -> DownReason {
 async fn the_period_is_announced() {
     let period = async |options: fn(NodeBuilder) -> NodeBuilder| {
         let node = options(builder("node")).start().await.unwrap();
-        let mut caller = Caller::dial(&node, introduction("peer")).await;
-        caller.hello().await;
-        let announced = caller.introduce().await.peer.flags.keepalive();
+        let announced = Link::to(&node, introduction("peer")).await.peer.flags.keepalive();
         node.stop().await;
         announced
     };

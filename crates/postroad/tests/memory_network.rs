@@ -141,6 +141,37 @@ async fn who_crashes_says_no_goodbye_and_who_writes_to_it_later_is_told() {
     pair.end().await;
 }
 
+/// While the clock stands still unless somebody waits: nobody waits for those
+/// who say nothing.
+#[tokio::test(start_paused = true)]
+async fn conformance_s07_silent_clients_delay_nobody() {
+    let pair = pair().await;
+    let dials = |name: &'static str| {
+        let network = pair.network.clone();
+        async move {
+            let node = node(&network, name).await;
+            let connected = node.network().connect("two@there").await;
+            node.stop().await;
+            connected
+        }
+    };
+    let streams = pair.network.streams();
+    // They are taken in, and do not learn of it.
+    pair.network.silence("there", "silent");
+    let silent = ["three@silent", "four@silent", "five@silent"].map(|name| tokio::spawn(dials(name)));
+    while pair.network.streams() < streams + silent.len() {
+        tokio::task::yield_now().await;
+    }
+    let begun = Instant::now();
+    dials("six@loud").await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+    assert!(silent.iter().all(|dials| !dials.is_finished()), "they are still at it");
+    for dials in silent {
+        dials.await.unwrap().unwrap_err();
+    }
+    pair.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_port_is_taken_once_on_each_host() {
     let network = MemoryNetwork::new();

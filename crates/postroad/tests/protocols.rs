@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postroad::network::{
-    AcceptorOptions, AddRouteError, AttemptError, ConnectError, DownReason, FrameReader, FrameWriter,
-    InvalidRoute, MemoryNetwork, NetworkEvent, NetworkProxyRoute, NetworkRoute, NoRoute, Protocol,
-    ProtocolError, Stage, TransitOptions, TransitRule, exact,
+    AcceptorOptions, AddRouteError, AttemptError, DownReason, FrameReader, FrameWriter, InvalidRoute,
+    MemoryNetwork, NetworkEvent, NetworkProxyRoute, NetworkRoute, Protocol, ProtocolError, Stage,
+    TransitOptions, TransitRule, exact,
 };
 use postroad::registrar::{BoxFuture, Endpoint, ResolveError, Resolver};
 use postroad::tls::TlsOptions;
@@ -21,7 +21,7 @@ use support::authority::Authority;
 use support::forwarder::Forwarder;
 use support::log::Log;
 use support::puppet::{Notice, Wish, puppet, wish};
-use support::{COOKIE, Echo, builder, next, node, port, probe, unique};
+use support::{COOKIE, Echo, all_links, builder, dial, next, node, port, probe, unique};
 
 /// Frames are said backwards, behind a length and a sum that depends on how many
 /// there were before: what is lost, repeated or out of order on a link breaks it.
@@ -153,23 +153,6 @@ fn by_sums(port: u16) -> NetworkRoute {
     to(port).proto_version(version())
 }
 
-async fn dial(from: &Node, to: &Node, route: NetworkRoute) -> Result<(), Arc<NoRoute>> {
-    let pattern = exact(to.name().as_str());
-    let _ = from.network().remove_route(&pattern);
-    from.network().add_route(&pattern, route, 1).unwrap();
-    match from.network().connect(to.name().as_str()).await {
-        Ok(_) => Ok(()),
-        Err(ConnectError::NoRoute(no_route)) => Err(no_route),
-        Err(other) => panic!("{other}"),
-    }
-}
-
-async fn all_links(node: &Node, peer: &Node) {
-    while node.network().peer(peer.name().as_str()).is_none_or(|peer| peer.links < 3) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
 /// Two nodes that speak sums, with all links between them, and a road that can
 /// be cut.
 struct Pair {
@@ -275,14 +258,18 @@ async fn order_holds_while_links_are_killed() {
     let (probe, mut inbox) = probe(&there).await;
     // Not a multiple: what was under way when a link died is lost, and the last one must not be.
     let count = 11_000u64;
-    let sender = here.clone();
+    let (sender, receiver) = (here.clone(), there.clone());
     let sending = tokio::spawn(async move {
         for number in 0..count {
             sender.send(probe, Numbered { number, bytes: vec![0; 100] }).await.unwrap();
             if number % 4000 == 3999 {
+                let made = road.accepted();
                 road.cut();
-                // Time for a link to come back: with none left the connection would end.
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                // With no link left the connection would end.
+                while road.accepted() < made + 3 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                all_links(&sender, &receiver).await;
             }
         }
         road

@@ -14,7 +14,7 @@ use postroad::{
 use postroad_wire::enp::any::{Answer, Request, Verb, Watch};
 use postroad_wire::enp::{Head, Name, Subject};
 use support::puppet::{Notice, Strings, Wish, puppet, puppet_with, wish};
-use support::scripted::{Caller, Link, introduction};
+use support::scripted::{Link, introduction};
 use support::{Echo, builder, node, port};
 use tokio::sync::Notify;
 
@@ -389,9 +389,7 @@ async fn the_end_of_a_name_is_told_before_it_can_be_that_of_its_successor() {
 #[tokio::test]
 async fn an_end_that_crosses_the_answer_does_not_hide_the_next_one() {
     let near = builder("crossing").pool_size(1).start().await.unwrap();
-    let mut caller = Caller::dial(&near, introduction("peer")).await;
-    caller.hello().await;
-    let mut link = caller.introduce().await;
+    let mut link = Link::to(&near, introduction("peer")).await;
     let echo = near.spawn::<Echo>(()).await.unwrap();
     link.send_message(echo, &1u8).await;
     assert_eq!(link.hears::<u8>().await, 1, "the node has the connection");
@@ -430,9 +428,7 @@ async fn an_end_that_crosses_the_answer_does_not_hide_the_next_one() {
 #[tokio::test]
 async fn an_end_during_an_unlink_is_no_end_of_what_is_taken_back() {
     let near = builder("unlinking").pool_size(1).start().await.unwrap();
-    let mut caller = Caller::dial(&near, introduction("peer")).await;
-    caller.hello().await;
-    let mut link = caller.introduce().await;
+    let mut link = Link::to(&near, introduction("peer")).await;
     let echo = near.spawn::<Echo>(()).await.unwrap();
     link.send_message(echo, &1u8).await;
     assert_eq!(link.hears::<u8>().await, 1, "the node has the connection");

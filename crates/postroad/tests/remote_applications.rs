@@ -8,12 +8,12 @@ use postroad::edf::ErrorValue;
 use postroad::network::{NetworkRoute, Nodes, RemoteInfoError, RemoteNode, RemoteStartError};
 use postroad::registrar::{ApplicationMode, ApplicationState};
 use postroad::{
-    Actor, Answer, Atom, Context, Environment, ExitReason, Message, Node, NodeBuilder, Payload, Pid, Ref,
-    Reply, SpawnOptions,
+    Actor, Answer, Atom, Context, Environment, ExitReason, Message, Node, NodeBuilder, Payload, Pid, Reply,
+    SpawnOptions,
 };
 use postroad_wire::enp::Head;
 use postroad_wire::enp::any::{self, ApplicationStart, Request};
-use support::scripted::{Caller, Desk, Link, introduction};
+use support::scripted::{Desk, Link, introduction};
 use support::{Echo, builder, port};
 
 /// Sells, and tells by whose order.
@@ -184,10 +184,10 @@ async fn conformance_u02_u03_applications_are_enabled_like_processes() {
 async fn an_application_is_not_started_for_somebody_else() {
     let node = builder("node").pool_size(1).start().await.unwrap();
     node.network().enable_application_start("shop", Nodes::Any).unwrap();
-    let mut link = link(&node).await;
+    let mut link = Link::to(&node, introduction("peer")).await;
     let third = Pid { node: Atom::new("third@127.0.0.1").unwrap(), ..link.sender() };
     for (core, expected) in [(third, "not allowed"), (link.sender(), "unknown application")] {
-        let start = ApplicationStart::new(Atom::new("shop").unwrap(), core, reference(&link, 1));
+        let start = ApplicationStart::new(Atom::new("shop").unwrap(), core, link.reference(1));
         link.ask(&Request::ApplicationStart(Box::new(start))).await;
         let (answer, _) = link.hears_answer().await;
         assert_eq!(answer.error.unwrap().to_string(), expected);
@@ -266,8 +266,8 @@ async fn a_peer_describes_what_it_likes() {
 #[tokio::test]
 async fn a_peer_that_describes_nothing_is_not_asked() {
     let node = builder("node").pool_size(1).start().await.unwrap();
-    let mut link = link(&node).await;
-    let question = any::ApplicationInfo { name: Atom::new("shop").unwrap(), reference: reference(&link, 1) };
+    let mut link = Link::to(&node, introduction("peer")).await;
+    let question = any::ApplicationInfo { name: Atom::new("shop").unwrap(), reference: link.reference(1) };
     link.ask(&Request::ApplicationInfo(question)).await;
     let (answer, _) = link.hears_answer().await;
     assert_eq!(answer.error.unwrap().to_string(), "unknown application", "by now they are connected");
@@ -275,14 +275,4 @@ async fn a_peer_that_describes_nothing_is_not_asked() {
     let error = remote.application_info("shop").await.unwrap_err();
     assert!(matches!(error, RemoteInfoError::NotSupported { .. }), "{error}");
     node.stop().await;
-}
-
-async fn link(node: &Node) -> Link {
-    let mut caller = Caller::dial(node, introduction("peer")).await;
-    caller.hello().await;
-    caller.introduce().await
-}
-
-fn reference(link: &Link, number: u64) -> Ref {
-    Ref { node: link.local.node, creation: link.local.creation, id: [number, 0, 0] }
 }

@@ -12,11 +12,11 @@ use postroad::network::{
 };
 use postroad::{
     Actor, Answer, Atom, Context, Environment, ExitReason, Message, NetworkFlags, Node, NodeBuilder, Payload,
-    Pid, Ref, Reply, SpawnOptions, Watched,
+    Pid, Reply, SpawnOptions, Watched,
 };
 use postroad_wire::enp::any::{self, Request, Spawn};
 use support::puppet::{Wish, puppet, wish};
-use support::scripted::{Caller, Desk, Link, introduction};
+use support::scripted::{Desk, Link, introduction};
 use support::{Adder, COOKIE, Echo, builder, node, port};
 use tokio::sync::Notify;
 
@@ -369,10 +369,10 @@ async fn links_between_parent_and_child_hold_across_nodes() {
 async fn a_child_that_cannot_be_linked_to_its_parent_does_not_live() {
     let node = builder("node").pool_size(1).start().await.unwrap();
     node.network().enable_spawn::<Worker>("worker", Nodes::Any).unwrap();
-    let mut link = link(&node).await;
+    let mut link = Link::to(&node, introduction("peer")).await;
     let arguments = vec![Payload::new("work".to_owned())];
     let name = Atom::new("worker").unwrap();
-    let mut spawn = Spawn { arguments, ..Spawn::new(name, link.sender(), reference(&link, 1)) };
+    let mut spawn = Spawn { arguments, ..Spawn::new(name, link.sender(), link.reference(1)) };
     spawn.options.link_parent = true;
     link.ask(&Request::Spawn(Box::new(spawn))).await;
     let Request::Watch(watch) = link.hears_request().await else { panic!("a link") };
@@ -459,34 +459,24 @@ async fn a_parent_that_ends_while_its_child_begins_takes_along_who_is_linked_to_
     there.stop().await;
 }
 
-async fn link(node: &Node) -> Link {
-    let mut caller = Caller::dial(node, introduction("peer")).await;
-    caller.hello().await;
-    caller.introduce().await
-}
-
-fn reference(link: &Link, number: u64) -> Ref {
-    Ref { node: link.local.node, creation: link.local.creation, id: [number, 0, 0] }
-}
-
 /// What a peer may ask for that lies, and what it gets.
 #[tokio::test]
 async fn a_peer_asks_for_itself_only() {
     let node = builder("node").pool_size(1).start().await.unwrap();
     node.network().enable_spawn::<Worker>("worker", Nodes::Any).unwrap();
-    let mut link = link(&node).await;
+    let mut link = Link::to(&node, introduction("peer")).await;
     let name = Atom::new("worker").unwrap();
     let third = Pid { node: Atom::new("third@127.0.0.1").unwrap(), ..link.sender() };
-    let spawn = Spawn::new(name, third, reference(&link, 1));
+    let spawn = Spawn::new(name, third, link.reference(1));
     link.ask(&Request::Spawn(Box::new(spawn))).await;
     let (answer, _) = link.hears_answer().await;
     assert_eq!(answer.error.unwrap().to_string(), "not allowed");
 
     let arguments = vec![Payload::new("work".to_owned())];
-    let spawn = Spawn { arguments, ..Spawn::new(name, link.sender(), reference(&link, 2)) };
+    let spawn = Spawn { arguments, ..Spawn::new(name, link.sender(), link.reference(2)) };
     link.ask(&Request::Spawn(Box::new(spawn))).await;
     let (answer, _) = link.hears_answer().await;
-    assert_eq!((answer.error, answer.reference), (None, reference(&link, 2)));
+    assert_eq!((answer.error, answer.reference), (None, link.reference(2)));
     let worker = answer.result.downcast::<Pid>().unwrap();
     assert_eq!(origin(&node, worker).await.parent, link.sender());
     node.stop().await;
@@ -546,15 +536,15 @@ async fn a_peer_has_so_many_processes_begin_at_a_time() {
 
     let node = builder("node").pool_size(1).start().await.unwrap();
     node.network().enable_spawn::<Stuck>("stuck", Nodes::Any).unwrap();
-    let mut link = link(&node).await;
+    let mut link = Link::to(&node, introduction("peer")).await;
     let name = Atom::new("stuck").unwrap();
     for number in 0..129 {
-        let spawn = Spawn::new(name, link.sender(), reference(&link, number));
+        let spawn = Spawn::new(name, link.sender(), link.reference(number));
         link.ask(&Request::Spawn(Box::new(spawn))).await;
     }
     let (answer, _) = link.hears_answer().await;
     assert!(answer.error.unwrap().to_string().contains("128 processes are beginning"));
-    assert_eq!(answer.reference, reference(&link, 128), "the last one");
+    assert_eq!(answer.reference, link.reference(128), "the last one");
     drop(link);
     while node.process_count() > 0 {
         tokio::task::yield_now().await;

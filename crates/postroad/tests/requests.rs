@@ -6,27 +6,14 @@ mod support;
 use std::time::Duration;
 
 use postroad::edf::ErrorValue;
-use postroad::{
-    Actor, Alias, Atom, CallError, Context, Event, ExitReason, Node, Payload, Pid, ProcessId, Ref, Reply,
-};
-use postroad_wire::ehs::Introduction;
+use postroad::{Actor, Alias, Atom, CallError, Context, Event, ExitReason, Payload, Pid, ProcessId, Reply};
 use postroad_wire::enp::any::{
     Answer, ApplicationInfo, ApplicationStart, LastEvents, Request, Spawn, Verb, Watch, WatchTarget,
 };
 use postroad_wire::enp::{Head, order};
 use support::log::Log;
-use support::scripted::{Caller, Link, introduction};
+use support::scripted::{Link, introduction};
 use support::{Echo, builder};
-
-async fn link(node: &Node, introduction: Introduction) -> Link {
-    let mut caller = Caller::dial(node, introduction).await;
-    caller.hello().await;
-    caller.introduce().await
-}
-
-fn reference(link: &Link, number: u64) -> Ref {
-    Ref { node: link.local.node, creation: link.local.creation, id: [number, 0, u64::MAX] }
-}
 
 /// All there is to watch on a node.
 fn targets(node: Atom, creation: i64) -> [WatchTarget; 4] {
@@ -51,14 +38,14 @@ async fn refused(link: &mut Link, request: &Request) -> (String, Payload, u8) {
 #[tokio::test]
 async fn every_watch_of_what_is_not_there_is_answered() {
     let node = builder("node").pool_size(1).start().await.unwrap();
-    let mut link = link(&node, introduction("peer")).await;
+    let mut link = Link::to(&node, introduction("peer")).await;
     let source = link.sender();
     for (number, (verb, target)) in VERBS
         .iter()
         .flat_map(|verb| targets(node.name(), node.creation()).map(|target| (*verb, target)))
         .enumerate()
     {
-        let watch = Watch { verb, source, target, reference: reference(&link, number as u64) };
+        let watch = Watch { verb, source, target, reference: link.reference(number as u64) };
         let (error, result, byte) = refused(&mut link, &Request::Watch(watch)).await;
         let why = match (verb, target) {
             (Verb::Unlink | Verb::Demonitor, _) => "unknown target",
@@ -81,10 +68,10 @@ async fn every_watch_of_what_is_not_there_is_answered() {
 #[tokio::test]
 async fn conformance_x14_no_relay() {
     let node = builder("node").pool_size(1).start().await.unwrap();
-    let mut link = link(&node, introduction("peer")).await;
+    let mut link = Link::to(&node, introduction("peer")).await;
     let (peer, third) = (link.sender(), Atom::new("third@127.0.0.1").unwrap());
     let stranger = Pid { node: third, ..peer };
-    let reference = reference(&link, 1);
+    let reference = link.reference(1);
     for verb in VERBS {
         for target in targets(third, 1) {
             let watch = Watch { verb, source: peer, target, reference };
@@ -116,21 +103,21 @@ async fn spawn_and_applications_of_every_release_are_answered() {
     for release in [&[][..], &[SINCE_V320], &[SINCE_V320, SINCE_V330]] {
         let mut introduction = introduction("peer");
         introduction.types = (4096..).zip(release.iter().map(|name| (*name).into())).collect();
-        let mut link = link(&node, introduction).await;
+        let mut link = Link::to(&node, introduction).await;
         let core = Pid { id: Pid::CORE, ..link.sender() };
         let name = Atom::new("worker").unwrap();
 
-        let spawn = Spawn::new(name, link.sender(), reference(&link, 1));
+        let spawn = Spawn::new(name, link.sender(), link.reference(1));
         let (error, result, byte) = refused(&mut link, &Request::Spawn(Box::new(spawn))).await;
         assert_eq!((&*error, byte), ("unknown name", order(link.sender().id)));
         let nobody = Pid { node: Atom::empty(), id: 0, creation: 0 };
         assert_eq!(result.downcast_ref::<Pid>(), Some(&nobody), "a process id that is none");
 
-        let start = ApplicationStart::new(name, core, reference(&link, 2));
+        let start = ApplicationStart::new(name, core, link.reference(2));
         let (error, result, byte) = refused(&mut link, &Request::ApplicationStart(Box::new(start))).await;
         assert_eq!((&*error, result.is::<()>(), byte), ("unknown name", true, 0));
 
-        let info = ApplicationInfo { name, reference: reference(&link, 3) };
+        let info = ApplicationInfo { name, reference: link.reference(3) };
         let (error, result, byte) = refused(&mut link, &Request::ApplicationInfo(info)).await;
         assert_eq!((&*error, result.is::<()>(), byte), ("unknown application", true, 0));
     }
@@ -142,13 +129,13 @@ async fn what_is_no_request_is_dropped_by_name() {
     let log = Log::start();
     let node = builder("node").pool_size(1).start().await.unwrap();
     let echo = node.spawn::<Echo>(()).await.unwrap();
-    let mut link = link(&node, introduction("peer")).await;
+    let mut link = Link::to(&node, introduction("peer")).await;
     let unknown = postroad::edf::Opaque::new("#ergo.services/ergo/net/proto/MessageUpdateCache", vec![1u8]);
     link.send_frame(&Head::Any, &link.encode(&unknown)).await;
     log.says(&["frame dropped", "it asks for #ergo.services/ergo/net/proto/MessageUpdateCache"]).await;
     link.send_frame(&Head::Any, b"GET / HTTP/1.1").await;
     log.says(&["frame dropped", "cannot be decoded"]).await;
-    let answer = Answer { error: None, result: Payload::new(()), reference: reference(&link, 1) };
+    let answer = Answer { error: None, result: Payload::new(()), reference: link.reference(1) };
     link.send_frame(&Head::Any, &link.encode(&answer)).await;
     log.says(&["answer to no request"]).await;
     link.send_request(echo, [7, 0, u64::MAX], &1u8).await;
@@ -177,7 +164,7 @@ impl Actor for Stern {
 async fn a_peer_that_asks_and_does_not_read_holds_up_nobody_by_errors() {
     let node = builder("node").pool_size(1).start().await.unwrap();
     let stern = node.spawn::<Stern>(()).await.unwrap();
-    let mut link = link(&node, introduction("peer")).await;
+    let mut link = Link::to(&node, introduction("peer")).await;
     // 30 MB of answers: more than the sockets and the node hold.
     for number in 0..1000 {
         link.send_request(stern, [number, 0, u64::MAX], &1u8).await;

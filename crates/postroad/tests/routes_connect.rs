@@ -19,7 +19,7 @@ use postroad::registrar::{
 use postroad::{Atom, Network, Node, SendError};
 use postroad_wire::Version;
 use support::forwarder::Forwarder;
-use support::scripted::{Caller, Desk, introduction};
+use support::scripted::{Desk, introduction};
 use support::{COOKIE, builder, dead_port, node, port};
 
 /// A registrar that behaves like that, and counts who asks.
@@ -275,9 +275,7 @@ async fn a_call_of_the_node_itself_ends_the_pause() {
     let local = introduction("peer");
     failures(send(&a, local.node.as_str()).await);
     let mut events = a.network().subscribe();
-    let mut caller = Caller::dial(&a, local.clone()).await;
-    caller.hello().await;
-    let link = caller.introduce().await;
+    let link = Link::to(&a, local.clone()).await;
     while !matches!(events.recv().await.unwrap(), NetworkEvent::Connected { .. }) {}
     assert!(a.network().info().unreachable.is_empty());
     drop(link);

@@ -1,10 +1,12 @@
 //! What a plan tries, in which order and why, against the sentences of the
 //! seed (`seed/static-routes.md`) and against a simple model.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postroad::edf::AtomMapping;
 use postroad::network::routes::RoutingTable;
 use postroad::network::{
     Attempt, AttemptError, Discovery, HandshakeError, InvalidProxyRoute, InvalidRoute, NetworkProxyRoute,
@@ -13,8 +15,9 @@ use postroad::network::{
 };
 use postroad::registrar::{BoxFuture, Endpoint, ProxyEndpoint, ResolveError, Resolver};
 use postroad::{Atom, Cookie};
-use postroad_wire::Version;
 use postroad_wire::ehs::{self, HandshakeError as EhsError, Proof};
+use postroad_wire::{NetworkFlags, Version};
+use tracing::level_filters::LevelFilter;
 
 /// A resolver that is never asked: plans are pure, and the tests answer.
 #[derive(Debug)]
@@ -245,6 +248,38 @@ fn seed_a_route_overrides_its_resolver() {
             refused()
         });
     assert_eq!(tried, ["ask etcd", "custom.example.com:4370", "custom.example.com:4370"]);
+}
+
+/// What a route says holds for each address that its resolver returns.
+#[test]
+fn conformance_sr06_a_route_lies_over_each_candidate() {
+    let mapping = AtomMapping::new([(atom("here"), atom("there"))]).unwrap();
+    let route = NetworkRoute::resolve_with(Arc::new(Named("etcd")))
+        .host("custom.example.com")
+        .tls(true)
+        .insecure_skip_verify(true)
+        .cookie("staging")
+        .network_flags(NetworkFlags::ENABLE)
+        .atom_mapping(mapping.clone())
+        .log_level(LevelFilter::TRACE)
+        .timeout(Duration::from_millis(1234));
+    let candidates = Cell::new(0);
+    let answers = [("etcd", vec![endpoint("internal", 1), endpoint("", 2), endpoint("10.0.0.1", 3)])];
+    let plan = plan(&[("db", route.clone(), 1)], "db@host", OnFailure::Fail);
+    let (tried, end) = execute(plan, &answers, "", |attempt| {
+        candidates.set(candidates.get() + 1);
+        assert!(attempt.endpoint.tls);
+        assert_eq!(attempt.tls.insecure_skip_verify, Some(true));
+        assert_eq!(attempt.cookie, Some(Cookie::new("staging")));
+        assert_eq!(attempt.flags, Some(NetworkFlags::ENABLE));
+        assert_eq!(attempt.mapping, Some(mapping.clone()));
+        assert_eq!(attempt.log_level, Some(LevelFilter::TRACE));
+        assert_eq!(attempt.dial_timeout, Duration::from_millis(1234));
+        refused()
+    });
+    assert_eq!(tried[1..], ["custom.example.com:1", "custom.example.com:2", "custom.example.com:3"]);
+    assert_eq!(candidates.get(), 3);
+    assert_eq!(end.unwrap_err().attempts.len(), 3);
 }
 
 /// > In this example, even if the resolver returns a non-TLS route, the

@@ -12,7 +12,7 @@ use postroad::{NetworkFlags, Node, Payload, Pid, Ref, RelationError, SpawnOption
 use postroad_wire::enp::any::{Answer, Request, Verb, Watch};
 use postroad_wire::enp::{Head, Subject};
 use support::puppet::{Wish, puppet, wish};
-use support::scripted::{Caller, Link, introduction};
+use support::scripted::{Link, introduction};
 use support::{Echo, builder};
 
 /// A node, and a peer that starts whatever it is asked for.
@@ -20,9 +20,7 @@ async fn with_peer() -> (Node, Link) {
     let node = builder("node").pool_size(1).keepalive(None).start().await.unwrap();
     let mut local = introduction("peer");
     local.flags = local.flags.with(NetworkFlags::REMOTE_SPAWN).with(NetworkFlags::REMOTE_APPLICATION_START);
-    let mut caller = Caller::dial(&node, local).await;
-    caller.hello().await;
-    let link = caller.introduce().await;
+    let link = Link::to(&node, local).await;
     while node.network().peer(link.local.node.as_str()).is_none() {
         tokio::task::yield_now().await;
     }

@@ -40,6 +40,8 @@ pub struct PeerInfo {
     pub dialed: bool,
     /// By which road this node dialed.
     pub road: Option<Arc<Road>>,
+    /// The handshake that was spoken.
+    pub handshake: Version,
     /// The protocol that is spoken on its links.
     pub protocol: Version,
     /// How many links the connection has at this moment.
@@ -86,6 +88,7 @@ impl PeerInfo {
             connected: connection.since.elapsed(),
             dialed: connection.was_dialed(),
             road: connection.road().cloned(),
+            handshake: connection.stack.handshake.version(),
             protocol: connection.stack.protocol.version(),
             links: connection.link_count(),
             pool_size: connection.pool_size(),

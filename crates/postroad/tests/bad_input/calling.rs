@@ -94,9 +94,7 @@ async fn type_cache_of_10_000_names() {
     let scene = Scene::new().await;
     let mut well_read = introduction("caller");
     well_read.types = (0..10_000).map(|n| (4096 + n, format!("#{n:019}").into())).collect();
-    let mut caller = Caller::dial(&scene.node, well_read).await;
-    caller.hello().await;
-    let mut link = caller.introduce().await;
+    let mut link = Link::to(&scene.node, well_read).await;
     scene.serves(&mut link).await;
     scene.end().await;
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use postroad::network::{NetworkRoute, exact};
 use postroad::{Node, NodeBuilder, Pid};
 use support::log::Log;
-use support::scripted::{Caller, Link, introduction};
+use support::scripted::{Link, introduction};
 use support::{Echo, builder, port};
 
 /// A node with an echo, somebody who calls that, and what is logged.
@@ -56,9 +56,7 @@ impl Scene {
 
     /// A peer that is connected.
     async fn link(&self) -> Link {
-        let mut caller = Caller::dial(&self.node, introduction("peer")).await;
-        caller.hello().await;
-        let link = caller.introduce().await;
+        let link = Link::to(&self.node, introduction("peer")).await;
         self.log.says(&["connected", link.local.node.as_str()]).await;
         link
     }

@@ -6,13 +6,11 @@ use postroad_wire::enp::{self, Frame, Head, Name};
 
 use super::*;
 use crate::support::puppet::puppet;
-use crate::support::scripted::{Caller, Link, introduction};
+use crate::support::scripted::{Link, introduction};
 use crate::support::{next, node, port, probe};
 
 async fn connected(node: &Node) -> Link {
-    let mut caller = Caller::dial(node, introduction("scripted")).await;
-    caller.hello().await;
-    caller.introduce().await
+    Link::to(node, introduction("scripted")).await
 }
 
 /// Has a process of the peer monitor the event, and returns what was kept.
@@ -134,9 +132,7 @@ async fn what_is_too_long_for_a_node_is_kept_from_it_and_no_question_is_left_ope
     node.publish(NAME, &token, vec![7u8; 100_000]).await.unwrap();
     let mut local = introduction("small");
     local.max_message_size = 10_000;
-    let mut caller = Caller::dial(&node, local).await;
-    caller.hello().await;
-    let mut link = caller.introduce().await;
+    let mut link = Link::to(&node, local).await;
     assert!(subscribe(&mut link, &node, 2001, 1).await.is_empty());
     node.publish(NAME, &token, vec![7u8; 100_000]).await.unwrap();
     node.publish(NAME, &token, 5u32).await.unwrap();

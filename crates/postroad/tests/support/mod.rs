@@ -10,9 +10,11 @@ pub mod puppet;
 pub mod scripted;
 
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use postroad::network::{AcceptorOptions, ProxyFlags};
+use postroad::network::{AcceptorOptions, ConnectError, NetworkRoute, NoRoute, ProxyFlags, exact};
 use postroad::registrar::EmbeddedOptions;
 use postroad::{
     Actor, Answer, Context, ExitReason, Handle, Node, NodeBuilder, Payload, Pid, Reply, SendError,
@@ -74,6 +76,29 @@ pub fn dead_port() -> u16 {
 /// Where a node listens.
 pub fn port(node: &Node) -> u16 {
     node.network().acceptors()[0].address.port()
+}
+
+/// Connects by a route of its own, in place of one from before.
+pub async fn dial(from: &Node, to: &Node, route: NetworkRoute) -> Result<(), Arc<NoRoute>> {
+    let pattern = exact(to.name().as_str());
+    let _ = from.network().remove_route(&pattern);
+    from.network().add_route(&pattern, route, 1).unwrap();
+    match from.network().connect(to.name().as_str()).await {
+        Ok(_) => Ok(()),
+        Err(ConnectError::NoRoute(no_route)) => Err(no_route),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Waits until a node has all three links with another one, of which nobody
+/// tells.
+pub async fn all_links(node: &Node, peer: &Node) {
+    let joined = async {
+        while node.network().peer(peer.name().as_str()).is_none_or(|peer| peer.links < 3) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), joined).await.expect("three links");
 }
 
 /// The peer does not read: sends to it until the road is full.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use postroad::edf::{DecodeTables, Decoder, EncodeTables, Encoder, Registry};
 use postroad::network::{NetworkRoute, exact};
-use postroad::{Atom, Message, Node, Pid};
+use postroad::{Atom, Message, Node, Pid, Ref};
 use postroad_wire::NetworkFlags;
 use postroad_wire::ehs::{self, Accept, AcceptStep, Dial, Established, Introduction, Join, Stage};
 use postroad_wire::enp::{self, Delivery, Frame, Head, Split, Target, any};
@@ -295,6 +295,18 @@ pub struct Link {
 pub const SENDER: u64 = 1001;
 
 impl Link {
+    /// Dials a node, shakes hands and tells who it is.
+    pub async fn to(node: &Node, local: Introduction) -> Self {
+        let mut caller = Caller::dial(node, local).await;
+        caller.hello().await;
+        caller.introduce().await
+    }
+
+    /// A reference of this peer, without a deadline.
+    pub fn reference(&self, number: u64) -> Ref {
+        Ref { node: self.local.node, creation: self.local.creation, id: [number, 0, u64::MAX] }
+    }
+
     fn new(mut wire: Wire, established: Established) -> Self {
         let (encode, decode) = established.tables(None);
         wire.arrived = established.tail;

@@ -10,6 +10,7 @@ use postroad::Node;
 use postroad::tls::{CertificateFault, Identity, Source, TlsError, TlsOptions, Trust};
 use tokio::sync::watch;
 
+use crate::support::all_links;
 use crate::support::authority::{Authority, Issued, Leaf};
 use crate::support::log::Log;
 use crate::{answers, dial, fault, node, refused, to};
@@ -129,15 +130,6 @@ async fn further_links_use_the_new_certificate() {
     answers(&here, echo).await;
     assert_eq!(here.network().peer(there.name().as_str()).unwrap().creation, creation);
     assert!(events.try_recv().is_err(), "the connection lived on");
-}
-
-async fn all_links(here: &Node, there: &Node) {
-    let joined = async {
-        while here.network().peer(there.name().as_str()).is_none_or(|peer| peer.links < 3) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), joined).await.expect("three links");
 }
 
 /// Nobody asks for it: the files change, and the next connection shows it.
