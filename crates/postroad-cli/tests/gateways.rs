@@ -26,8 +26,12 @@ fn route(name: &str, port: &str) -> String {
 
 /// `postroad tunnels` of a node, by the acceptor on this port, with this cookie.
 fn tunnels(node: &Node, port: &str, cookie: &str, more: &[&str]) -> Output {
+    ask("tunnels", node, port, cookie, more)
+}
+
+fn ask(command: &str, node: &Node, port: &str, cookie: &str, more: &[&str]) -> Output {
     let route = format!("^{}$=127.0.0.1:{port}", node.name.replace('.', "[.]"));
-    postroad(&["tunnels", &node.name, "--no-registrar", "--route", &route])
+    postroad(&[command, &node.name, "--no-registrar", "--route", &route])
         .args(more)
         .env("POSTROAD_COOKIE", cookie)
         .output()
@@ -109,6 +113,63 @@ async fn tunnels_are_listed_closed_and_drained() {
     assert!(told(&order(&["--resume"])).contains("takes tunnels again"));
     client.network().connect(&target.name).await.unwrap();
     assert!(told(&tunnels(&target, &target.port, "a cookie", &[])).contains("is no gateway"));
+    client.stop().await;
+}
+
+/// What passed is counted for each neighbour, also when no tunnel is left; the
+/// target's operator sees through whom a guest came, and what it may do.
+#[tokio::test(flavor = "multi_thread")]
+async fn transit_is_counted_for_each_neighbour() {
+    let folder = Folder::new("transit");
+    let target = Node::start("target", &["--no-registrar"]);
+    let name = format!("counting-{}", std::process::id());
+    let rules = "[transit]\n[[transit.rule]]\nfrom = '.*'\nto = 'target-.*'\n";
+    folder.put("gate.toml", &(hermit(&name, 0) + &route(&target.name, &target.port) + rules));
+    let gateway = Node::run(&["--config", &folder.path("gate.toml"), "--no-watch"]);
+    let client = client("counted", &gateway, &target.name).await;
+    assert_eq!(echo(&client, &target.name, 1).await, 1);
+    let asked = |command, node: &Node, more: &[&str]| ask(command, node, &node.port, "a cookie", more);
+    let json = |command, node: &Node| -> Json {
+        serde_json::from_str(told(&asked(command, node, &["--json"]))).unwrap()
+    };
+    let of = |all: &Json, name: &str| -> Json {
+        let mut all = all.as_array().unwrap().iter();
+        all.find(|one| one["node"] == name).unwrap_or_else(|| panic!("{name}: {all:?}")).clone()
+    };
+
+    let (name, operations) = (client.name(), ["link", "monitor", "important_delivery"]);
+    let at_target = json("connections", &target);
+    let guest = of(&at_target, name.as_str());
+    assert_eq!(guest["through"], serde_json::json!([gateway.name]));
+    assert_eq!(guest["operations"], serde_json::json!(operations));
+    let direct = of(&at_target, &gateway.name);
+    assert_eq!((&direct["through"], &direct["operations"]), (&serde_json::json!([]), &Json::Null));
+    assert_eq!((&direct["transit_in"], &direct["transit_out"]), (&0.into(), &0.into()));
+    let shown = asked("connections", &target, &[]);
+    let row = told(&shown).lines().find(|line| line.starts_with(name.as_str())).unwrap();
+    assert!(row.contains(&format!("  {}  {}  in", gateway.name, operations.join(","))), "{row}");
+
+    client.network().disconnect(&target.name).await;
+    let listed = loop {
+        let listed = json("tunnels", &gateway);
+        if listed["tunnels"].as_array().unwrap().is_empty() {
+            break listed;
+        }
+    };
+    let near = of(&listed["neighbours"], name.as_str());
+    let far = of(&listed["neighbours"], &target.name);
+    assert!(near["transit_in"].as_u64().unwrap() > 100 && near["transit_out"].as_u64().unwrap() > 100);
+    assert_eq!((&near["transit_in"], &near["transit_out"]), (&far["transit_out"], &far["transit_in"]));
+    let neighbours = json("connections", &gateway);
+    for neighbour in [near, far] {
+        let same = of(&neighbours, neighbour["node"].as_str().unwrap());
+        assert_eq!(same["transit_in"], neighbour["transit_in"]);
+        assert_eq!(same["transit_out"], neighbour["transit_out"]);
+    }
+    let shown = asked("tunnels", &gateway, &[]);
+    let totals: Vec<&str> = told(&shown).lines().skip_while(|line| !line.is_empty()).skip(1).collect();
+    assert!(totals[0].starts_with("NEIGHBOUR ") && totals.len() == 3, "{totals:?}");
+    assert!(totals[1].starts_with(name.as_str()) && totals[2].starts_with(&target.name), "{totals:?}");
     client.stop().await;
 }
 

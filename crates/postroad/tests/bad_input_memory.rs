@@ -4,12 +4,17 @@
 // Counting takes an allocator, and an allocator is unsafe.
 #![allow(unsafe_code)]
 
+#[path = "gateway/liar.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod liar;
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use liar::{Client, fill, tunnel};
 use postroad::network::routes::Names;
+use postroad::network::{TransitOptions, TransitRule};
 use postroad::{Node, Pid};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp::compress::{Level, pack};
@@ -77,6 +82,7 @@ async fn memory_is_bounded() {
     answers_that_are_not_read(&node, echo).await;
     handshakes_that_do_not_go_on(&node).await;
     names_that_clients_of_a_gateway_make_up().await;
+    tunnels_whose_targets_do_not_read().await;
     node.stop().await;
 }
 
@@ -91,6 +97,29 @@ async fn names_that_clients_of_a_gateway_make_up() {
     .await;
     println!("50,000 made-up names: {cost} bytes");
     assert!(cost < MIB / 4, "{cost} bytes");
+}
+
+/// A gateway keeps one buffer of what a target does not take.
+async fn tunnels_whose_targets_do_not_read() {
+    const TUNNELS: usize = 8;
+    let rule = TransitRule::new(".*", ".*").unwrap();
+    let gateway = builder("gateway").transit(TransitOptions::new().allow(rule)).start().await.unwrap();
+    let client = Client::of(&gateway).await;
+    let mut target = Client::announcing(&gateway, NetworkFlags::TUNNELS | NetworkFlags::PROXY_ACCEPT).await;
+    let mut open = Vec::new();
+    let mut sent = 0;
+    let cost = cost(async {
+        for _ in 0..TUNNELS {
+            let tunnel = tunnel(&client, &mut target, &gateway).await;
+            sent += fill(&tunnel.0).await;
+            open.push(tunnel);
+        }
+    })
+    .await;
+    println!("{TUNNELS} tunnels into which {sent} bytes went: {cost} bytes");
+    assert!(sent > (TUNNELS * MIB / 4) as u64, "{sent} bytes");
+    assert!(cost < TUNNELS * MIB / 4, "{cost} bytes");
+    gateway.stop().await;
 }
 
 async fn decompression_bombs(peer: &mut Link, echo: Pid) {

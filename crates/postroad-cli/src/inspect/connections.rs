@@ -3,16 +3,18 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use postroad::inspect::{ConnectionPage, ConnectionSummary, ListConnections};
+use postroad::inspect::ConnectionSummary;
 use serde_json::{Value as Json, json};
 
 use super::table::Table;
-use super::{Asked, Visit, bytes, span};
+use super::{Asked, between, bytes, names, span};
 
 /// Lists the nodes that a running node is connected with.
 ///
-/// The guest that asks is one of them. ROAD is why which address was dialed;
-/// `in` came in by itself. The node needs an inspector: `postroad node` has one.
+/// The guest that asks is one of them. TRANSIT is what passed for others in
+/// tunnels; THROUGH is all gateways on the way, and OPERATIONS what may be done on it
+/// besides messages. ROAD is why which address was dialed; `in` came in by itself.
+/// The node needs an inspector: `postroad node` has one.
 #[derive(clap::Args)]
 pub(crate) struct Connections {
     #[command(flatten)]
@@ -22,7 +24,7 @@ pub(crate) struct Connections {
 impl Connections {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let visit = self.asked.visit("connections").await?;
-        let connections = all(&visit).await;
+        let connections = visit.connections().await;
         visit.leave().await;
         let connections = connections?;
         if self.asked.json {
@@ -31,20 +33,6 @@ impl Connections {
             print!("{}", table(&connections));
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-async fn all(visit: &Visit<'_>) -> anyhow::Result<Vec<ConnectionSummary>> {
-    let mut all = Vec::new();
-    let mut list = ListConnections::default();
-    loop {
-        let page: ConnectionPage = visit.ask(list.clone()).await?;
-        all.extend(page.connections);
-        // A page that does not lead further is the last one, whatever it says.
-        if page.next <= list.after {
-            return Ok(all);
-        }
-        list.after = page.next;
     }
 }
 
@@ -58,6 +46,10 @@ fn table(connections: &[ConnectionSummary]) -> Table {
         " FRAMES OUT",
         " IN",
         " OUT",
+        " TRANSIT IN",
+        " TRANSIT OUT",
+        "THROUGH",
+        "OPERATIONS",
         "ROAD",
     ]);
     for connection in connections {
@@ -70,6 +62,10 @@ fn table(connections: &[ConnectionSummary]) -> Table {
             connection.frames_out.to_string(),
             bytes(connection.bytes_in),
             bytes(connection.bytes_out),
+            bytes(connection.transit_in),
+            bytes(connection.transit_out),
+            names(&between(&connection.path)),
+            if connection.path.is_empty() { "all".to_owned() } else { names(&connection.operations) },
             if connection.dialed { connection.road.clone() } else { "in".to_owned() },
         ]);
     }
@@ -91,5 +87,9 @@ fn connection_json(connection: &ConnectionSummary) -> Json {
         "frames_out": connection.frames_out,
         "bytes_in": connection.bytes_in,
         "bytes_out": connection.bytes_out,
+        "through": between(&connection.path),
+        "operations": (!connection.path.is_empty()).then_some(&connection.operations),
+        "transit_in": connection.transit_in,
+        "transit_out": connection.transit_out,
     })
 }

@@ -10,8 +10,10 @@ mod tunnels;
 
 use std::time::Duration;
 
-use postroad::inspect::{self, ListProcesses, ProcessPage, ProcessSummary};
-use postroad::{CallError, Message, Node, SendError};
+use postroad::inspect::{
+    self, ConnectionPage, ConnectionSummary, ListConnections, ListProcesses, ProcessPage, ProcessSummary,
+};
+use postroad::{Atom, CallError, Message, Node, SendError};
 
 use crate::cookie::NO_COOKIE;
 use crate::guest::{GuestArgs, explain_failure};
@@ -98,6 +100,21 @@ impl Visit<'_> {
         }
     }
 
+    /// Asks for all connections, page by page.
+    async fn connections(&self) -> anyhow::Result<Vec<ConnectionSummary>> {
+        let mut all = Vec::new();
+        let mut list = ListConnections::default();
+        loop {
+            let page: ConnectionPage = self.ask(list.clone()).await?;
+            all.extend(page.connections);
+            // A page that does not lead further is the last one, whatever it says.
+            if page.next <= list.after {
+                return Ok(all);
+            }
+            list.after = page.next;
+        }
+    }
+
     async fn leave(self) {
         self.guest.stop().await;
     }
@@ -110,6 +127,18 @@ fn plain(text: &str) -> String {
         if letter.is_control() { plain.extend(letter.escape_default()) } else { plain.push(letter) }
     }
     plain
+}
+
+/// The gateways on a way.
+fn between(path: &[Atom]) -> Vec<&str> {
+    let gateways = path.get(1..path.len().saturating_sub(1)).unwrap_or_default();
+    gateways.iter().map(|node| node.as_str()).collect()
+}
+
+/// Names in one cell of a table.
+fn names(names: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { "-".to_owned() } else { names.join(",") }
 }
 
 /// The name of an actor's type without its path.

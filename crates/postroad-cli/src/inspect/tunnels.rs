@@ -3,16 +3,20 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use postroad::inspect::{CloseTunnel, DrainTransit, ListTunnels, TunnelPage, TunnelSummary};
+use postroad::Atom;
+use postroad::inspect::{
+    CloseTunnel, ConnectionSummary, DrainTransit, ListTunnels, TunnelPage, TunnelSummary,
+};
 use serde_json::{Value as Json, json};
 
 use super::table::Table;
-use super::{Asked, Visit, bytes, span};
+use super::{Asked, Visit, between, bytes, names, span};
 
 /// Lists the tunnels that a running gateway carries for others, closes one, or
 /// has it take no new ones.
 ///
-/// THROUGH is all gateways on the way. The node needs an inspector:
+/// THROUGH is all gateways on the way. Below them is what has passed by way of each
+/// neighbour that is connected, in tunnels that have ended as well. The node needs an inspector:
 /// `postroad node` has one. Who closes and drains must come in by an acceptor for
 /// operators (docs/inspection.md).
 #[derive(clap::Args)]
@@ -75,9 +79,17 @@ async fn list(visit: &Visit<'_>) -> anyhow::Result<String> {
         }
         list.after = page.next;
     };
+    let mut neighbours = visit.connections().await?;
+    neighbours.retain(|neighbour| neighbour.transit_in + neighbour.transit_out > 0);
     if visit.asked.json {
         let tunnels: Vec<Json> = tunnels.iter().map(tunnel_json).collect();
-        let answer = json!({ "gateway": last.gateway, "draining": last.draining, "tunnels": tunnels });
+        let neighbours: Vec<Json> = neighbours.iter().map(neighbour_json).collect();
+        let answer = json!({
+            "gateway": last.gateway,
+            "draining": last.draining,
+            "tunnels": tunnels,
+            "neighbours": neighbours,
+        });
         return Ok(format!("{answer}\n"));
     }
     let name = &visit.asked.guest.name;
@@ -86,7 +98,8 @@ async fn list(visit: &Visit<'_>) -> anyhow::Result<String> {
         (true, true) => format!("{name} is draining: it takes no new tunnels\n"),
         (true, false) => String::new(),
     };
-    Ok(format!("{}{note}", table(&tunnels)))
+    let totals = if neighbours.is_empty() { String::new() } else { format!("\n{}", totals(&neighbours)) };
+    Ok(format!("{}{totals}{note}", table(&tunnels)))
 }
 
 fn table(tunnels: &[TunnelSummary]) -> Table {
@@ -94,41 +107,56 @@ fn table(tunnels: &[TunnelSummary]) -> Table {
         [" ID", "CLIENT", "THROUGH", "TARGET", " TO TARGET", " TO CLIENT", " OPEN", " IDLE", "OPERATIONS"];
     let mut table = Table::new(headings);
     for tunnel in tunnels {
-        let (client, through, target) = ends(tunnel);
+        let (client, target) = ends(tunnel);
         table.row([
             tunnel.id.to_string(),
-            client,
-            if through.is_empty() { "-".to_owned() } else { through.join(", ") },
-            target,
+            client.to_owned(),
+            names(&between(&tunnel.path)),
+            target.to_owned(),
             bytes(tunnel.bytes_to_target),
             bytes(tunnel.bytes_to_client),
             span(Duration::from_millis(tunnel.open)),
             span(Duration::from_millis(tunnel.idle)),
-            tunnel.operations.join(" "),
+            names(&tunnel.operations),
         ]);
     }
     table
 }
 
-/// The client, the gateways on the way, and the target.
-fn ends(tunnel: &TunnelSummary) -> (String, Vec<String>, String) {
-    let mut path = tunnel.path.iter().map(ToString::to_string);
-    let client = path.next().unwrap_or_default();
-    let target = path.next_back().unwrap_or_default();
-    (client, path.collect(), target)
+/// What has passed for others by way of each neighbour that is connected.
+fn totals(neighbours: &[ConnectionSummary]) -> Table {
+    let mut table = Table::new(["NEIGHBOUR", " FROM IT", " TO IT"]);
+    for neighbour in neighbours {
+        table.row([neighbour.peer.to_string(), bytes(neighbour.transit_in), bytes(neighbour.transit_out)]);
+    }
+    table
+}
+
+/// The client and the target.
+fn ends(tunnel: &TunnelSummary) -> (&str, &str) {
+    let name = |node: Option<&Atom>| node.map_or("", |node| node.as_str());
+    (name(tunnel.path.first()), name(tunnel.path.last()))
 }
 
 fn tunnel_json(tunnel: &TunnelSummary) -> Json {
-    let (client, through, target) = ends(tunnel);
+    let (client, target) = ends(tunnel);
     json!({
         "id": tunnel.id,
         "client": client,
-        "through": through,
+        "through": between(&tunnel.path),
         "target": target,
         "operations": tunnel.operations,
         "bytes_to_target": tunnel.bytes_to_target,
         "bytes_to_client": tunnel.bytes_to_client,
         "open_ms": tunnel.open,
         "idle_ms": tunnel.idle,
+    })
+}
+
+fn neighbour_json(neighbour: &ConnectionSummary) -> Json {
+    json!({
+        "node": neighbour.peer.as_str(),
+        "transit_in": neighbour.transit_in,
+        "transit_out": neighbour.transit_out,
     })
 }

@@ -3,6 +3,7 @@
 use postroad_edf::Message;
 
 use super::MAX_PAGE;
+use super::tunnels::operation_names;
 use crate::Atom;
 use crate::network::{Network, PeerInfo};
 
@@ -37,6 +38,19 @@ pub struct ConnectionSummary {
     pub bytes_in: u64,
     /// Bytes that went out.
     pub bytes_out: u64,
+    /// All nodes on the way, the end that dialed first; empty if there is no
+    /// other. Whoever stands between this node's neighbour and the peer is there
+    /// by their word.
+    pub path: Vec<Atom>,
+    /// What may be done besides messages, as in
+    /// [`TunnelSummary::operations`](super::TunnelSummary::operations), if the
+    /// connection leads through other nodes; over a direct one nothing is barred.
+    pub operations: Vec<String>,
+    /// Bytes that came from the peer in tunnels that the node that was asked carries
+    /// for others, since it began.
+    pub transit_in: u64,
+    /// Bytes that went to the peer in such tunnels.
+    pub transit_out: u64,
 }
 
 /// Which connections to list: pages of them, by the names of the peers.
@@ -96,6 +110,10 @@ impl From<PeerInfo> for ConnectionSummary {
             frames_out: peer.frames_out,
             bytes_in: peer.bytes_in,
             bytes_out: peer.bytes_out,
+            path: peer.path,
+            operations: peer.operations.map_or_else(Vec::new, operation_names),
+            transit_in: peer.transit_in,
+            transit_out: peer.transit_out,
         }
     }
 }

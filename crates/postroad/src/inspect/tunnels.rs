@@ -3,7 +3,7 @@
 use postroad_edf::Message;
 
 use super::{InspectError, MAX_PAGE};
-use crate::network::{Network, TunnelInfo};
+use crate::network::{Network, ProxyFlags, TunnelInfo};
 use crate::{Atom, Pid};
 
 /// A tunnel in a line.
@@ -115,22 +115,17 @@ fn check_operator(network: &Network, asker: Pid) -> Result<(), InspectError> {
     if network.is_operator(asker) { Ok(()) } else { Err(InspectError::NotAllowed) }
 }
 
+pub(super) fn operation_names(operations: ProxyFlags) -> Vec<String> {
+    operations.names().into_iter().map(str::to_owned).collect()
+}
+
 impl From<TunnelInfo> for TunnelSummary {
     fn from(tunnel: TunnelInfo) -> Self {
-        let flags = tunnel.operations;
-        let operations = [
-            (flags.link, "link"),
-            (flags.monitor, "monitor"),
-            (flags.spawn, "spawn"),
-            (flags.application_start, "application_start"),
-            (flags.important_delivery, "important_delivery"),
-            (flags.encryption, "encryption"),
-        ];
         let milliseconds = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Self {
             id: tunnel.id,
             path: tunnel.path,
-            operations: operations.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_owned()).collect(),
+            operations: operation_names(tunnel.operations),
             bytes_to_target: tunnel.bytes_to_target,
             bytes_to_client: tunnel.bytes_to_client,
             open: milliseconds(tunnel.open),

@@ -77,6 +77,20 @@ impl ProxyFlags {
         important_delivery: false,
         encryption: false,
     };
+
+    /// What is on, besides messages.
+    pub(crate) fn names(self) -> Vec<&'static str> {
+        let Self { link, monitor, spawn, application_start, important_delivery, encryption } = self;
+        let all = [
+            (link, "link"),
+            (monitor, "monitor"),
+            (spawn, "spawn"),
+            (application_start, "application_start"),
+            (important_delivery, "important_delivery"),
+            (encryption, "encryption"),
+        ];
+        all.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect()
+    }
 }
 
 impl Default for ProxyFlags {
@@ -315,17 +329,6 @@ impl fmt::Display for NetworkProxyRoute {
 /// What is on, separated by commas.
 impl fmt::Display for ProxyFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { link, monitor, spawn, application_start, important_delivery, encryption } = *self;
-        let all = [
-            (true, "messages"),
-            (link, "link"),
-            (monitor, "monitor"),
-            (spawn, "spawn"),
-            (application_start, "application_start"),
-            (important_delivery, "important_delivery"),
-            (encryption, "encryption"),
-        ];
-        let on: Vec<&str> = all.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
-        f.write_str(&on.join(", "))
+        f.write_str(&[&["messages"], &self.names()[..]].concat().join(", "))
     }
 }

@@ -1,64 +1,25 @@
 //! From end to end: what the gateway cannot read, and cannot change unnoticed.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use postroad::network::{NetworkProxyRoute, NetworkRoute, ProxyFlags, TunnelRefusal, exact};
+use postroad::network::{
+    AttemptError, NetworkEvent, NetworkMode, NetworkProxyRoute, NetworkRoute, ProxyFlags, Stage,
+    TransitOptions, TransitRule, TunnelRefusal, exact,
+};
 use postroad::tls::TlsOptions;
-use postroad::{Node, Pid};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use postroad::{Node, NodeBuilder, Pid};
+use postroad_wire::tunnel::{Answer, Operations};
 
+use crate::liar;
 use crate::support::authority::Authority;
-use crate::support::{builder, next, node, port, probe};
-use crate::{answers, gateway, knows, open, refusal, stop, target, through};
+use crate::support::log::Log;
+use crate::support::scripted::{Caller, introduction};
+use crate::support::{COOKIE, EVERYTHING, builder, next, node, port, probe, unique};
+use crate::tap::Tap;
+use crate::{answers, gateway, knows, open, refusal, refused, stop, target};
 
 /// What nobody on the way is to read.
 const SECRET: &str = "meet me behind the old post office at nine";
-
-/// Sits between two nodes: keeps what passes, and changes it if told to.
-struct Tap {
-    port: u16,
-    seen: Arc<Mutex<Vec<u8>>>,
-    tampers: Arc<AtomicBool>,
-}
-
-impl Tap {
-    async fn to(node: &Node) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, target) = (listener.local_addr().unwrap().port(), port(node));
-        let (seen, tampers) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let tap = Self { port, seen: seen.clone(), tampers: tampers.clone() };
-        tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                let far = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
-                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-                for (mut source, mut sink) in [(near_in, far_out), (far_in, near_out)] {
-                    let (seen, tampers) = (seen.clone(), tampers.clone());
-                    tokio::spawn(async move {
-                        let mut buffer = vec![0; 65536];
-                        while let Ok(read @ 1..) = source.read(&mut buffer).await {
-                            seen.lock().extend_from_slice(&buffer[..read]);
-                            if tampers.load(Ordering::Relaxed) {
-                                buffer[read - 1] ^= 1;
-                            }
-                            if sink.write_all(&buffer[..read]).await.is_err() {
-                                return;
-                            }
-                        }
-                    });
-                }
-            }
-        });
-        tap
-    }
-
-    fn saw(&self, text: &str) -> bool {
-        self.seen.lock().windows(text.len()).any(|window| window == text.as_bytes())
-    }
-}
 
 fn encrypted(gateway: &Node) -> NetworkProxyRoute {
     let flags = ProxyFlags { encryption: true, ..ProxyFlags::default() };
@@ -68,10 +29,20 @@ fn encrypted(gateway: &Node) -> NetworkProxyRoute {
 /// A client, a tap, a gateway, and a target with a certificate.
 async fn tapped(route: impl FnOnce(&Node) -> NetworkProxyRoute) -> (Node, Tap, Node, Node, Pid) {
     let authority = Authority::new("ours");
-    let (target, echo) =
-        target(builder("target").tls(TlsOptions::new().identity(authority.identity()))).await;
+    let certified = builder("target").tls(TlsOptions::new().identity(authority.identity()));
+    row(&authority, certified, |to| to.tls(true).trust(authority.trust()), route).await
+}
+
+/// A client, a tap, a gateway and a target, one link between the ends.
+async fn row(
+    authority: &Authority,
+    target: NodeBuilder,
+    onward: impl FnOnce(NetworkRoute) -> NetworkRoute,
+    route: impl FnOnce(&Node) -> NetworkProxyRoute,
+) -> (Node, Tap, Node, Node, Pid) {
+    let (target, echo) = crate::target(target.pool_size(1)).await;
     let gateway = gateway("gateway", open()).await;
-    let to = NetworkRoute::to("127.0.0.1", port(&target)).tls(true).trust(authority.trust());
+    let to = onward(NetworkRoute::to("127.0.0.1", port(&target)));
     gateway.network().add_route(&exact(target.name().as_str()), to, 1).unwrap();
     let tap = Tap::to(&gateway).await;
     // Who waits for an answer that was spoiled on the way shall not wait long.
@@ -97,40 +68,92 @@ async fn the_gateway_sees_no_plaintext() {
     stop([client, gateway, target]).await;
 }
 
-/// The same without encryption: so the test above shows something.
+/// The same without encryption: so this test and the next one show something.
 #[tokio::test]
-async fn without_encryption_the_gateway_sees_everything() {
-    let (client, gateway) = (node("client").await, gateway("gateway", open()).await);
-    let (target, _) = target(builder("target")).await;
-    let tap = Tap::to(&target).await;
-    let to_tap = NetworkRoute::to("127.0.0.1", tap.port);
-    gateway.network().add_route(&exact(target.name().as_str()), to_tap, 1).unwrap();
-    through(&client, &gateway, &target);
+async fn without_encryption_the_gateway_reads_and_changes_everything() {
+    let plain = |gateway: &Node| NetworkProxyRoute::via(gateway.name().as_str());
+    let row = row(&Authority::new("ours"), builder("target"), |to| to, plain).await;
+    let (client, tap, gateway, target, echo) = row;
+    answers(&client, echo, 1).await;
     let (far, mut inbox) = probe(&target).await;
+    tap.tamper(true);
     client.send(far, SECRET.to_owned()).await.unwrap();
-    assert_eq!(next::<String>(&mut inbox).await, SECRET);
+    assert_eq!(next::<String>(&mut inbox).await, SECRET.replace("nine", "nind"));
     assert!(tap.saw(SECRET));
     stop([client, gateway, target]).await;
 }
 
-/// What was changed on the way is an error, and no message.
+/// What was changed between the two ends is an error, and no message. What the
+/// gateway itself is told stays as it is.
 #[tokio::test]
 async fn a_gateway_that_tampers_is_found_out() {
+    let log = Log::start();
     let (client, tap, gateway, target, echo) = tapped(encrypted).await;
     answers(&client, echo, 1).await;
+    let (far, mut inbox) = probe(&target).await;
     let mut events = client.network().subscribe();
-    tap.tampers.store(true, Ordering::Relaxed);
-    let _ = client.send(echo, SECRET.to_owned()).await;
-    loop {
-        if let postroad::network::NetworkEvent::Disconnected { peer, .. } = events.recv().await.unwrap()
-            && peer == target.name()
-        {
-            break;
-        }
-    }
-    let error = client.network().connect(target.name().as_str()).await.unwrap_err();
-    assert!(error.to_string().contains("no route"), "{error}");
+    tap.tamper(true);
+    client.send(far, SECRET.to_owned()).await.unwrap();
+    log.says(&["link closed", client.name().as_str(), "cannot decrypt peer's message"]).await;
+    let lost = |event| matches!(event, NetworkEvent::Disconnected { peer, .. } if peer == target.name());
+    while !lost(events.recv().await.unwrap()) {}
+    let attempt = refused(&client, target.name().as_str()).await;
+    assert_eq!(attempt.stage, Stage::Tls, "{attempt}");
+    assert!(matches!(attempt.error, AttemptError::Tls(_)), "{attempt}");
+    assert!(inbox.try_recv().is_err(), "nothing of it arrived");
+    assert!(client.network().peer(gateway.name().as_str()).is_some());
+    tap.tamper(false);
+    client.network().connect(target.name().as_str()).await.unwrap();
+    client.send(far, "untouched".to_owned()).await.unwrap();
+    assert_eq!(next::<String>(&mut inbox).await, "untouched");
     stop([client, gateway, target]).await;
+}
+
+/// A gateway may be told not to carry what it cannot read; it says so itself.
+#[tokio::test]
+async fn a_rule_without_encryption_refuses_it() {
+    let (client, _, gateway, target, echo) = tapped(encrypted).await;
+    let rule = |operations| {
+        let rule = TransitRule::new(".*", ".*").unwrap().operations(operations);
+        gateway.network().set_transit(Some(TransitOptions::new().allow(rule)));
+    };
+    rule(EVERYTHING);
+    let refused = refusal(&client, target.name().as_str()).await;
+    assert_eq!(refused, (gateway.name(), TunnelRefusal::NoEncryption));
+    rule(ProxyFlags { encryption: true, ..ProxyFlags::NONE });
+    client.network().connect(target.name().as_str()).await.unwrap();
+    answers(&client, echo, 1).await;
+    stop([client, gateway, target]).await;
+}
+
+/// A target that demands TLS gets it from whoever is brought, whatever the one says
+/// who brings them.
+#[tokio::test]
+async fn a_gateway_that_lies_about_encryption_lets_nobody_in() {
+    let log = Log::start();
+    let tls = TlsOptions::new().identity(Authority::new("ours").identity());
+    let target = Node::builder(unique("hidden")).cookie(COOKIE).network(NetworkMode::Hidden);
+    let target = target.without_registrar().tls(tls).start().await.unwrap();
+    let gateway = liar::Gateway::open().await;
+    gateway.leads(&target);
+    let network = target.network();
+    let connecting = network.connect(gateway.name().as_str());
+    let (connected, mut link) = tokio::join!(connecting, gateway.meets());
+    connected.unwrap();
+    let guest = introduction("guest");
+    let path = vec![guest.node, gateway.name()];
+    let (_, answer) = gateway.brings(&mut link, Operations::NONE, path.clone()).await;
+    let reason = TunnelRefusal::EncryptionRequired;
+    assert_eq!(answer, Answer::Refused { hop: target.name(), reason });
+    let (stream, answer) = gateway.brings(&mut link, Operations::ENCRYPTION, path).await;
+    assert!(matches!(answer, Answer::Opened { .. }), "{answer:?}");
+    let name = guest.node;
+    let mut caller = Caller::on(stream, guest);
+    caller.say().await;
+    caller.wire.expect_close().await;
+    log.says(&["handshake failed", name.as_str(), "does not speak TLS"]).await;
+    assert!(network.peer(name.as_str()).is_none());
+    stop([target]).await;
 }
 
 /// A door with TLS does not let guests in who bring none.

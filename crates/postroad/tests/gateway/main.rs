@@ -13,6 +13,7 @@ mod policy;
 mod summons;
 #[path = "../support/mod.rs"]
 mod support;
+mod tap;
 mod trust;
 
 use postroad::network::{
@@ -89,6 +90,13 @@ async fn refusal(from: &Node, to: &str) -> (Atom, TunnelRefusal) {
     match refused(from, to).await.error {
         AttemptError::Tunnel(TunnelError::Refused { hop, reason }) => (hop, reason),
         error => panic!("{error}"),
+    }
+}
+
+/// Waits until a gateway carries nothing any more.
+async fn has_ended(gateway: &Node) {
+    while !gateway.network().tunnels().is_empty() {
+        tokio::task::yield_now().await;
     }
 }
 

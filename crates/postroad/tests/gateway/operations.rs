@@ -1,19 +1,23 @@
 //! What may be done through a tunnel, at both ends.
 
+use postroad::application::{ApplicationSpec, MemberSpec};
 use postroad::edf::ErrorValue;
 use postroad::network::{
     NetworkProxyRoute, Nodes, ProxyFlags, RemoteSpawnError, RemoteStartError, TransitOptions, TransitRule,
     exact,
 };
-use postroad::{Atom, ExitReason, NetworkFlags, Node, Pid, Ref, RelationError, SendError, SpawnOptions};
+use postroad::{
+    Atom, Down, Exit, ExitReason, NetworkFlags, Node, Pid, Ref, RelationError, SendError, SpawnOptions,
+    Watched,
+};
 use postroad_wire::enp::any::{ApplicationStart, Request, Spawn, Verb, Watch, WatchTarget};
 use postroad_wire::enp::{Delivery, Head, Target};
 use postroad_wire::tunnel;
 use tokio::io::AsyncWriteExt;
 
-use crate::liar::{Client, read};
-use crate::support::puppet::puppet;
-use crate::support::scripted::{Caller, Desk, SENDER, introduction};
+use crate::liar::{Client, Gateway, read};
+use crate::support::puppet::{Notice, Strings, Wish, puppet, wish};
+use crate::support::scripted::{Callee, Caller, Desk, SENDER, introduction};
 use crate::support::{EVERYTHING, Echo, builder, node};
 use crate::{answers, gateway, knows, stop, target};
 
@@ -85,15 +89,28 @@ async fn seed_what_is_not_allowed_is_not_announced() {
     stop(gateways.into_iter().chain([client, target])).await;
 }
 
-/// A gateway that grants more than it was asked for grants nothing.
+/// A gateway that grants more than it was asked for gives the client no more.
 #[tokio::test]
 async fn nobody_gets_more_than_was_asked_for() {
-    let (gateways, client, target, echo) =
-        row(ProxyFlags { monitor: true, ..ProxyFlags::NONE }, &[EVERYTHING]).await;
-    answers(&client, echo, 1).await;
-    let operations = target.network().peer(client.name().as_str()).unwrap().operations;
-    assert_eq!(operations, Some(ProxyFlags { monitor: true, ..ProxyFlags::NONE }));
-    stop(gateways.into_iter().chain([client, target])).await;
+    let (gateway, client) = (Gateway::open().await, node("client").await);
+    gateway.leads(&client);
+    let (proxy, peer) = (gateway.name(), introduction("target"));
+    let (name, asked) = (peer.node, ProxyFlags { monitor: true, ..ProxyFlags::NONE });
+    let route = NetworkProxyRoute::via(proxy.as_str()).flags(asked);
+    client.network().add_proxy_route(&exact(name.as_str()), route, 1).unwrap();
+    let meeting = async {
+        let with_gateway = gateway.meets().await;
+        let path = vec![client.name(), proxy, name];
+        let mut callee = Callee::on(gateway.opens(tunnel::Operations::ALL, path).await, peer);
+        callee.hello().await;
+        callee.introduce().await;
+        (with_gateway, callee.agreed().await)
+    };
+    let network = client.network();
+    let (connected, _links) = tokio::join!(network.connect(name.as_str()), meeting);
+    connected.unwrap();
+    assert_eq!(network.peer(name.as_str()).unwrap().operations, Some(asked));
+    stop([client]).await;
 }
 
 /// Refused before anything is sent.
@@ -160,18 +177,66 @@ async fn a_target_that_knows_of_no_tunnel_is_not_asked_for_what_is_not_allowed()
     stop([client, gateway]).await;
 }
 
-/// And what is allowed works as over any connection.
+/// And what is allowed works as over any connection: its loss is that of a gateway.
 #[tokio::test]
 async fn links_and_monitors_work_through_gateways() {
-    let (gateways, client, target, _) = row(EVERYTHING, &[EVERYTHING, EVERYTHING]).await;
-    let (near, far) = (puppet(&client).await, puppet(&target).await);
-    let to = far.pid;
-    let (linked, monitored) =
-        near.act(move |ctx| Box::pin(async move { (ctx.link(to).await, ctx.monitor(to).await) })).await;
-    linked.unwrap();
-    monitored.unwrap();
-    client.send_important(to, 1i64).await.unwrap();
+    let (mut gateways, client, target, _) = row(EVERYTHING, &[EVERYTHING, EVERYTHING]).await;
+    let mut near = puppet(&client).await;
+    near.trap_exit().await;
+    let far = puppet(&target).await;
+    let subject = Watched::Pid(far.pid);
+    wish(&near, Wish::Link, subject).await.unwrap();
+    wish(&near, Wish::Monitor, subject).await.unwrap();
+    client.send_important(far.pid, 1i64).await.unwrap();
+    let reason = ExitReason::error("of its own");
+    far.end(reason.clone()).await;
+    told_all(&mut near, vec![exit(subject, &reason), down(subject, &reason)]).await;
+
+    let far = puppet(&target).await;
+    let (subject, node) = (Watched::Pid(far.pid), Watched::Node(target.name()));
+    wish(&near, Wish::Link, subject).await.unwrap();
+    wish(&near, Wish::Monitor, subject).await.unwrap();
+    wish(&near, Wish::Monitor, node).await.unwrap();
+    gateways.pop().unwrap().stop().await;
+    let reason = ExitReason::NoConnection;
+    let lost = vec![exit(subject, &reason), down(subject, &reason), down(node, &reason)];
+    told_all(&mut near, lost).await;
     stop(gateways.into_iter().chain([client, target])).await;
+}
+
+/// So do processes and applications that one end has the other one start.
+#[tokio::test]
+async fn processes_and_applications_are_started_through_gateways() {
+    let (gateways, client, target, _) = row(EVERYTHING, &[EVERYTHING, EVERYTHING]).await;
+    let clerk = MemberSpec::new::<Echo>(()).name("clerk");
+    target.load_application(ApplicationSpec::new("shop").member(clerk)).unwrap();
+    target.network().enable_spawn::<Echo>("echo", Nodes::Any).unwrap();
+    target.network().enable_application_start("shop", Nodes::Any).unwrap();
+    let remote = client.network().connect(target.name().as_str()).await.unwrap();
+    let spawned = remote.spawn("echo", SpawnOptions::new(), ()).await.unwrap();
+    assert_eq!(spawned.node, target.name());
+    answers(&client, spawned, 1).await;
+    remote.start_application("shop").await.unwrap();
+    assert_eq!(target.application_info("shop").unwrap().started_by, Some(client.name()));
+    assert_eq!(client.call::<i64>(("clerk", target.name()), 2i64).await.unwrap(), 2);
+    stop(gateways.into_iter().chain([client, target])).await;
+}
+
+/// The puppet is told of all these ends, in any order.
+async fn told_all(puppet: &mut Strings, expected: Vec<Notice>) {
+    let mut told = Vec::new();
+    while told.len() < expected.len() {
+        told.push(puppet.told().await);
+    }
+    assert!(expected.iter().all(|notice| told.contains(notice)), "{told:?}");
+}
+
+fn exit(subject: Watched, reason: &ExitReason) -> Notice {
+    Notice::Exit(Exit { subject, reason: reason.clone(), requested: false })
+}
+
+fn down(subject: Watched, reason: &ExitReason) -> Notice {
+    Notice::Down(Down { subject, reason: reason.clone() })
 }
 
 /// A client that asks all the same is refused by the target, each time.

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use postroad::network::{HopAnswer, NetworkMode, NetworkProxyRoute, NetworkRoute, ProbeOutcome, exact};
-use postroad::{Atom, Node, Pid};
+use postroad::tls::TlsOptions;
+use postroad::{Atom, NetworkFlags, Node};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::scripted::{Desk, introduction};
+use crate::liar::{Client, tunnel};
+use crate::support::authority::Authority;
 use crate::support::{COOKIE, Echo, builder, next, node, probe, unique};
-use crate::{INNER, answers, gateway, inner_door, knows, open, stop, target, three, through, via};
+use crate::tap::{Tap, room};
+use crate::{INNER, answers, gateway, has_ended, inner_door, knows, open, stop, target, three, through, via};
 
 /// > When the framework needs to connect to `backend-db@internal.local`, it
 /// > establishes a connection to `gateway@dmz.example.com` first, then asks the
@@ -185,46 +189,86 @@ async fn the_way_is_explained_and_probed() {
     stop([client, gateway, target]).await;
 }
 
-/// The gateway keeps one buffer of what the target does not take; the rest stays
-/// with the client.
+/// Who takes nothing holds back who sends: in both directions, and if the client
+/// speaks TLS with the gateway. The gateway takes no more than what the system keeps
+/// for it.
 #[tokio::test]
-async fn a_target_that_does_not_read_holds_back_the_client() {
-    let (client, gateway) = (node("client").await, gateway("gateway", open()).await);
-    let (desk, deaf) = (Desk::open().await, introduction("deaf"));
-    desk.leads(&gateway, deaf.node);
-    knows(&client, &gateway);
-    let route = NetworkProxyRoute::via(gateway.name().as_str());
-    client.network().add_proxy_route(&exact(deaf.node.as_str()), route, 1).unwrap();
-    let network = client.network();
-    let connecting = tokio::spawn(async move { network.connect(deaf.node.as_str()).await.unwrap() });
-    let mut links = Vec::new();
-    // First comes the gateway by itself, then the client through it.
-    for _ in 0..2 {
-        let mut callee = desk.called(deaf.clone()).await;
-        callee.hello().await;
-        callee.introduce().await;
-        links.push(callee.agreed().await);
+async fn who_does_not_read_holds_back_who_sends() {
+    let authority = Authority::new("ours");
+    for (to_target, secure) in [(true, false), (false, false), (false, true)] {
+        let mut gateway = builder("gateway").transit(open());
+        if secure {
+            gateway = gateway.tls(TlsOptions::new().identity(authority.identity()));
+        }
+        let (client, gateway) = (node("client").await, gateway.start().await.unwrap());
+        let (target, echo) = target(builder("target").pool_size(1)).await;
+        through(&client, &gateway, &target);
+        let (behind, before) = if to_target { (&target, &gateway) } else { (&gateway, &client) };
+        let deaf = Tap::to(behind).await;
+        knows(&gateway, &target);
+        let mut to_deaf = NetworkRoute::to("127.0.0.1", deaf.port);
+        if secure {
+            to_deaf = to_deaf.tls(true).trust(authority.trust());
+        }
+        let pattern = exact(behind.name().as_str());
+        before.network().replace_route(&pattern, to_deaf, 1).unwrap();
+        let (sender, receiver) = if to_target { (&client, &target) } else { (&target, &client) };
+        let (to, _inbox) = probe(receiver).await;
+        answers(&client, echo, 1).await;
+        deaf.freeze(true);
+        let sending = tokio::spawn({
+            let sender = sender.clone();
+            async move {
+                for _ in 0..256 {
+                    sender.send(to, vec![7u8; 1 << 20]).await.unwrap();
+                }
+            }
+        });
+        let passed = loop {
+            assert!(!sending.is_finished());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let [tunnel] = &gateway.network().tunnels()[..] else { panic!("one link, one tunnel") };
+            let passed = tunnel.bytes_to_target.max(tunnel.bytes_to_client);
+            if passed > 1 << 16 && tunnel.idle > Duration::from_millis(500) {
+                break passed;
+            }
+        };
+        let room = room().await;
+        assert!(passed < 2 * room + (1 << 20), "{passed} bytes, and the system keeps {room}");
+        println!("{passed} bytes passed; the system keeps {room}");
+        sending.abort();
+        deaf.freeze(false);
+        stop([client, gateway, target]).await;
     }
-    connecting.await.unwrap();
-    let to = Pid { node: deaf.node, id: 1001, creation: deaf.creation };
-    let sender = client.clone();
-    let sending = tokio::spawn(async move {
-        for _ in 0..256 {
-            sender.send(to, vec![7u8; 1 << 20]).await.unwrap();
-        }
-    });
-    let passed = loop {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let tunnel = &gateway.network().tunnels()[0];
-        if tunnel.bytes_to_target > 1 << 16 && tunnel.idle > Duration::from_millis(500) {
-            break tunnel.bytes_to_target;
-        }
-    };
-    // What the system keeps on both roads.
-    assert!(passed < 64 << 20, "{passed}");
-    assert!(!sending.is_finished());
-    sending.abort();
-    stop([client, gateway]).await;
+}
+
+/// One end may have said all that it has to say while the other one goes on.
+#[tokio::test]
+async fn what_is_half_closed_carries_the_rest() {
+    let gateway = gateway("gateway", open()).await;
+    let client = Client::of(&gateway).await;
+    let mut target = Client::announcing(&gateway, NetworkFlags::TUNNELS | NetworkFlags::PROXY_ACCEPT).await;
+    for client_is_first in [true, false] {
+        let (near, far) = tunnel(&client, &mut target, &gateway).await;
+        let (mut first, mut last) = if client_is_first { (near, far) } else { (far, near) };
+        first.write_all(b"that was all").await.unwrap();
+        first.shutdown().await.unwrap();
+        let mut heard = String::new();
+        last.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "that was all");
+        assert_eq!(gateway.network().tunnels().len(), 1, "one direction is open");
+        let rest: Vec<u8> = (0..4 << 20).map(|at| (at / 251) as u8).collect();
+        let answering = async {
+            last.write_all(&rest).await.unwrap();
+            last.shutdown().await.unwrap();
+        };
+        let mut heard = Vec::new();
+        let (read, ()) = tokio::join!(first.read_to_end(&mut heard), answering);
+        read.unwrap();
+        assert!(heard == rest);
+        has_ended(&gateway).await;
+    }
+    stop([gateway]).await;
 }
 
 /// Whoever was asked for comes, and nobody else.

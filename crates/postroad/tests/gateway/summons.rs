@@ -11,7 +11,7 @@ use postroad_wire::tunnel::{Answer, Open, Operations, Request, Talk};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::liar::{Client, bytes, read, summoned};
+use crate::liar::{Client, bytes, heard, read, summoned};
 use crate::support::log::Log;
 use crate::support::scripted::{Callee, Desk, Link, introduction};
 use crate::support::{COOKIE, builder, node, unique};
@@ -46,12 +46,10 @@ async fn client_of(gateway: &Node, target: Atom) -> Node {
 
 /// Who comes by a stream, and for what.
 async fn arrival(stream: &mut TcpStream, talk: &mut Talk) -> (Operations, Vec<Atom>) {
-    let mut heard = talk.request(&[]).unwrap();
-    while heard.is_none() {
-        heard = talk.request(&read(stream).await).unwrap();
+    match heard(stream, talk).await {
+        Request::Arrival { operations, path } => (operations, path),
+        other => panic!("{other:?}"),
     }
-    let Some(Request::Arrival { operations, path }) = heard else { panic!("{heard:?}") };
-    (operations, path)
 }
 
 /// A node without a port that is connected with the gateway.

@@ -11,7 +11,7 @@ use postroad::{Atom, NetworkFlags, Node, NodeBuilder};
 use postroad_wire::tunnel::{Answer, Operations, Request};
 use tokio::io::AsyncWriteExt;
 
-use crate::liar::{Client, read};
+use crate::liar::{Client, heard, read};
 use crate::support::authority::Authority;
 use crate::support::log::Log;
 use crate::support::scripted::{Caller, Wire, introduction};
@@ -221,10 +221,7 @@ async fn a_gateway_that_is_drained_meanwhile_opens_nothing() {
         gateway.network().drain_transit(true);
         let path = vec![client.name(), gateway.name(), name];
         let opened = Answer::Opened { operations: Operations::NONE, path };
-        let mut heard = talk.request(&[]).unwrap();
-        while heard.is_none() {
-            heard = talk.request(&read(&mut stream).await).unwrap();
-        }
+        heard(&mut stream, &mut talk).await;
         stream.write_all(&talk.reply(&opened)).await.unwrap();
         assert!(read(&mut stream).await.is_empty());
     };
