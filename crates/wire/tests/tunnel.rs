@@ -286,6 +286,22 @@ fn whoever_summoned_may_ask_at_once() {
     }
 }
 
+/// The first words of the other end may come at once with the answer: whoever reads
+/// what is wanted and no more leaves them alone.
+#[test]
+fn who_reads_what_is_wanted_stops_behind_the_answer() {
+    let (_, mut asking, answering) = Pair::default().run().unwrap();
+    let opened = Answer::Opened { operations: Operations::LINK, path: vec![near(), far()] };
+    let stream = [answering.reply(&opened), b"who is there?".to_vec()].concat();
+    let (mut rest, mut answer) = (&stream[..], asking.answer(&[]));
+    while answer == Ok(None) {
+        let (read, left) = rest.split_at(asking.wants());
+        assert!(!read.is_empty());
+        (rest, answer) = (left, asking.answer(read));
+    }
+    assert_eq!((answer, rest), (Ok(Some(opened)), &b"who is there?"[..]));
+}
+
 /// A stranger's guesses fill no table of names.
 #[test]
 fn the_name_of_a_stranger_is_not_kept() {

@@ -57,6 +57,7 @@ use crate::registrar::{
 use crate::tls::{TlsOptions, Trust, Watched};
 use crate::{Atom, Pid};
 
+use self::complaints::Complaints;
 use self::factory::Factory;
 use self::joinable::Joinable;
 use self::offers::Offers;
@@ -363,6 +364,8 @@ pub(crate) struct NetworkInner {
     /// The system's trust store, once somebody was dialed who needs it.
     system_trust: Mutex<Option<Trust>>,
     tunnels: tunnel::Tunnels,
+    /// What is logged about peers that ask for more than they get.
+    complaints: Complaints<Atom>,
     /// Certificates and keys that are kept as their files are.
     pub(crate) watched: Watched,
 }
@@ -392,6 +395,7 @@ impl NetworkInner {
             acceptors: RwLock::default(),
             events: broadcast::channel(1024).0,
             system_trust: Mutex::default(),
+            complaints: Complaints::default(),
             watched: Watched::default(),
         }
     }

@@ -6,7 +6,7 @@ use postroad_wire::Cookie;
 use tokio::time::Instant;
 
 use super::plan::{Attempt, AttemptError, FailedAttempt, Reason, Stage, Step, Tunnel};
-use super::trace::{Hop, Trace};
+use super::trace::{Hop, PAUSE, Trace, asked_too_often};
 use super::{ConnectError, Network};
 use crate::Atom;
 use crate::registrar::{BoxFuture, Endpoint};
@@ -61,7 +61,8 @@ impl Network {
     /// but asks the registrar only if a node that connects would.
     ///
     /// The way through gateways is walked as well: how the first one is
-    /// reached, and then one hop more at a time, with what each answers.
+    /// reached, and then one hop more at a time, with what each answers. A gateway
+    /// that is asked too often by that is asked once more, a second later.
     ///
     /// The peer sees a connection with this node that ends at once, through
     /// gateways two: probe from a node with a name of its own, not from one that
@@ -155,8 +156,13 @@ impl Network {
             probe.outcome = ProbeOutcome::Failed { stage: Stage::Tunnel, after, error: error.into() };
             return probe;
         }
-        let Probe { stages, outcome, .. } = self.walk(name, &tunnel.ends, Some(tunnel)).await;
-        Probe { stages, outcome, ..probe }
+        let mut walked = self.walk(name, &tunnel.ends, Some(tunnel)).await;
+        if matches!(&walked.outcome, ProbeOutcome::Failed { error: AttemptError::Tunnel(error), .. } if asked_too_often(error))
+        {
+            tokio::time::sleep(PAUSE).await;
+            walked = self.walk(name, &tunnel.ends, Some(tunnel)).await;
+        }
+        Probe { stages: walked.stages, outcome: walked.outcome, ..probe }
     }
 
     async fn walk(&self, name: Atom, attempt: &Attempt, tunnel: Option<&Tunnel>) -> Probe {

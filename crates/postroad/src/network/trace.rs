@@ -36,6 +36,15 @@ pub enum HopAnswer {
     Refuses,
 }
 
+/// After so long every gateway answers who has asked too often once more.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether a gateway would not hear of one request more for now. Somebody who walks
+/// asks more often than a client does: that is not what it would tell a client.
+pub(super) fn asked_too_often(error: &TunnelError) -> bool {
+    matches!(error, TunnelError::Refused { reason: TunnelRefusal::TooManyRequests, .. })
+}
+
 /// How far a way through gateways leads.
 pub(super) struct Trace {
     pub(super) hops: Vec<Hop>,
@@ -52,8 +61,13 @@ impl Trace {
     ) -> Self {
         let mut trace = Self { hops: Vec::new(), end: None };
         for budget in 1..=passage.hops() {
-            let begun = Instant::now();
-            let answer = passage.ask(node, target, budget, limit).await;
+            let mut begun = Instant::now();
+            let mut answer = passage.ask(node, target, budget, limit).await;
+            if matches!(&answer, Err(error) if asked_too_often(error)) {
+                tokio::time::sleep(PAUSE).await;
+                begun = Instant::now();
+                answer = passage.ask(node, target, budget, limit).await;
+            }
             let after = begun.elapsed();
             let ends = budget == passage.hops();
             match answer {

@@ -1,19 +1,20 @@
 //! Nodes on networks without a road to each other, but for gateways.
 
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use postroad::network::{
     AcceptorOptions, AttemptError, ConnectError, NetworkProxyRoute, NetworkRoute, Nodes, ProxyFlags,
     TransitOptions, TransitRule, TunnelError, TunnelRefusal, exact,
 };
 use postroad::tls::TlsOptions;
-use postroad::{Atom, ExitReason, NetworkMode, Node, NodeBuilder, SpawnOptions};
+use postroad::{Atom, Down, Exit, ExitReason, NetworkMode, Node, NodeBuilder, SpawnOptions, Watched};
 use tokio::sync::oneshot;
 
 use crate::capture::{Capture, contains};
 use crate::lab::{Host, Lab};
 use crate::support::authority::{Authority, Leaf};
-use crate::support::puppet::{Notice, puppet};
+use crate::support::puppet::{Notice, Wish, puppet, wish};
 use crate::support::{EVERYTHING, Echo, next, probe};
 use crate::{PATIENCE, PORT, builder};
 
@@ -54,7 +55,9 @@ impl Resident {
     async fn gateway(host: &Host, name: &str) -> Self {
         let flags = ProxyFlags { encryption: true, ..EVERYTHING };
         let rule = TransitRule::new(".*", ".*").unwrap().through(".*").unwrap().operations(flags);
-        Self::listening(host, builder(name).transit(TransitOptions::new().allow(rule))).await
+        // Longer than a sign of life takes.
+        let transit = TransitOptions::new().allow(rule).idle(PATIENCE);
+        Self::listening(host, builder(name).transit(transit)).await
     }
 
     fn client(host: &Host, builder: NodeBuilder) -> Self {
@@ -92,6 +95,13 @@ impl Resident {
     fn path(&self, name: &str) -> Vec<String> {
         let path = self.node.network().peer(name).unwrap().path;
         path.iter().map(ToString::to_string).collect()
+    }
+
+    /// Nothing passes through it any more.
+    async fn carries_nothing(&self) {
+        while !self.node.network().tunnels().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     async fn refusal(&self, name: &str) -> (String, TunnelRefusal) {
@@ -165,10 +175,31 @@ async fn a_node_behind_nat_is_reached_through_gateways() {
     assert_eq!(client.node.call::<u64>(spawned, 5u64).await.unwrap(), 5);
     assert!(!one.node.network().tunnels().is_empty() && two.node.network().tunnels().is_empty());
 
+    let [linked, watched] = [puppet(&target.node).await, puppet(&target.node).await];
+    wish(&near, Wish::Link, Watched::Pid(linked.pid)).await.unwrap();
+    wish(&near, Wish::Monitor, Watched::Pid(watched.pid)).await.unwrap();
+    wish(&near, Wish::Monitor, Watched::Node(target.name())).await.unwrap();
     lab.cut_off(&first);
     while !client.echoes(PRIVATE, 6).await {}
     assert_eq!(client.path(PRIVATE), ["client@outside", "two@gates", PRIVATE]);
     assert_eq!(client.node.call::<u64>(spawned, 7u64).await.unwrap(), 7, "and it is the same node");
+    let down = |subject| Notice::Down(Down { subject, reason: ExitReason::NoConnection });
+    let exit = |subject| Notice::Exit(Exit { subject, reason: ExitReason::NoConnection, requested: false });
+    let mut lost = vec![
+        exit(Watched::Pid(linked.pid)),
+        down(Watched::Pid(watched.pid)),
+        down(Watched::Node(target.name())),
+    ];
+    while !lost.is_empty() {
+        let told = near.told().await;
+        let at = lost.iter().position(|notice| *notice == told).unwrap_or_else(|| panic!("{told:?}"));
+        lost.remove(at);
+    }
+
+    lab.cut_off(&outside);
+    for gateway in [&one, &two] {
+        gateway.carries_nothing().await;
+    }
     for resident in [client, neighbour, target, one, two] {
         resident.end();
     }

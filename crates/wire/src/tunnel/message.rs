@@ -153,7 +153,9 @@ impl Talk {
         })
     }
 
-    /// Takes bytes that arrived, until they are an answer.
+    /// Takes bytes that arrived, until they are an answer. Begin with none, and read
+    /// no more at once than it [wants](Self::wants): what is behind an answer that
+    /// agrees is not for who asked here, but for the end of the tunnel.
     ///
     /// # Errors
     /// Whatever is wrong with it; the stream is to be closed.
@@ -166,6 +168,11 @@ impl Talk {
                 return Err(NegotiationError::Unexpected { stage: Stage::Answer, got: other.kind() });
             }
         })
+    }
+
+    /// How many bytes the message that is waited for takes at least.
+    pub fn wants(&self) -> usize {
+        self.inbox.wants()
     }
 
     fn next(&mut self, bytes: &[u8], stage: Stage) -> Result<Option<Message>, NegotiationError> {
@@ -357,6 +364,16 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    /// How many bytes are missing: for the header, or for the rest of the message.
+    fn wants(&self) -> usize {
+        match self.bytes.split_first_chunk::<HEADER>() {
+            None => HEADER - self.bytes.len(),
+            Some(([_, _, _, len @ ..], body)) => {
+                usize::from(u16::from_be_bytes(*len)).saturating_sub(body.len())
+            }
+        }
+    }
+
     pub(super) fn receive(
         &mut self,
         bytes: &[u8],

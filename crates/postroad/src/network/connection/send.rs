@@ -180,7 +180,9 @@ impl Connection {
         match outcome {
             Ok(Placed::Done) => {}
             Ok(Placed::Full) => {
-                log!(self.log, WARN, peer = %self.peer.name, "answer dropped: the peer does not read")
+                if let Some(unsaid) = self.node().network.complaints.about(self.peer.name) {
+                    log!(self.log, WARN, peer = %self.peer.name, unsaid, "answer dropped: the peer does not read");
+                }
             }
             Err(error) => log!(self.log, DEBUG, peer = %self.peer.name, %error, "answer not sent"),
         }

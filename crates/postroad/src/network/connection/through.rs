@@ -40,6 +40,12 @@ impl Connection {
         self.through.is_none()
     }
 
+    /// Whether more streams of it can be made: who is dialed must be able to tell by
+    /// the first byte that it is one.
+    pub(in crate::network) fn has_sides(&self) -> bool {
+        self.stack.handshake.dialer_begins()
+    }
+
     /// Where the acceptor listens by which the peer came in, if it dialed.
     pub(in crate::network) fn door(&self) -> Option<SocketAddr> {
         self.door

@@ -50,7 +50,8 @@ pub trait Handshake: fmt::Debug + Send + Sync {
     fn version(&self) -> Version;
 
     /// Whether the side that dialed speaks first. Then the acceptor can tell by
-    /// the first byte who comes for something else: for a tunnel.
+    /// the first byte who comes for something else: for a tunnel. Where it does not,
+    /// connections are made and nobody can ask for a tunnel over them.
     fn dialer_begins(&self) -> bool {
         false
     }

@@ -90,7 +90,9 @@ impl Accounts {
             return Ok(Place { client, gateway: None });
         }
         let gateway = self.seat(Payer::Gateway(neighbour), options)?;
-        let client = self.seat(Payer::Guest { client, gateway: neighbour }, options)?;
+        let client = self.seat(Payer::Guest { client, gateway: neighbour }, options);
+        // What one guest asks too much is not to be missing for the others.
+        let client = client.inspect_err(|_| gateway.0.limits.load().requests.give_back())?;
         Ok(Place { client, gateway: Some(gateway) })
     }
 
@@ -240,6 +242,22 @@ mod tests {
         let asked = |number| place(&format!("more-{number}@x"), gateway);
         let refused = (0..100).find_map(|number| asked(number).err());
         assert_eq!(refused, Some(Refusal::TooManyRequests));
+    }
+
+    /// It is refused, and the others that come by the same gateway are not.
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_too_much_takes_nothing_from_other_guests() {
+        let (accounts, gateway) = (Accounts::default(), atom("gateway@dmz"));
+        let asks = |client: &str| accounts.place(atom(client), gateway, &options()).map(drop);
+        let granted = (0..1000).filter(|_| asks("greedy@x").is_ok()).count();
+        assert_eq!(granted, 20);
+        for _ in 0..20 {
+            asks("modest@x").unwrap();
+        }
+        assert_eq!(asks("modest@x"), Err(Refusal::TooManyRequests));
+        // The gateway was charged for what passed: of its 60 there are 20 left.
+        let left = (0..100).filter(|number| asks(&format!("another-{number}@x")).is_ok()).count();
+        assert_eq!(left, 20);
     }
 
     #[test]

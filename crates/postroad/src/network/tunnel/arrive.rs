@@ -44,7 +44,7 @@ pub(super) async fn arrive(
 
 async fn refuse(side: Side, from: &Connection, reason: Refusal) {
     let (own, gateway) = (from.node().name, from.peer.name);
-    if let Some(unsaid) = from.node().network.tunnels.complaints.about(gateway) {
+    if let Some(unsaid) = from.node().network.complaints.about(gateway) {
         log!(from.log, INFO, %gateway, %reason, unsaid, "tunnel not accepted");
     }
     side.reply(&Answer::Refused { hop: own, reason }).await;

@@ -69,8 +69,8 @@ pub(in crate::network) struct Tunnels {
     pub(super) summoned: Mutex<HashMap<Token, Summoned>>,
     pub(super) obeyed: Arc<Places<Atom>>,
     pub(in crate::network) guests: Guests,
-    /// What is logged about neighbours that ask in vain.
-    pub(super) complaints: Complaints<Atom>,
+    /// What is logged about tunnels that are opened and closed, for each neighbour.
+    pub(super) openings: Complaints<Atom>,
     lender: Lender,
 }
 
@@ -119,7 +119,7 @@ impl Tunnels {
             summoned: Mutex::default(),
             obeyed: Places::new(OBEYED, OBEYED_OF_ONE),
             guests: Guests::default(),
-            complaints: Complaints::default(),
+            openings: Complaints::default(),
             lender: Lender::default(),
         }
     }

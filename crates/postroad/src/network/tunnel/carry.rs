@@ -65,7 +65,7 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
     let (listed, far, answer) = match opened {
         Ok(opened) => opened,
         Err((hop, reason)) => {
-            if let Some(unsaid) = node.network.tunnels.complaints.about(peer) {
+            if let Some(unsaid) = node.network.complaints.about(peer) {
                 log!(from.log, INFO, %peer, %target, %hop, %reason, unsaid, "tunnel refused");
             }
             side.reply(&Answer::Refused { hop, reason }).await;
@@ -74,11 +74,16 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
     };
     let Some(near) = side.reply(&answer).await else { return };
     let log = from.log;
-    log!(log, INFO, %peer, %target, "tunnel opened");
+    let is_told = node.network.tunnels.openings.about(peer);
+    if let Some(unsaid) = is_told {
+        log!(log, INFO, %peer, %target, unsaid, "tunnel opened");
+    }
     // By itself: a tunnel lasts, and all that was needed to open it does not.
     let carrying = async move {
         let end = relay(near, far, &listed.carried, listed.lender()).await;
-        log!(log, INFO, %peer, %target, %end, "tunnel closed");
+        if is_told.is_some() {
+            log!(log, INFO, %peer, %target, %end, "tunnel closed");
+        }
     };
     node.tasks.spawn_on(node.stopping.clone().run_until_cancelled_owned(carrying), &node.runtime);
 }
@@ -240,7 +245,7 @@ async fn step_out(
         let through = Through { path: [&path[..], &[target]].concat(), operations };
         return Ok(Onward { stream: stream.map_err(|_| unreachable)?, through });
     }
-    if !connection.peer.flags.allows(NetworkFlags::PROXY_ACCEPT) {
+    if !connection.peer.flags.allows(NetworkFlags::PROXY_ACCEPT) || !connection.has_sides() {
         return Err((target, Refusal::NotAccepted));
     }
     let lost = |error: TunnelError| match error {

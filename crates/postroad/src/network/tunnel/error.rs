@@ -23,7 +23,10 @@ pub enum TunnelError {
     )]
     Circle(Atom),
     /// The proxy is no gateway, and cannot become one.
-    #[error("{0} lets no connections pass through it: it knows nothing of tunnels, as stock Ergo nodes do")]
+    #[error(
+        "{0} lets no connections pass through it: it knows nothing of tunnels, as stock Ergo nodes do, or is \
+         reached by a handshake with which nobody can ask for one"
+    )]
     NoGateway(Atom),
     /// A node on the way refused.
     #[error("{hop} refused: {reason}")]

@@ -41,6 +41,13 @@ impl Limit {
         enough
     }
 
+    /// Gives back one that was taken for nothing.
+    pub(super) fn give_back(&self) {
+        let mut state = self.state.lock();
+        self.fill(&mut state);
+        state.left = (state.left + 1.0).min(self.most);
+    }
+
     /// Takes `amount`, which may leave a debt; how long to wait until that is
     /// paid.
     pub(super) fn owe(&self, amount: usize) -> Duration {

@@ -151,7 +151,7 @@ impl Order {
     ) -> Result<Opened, TunnelError> {
         let proxy = gateway.peer.name;
         // Whether it lets pass it says when it is asked: it may have been told to since.
-        if !gateway.peer.flags.allows(NetworkFlags::TUNNELS) {
+        if !gateway.peer.flags.allows(NetworkFlags::TUNNELS) || !gateway.has_sides() {
             return Err(TunnelError::NoGateway(proxy));
         }
         let begun = Instant::now();

@@ -71,14 +71,16 @@ impl Side {
         let asked = self.talk.ask(request);
         let asking = async {
             write(&mut self.stream, &asked).await.map_err(|error| TunnelError::Dial { peer, error })?;
+            let mut bytes = Vec::new();
             loop {
-                let bytes = read(&mut self.stream).await;
-                let bytes = bytes.map_err(|error| TunnelError::Dial { peer, error })?;
-                if bytes.is_empty() {
-                    return Err(TunnelError::with(peer)(NegotiationError::Closed(Stage::Answer)));
-                }
                 if let Some(answer) = self.talk.answer(&bytes).map_err(TunnelError::with(peer))? {
                     return Ok(answer);
+                }
+                // And no more: what is behind an answer comes from the other end of the tunnel.
+                let read = read(&mut self.stream, self.talk.wants()).await;
+                bytes = read.map_err(|error| TunnelError::Dial { peer, error })?;
+                if bytes.is_empty() {
+                    return Err(TunnelError::with(peer)(NegotiationError::Closed(Stage::Answer)));
                 }
             }
         };
@@ -107,7 +109,7 @@ impl Side {
             if let Some(request) = self.talk.request(&bytes).map_err(TunnelError::with(peer))? {
                 return Ok(request);
             }
-            bytes = read(&mut self.stream).await.map_err(|error| TunnelError::Dial { peer, error })?;
+            bytes = read(&mut self.stream, MUCH).await.map_err(|error| TunnelError::Dial { peer, error })?;
             if bytes.is_empty() {
                 return Err(TunnelError::with(peer)(NegotiationError::Closed(Stage::Request)));
             }
@@ -139,7 +141,7 @@ async fn dial(
         if let Some(bytes) = machine.poll_transmit() {
             write(&mut stream, &bytes).await.map_err(broken)?;
         }
-        let bytes = read(&mut stream).await.map_err(broken)?;
+        let bytes = read(&mut stream, MUCH).await.map_err(broken)?;
         if bytes.is_empty() {
             return Err(TunnelError::with(peer)(machine.closed()));
         }
@@ -211,7 +213,7 @@ pub(in crate::network) async fn admit(
         if let Some(bytes) = machine.poll_transmit() {
             write(stream, &bytes).await.map_err(HandshakeError::Io)?;
         }
-        bytes = read(stream).await.map_err(HandshakeError::Io)?;
+        bytes = read(stream, MUCH).await.map_err(HandshakeError::Io)?;
         if bytes.is_empty() {
             return Err(machine.closed().into());
         }
@@ -288,7 +290,7 @@ fn may_obey(connection: &Connection) -> Result<Place<Atom>, Refusal> {
     let tunnels = &connection.node().network.tunnels;
     let is_useful = connection.allows(NetworkFlags::PROXY_ACCEPT)
         || tunnels.has_transit() && connection.allows(NetworkFlags::PROXY_TRANSIT);
-    if connection.redial.is_none() || !is_useful {
+    if connection.redial.is_none() || !connection.has_sides() || !is_useful {
         return Err(Refusal::NotAccepted);
     }
     let places = &tunnels.obeyed;
@@ -320,7 +322,7 @@ fn serve<'a>(
             }
             Ok(_) => {}
             Err(error) => {
-                if let Some(unsaid) = network.tunnels.complaints.about(connection.peer.name) {
+                if let Some(unsaid) = network.complaints.about(connection.peer.name) {
                     log!(connection.log, WARN, peer = %connection.peer.name, %error, unsaid, "a stream for a tunnel came to nothing");
                 }
             }
@@ -332,6 +334,9 @@ fn nonce() -> [u8; 32] {
     rand::rng().random()
 }
 
+/// As much is read at once as a message has by far, in bytes.
+const MUCH: usize = 1024;
+
 type Outcome<T> = Result<T, Arc<std::io::Error>>;
 
 async fn write(stream: &mut Stream, bytes: &[u8]) -> Outcome<()> {
@@ -339,10 +344,10 @@ async fn write(stream: &mut Stream, bytes: &[u8]) -> Outcome<()> {
     Ok(stream.flush().await?)
 }
 
-/// What has arrived; nothing at the end.
-async fn read(stream: &mut Stream) -> Outcome<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(1024);
-    match stream.read_buf(&mut bytes).await {
+/// What has arrived, `most` bytes of it; nothing at the end.
+async fn read(stream: &mut Stream, most: usize) -> Outcome<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(most.min(MUCH));
+    match stream.take(most as u64).read_buf(&mut bytes).await {
         Ok(_) => Ok(bytes),
         // How a peer that was killed looks, or one that closed with unread bytes of ours.
         Err(error)
