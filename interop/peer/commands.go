@@ -90,12 +90,14 @@ func (p *peer) run(c command) {
 	case "samples":
 		p.out.reply(c.ID, samples())
 	case "spawn":
-		worker, err := p.spawn(c.Kind, c.Name)
+		worker, err := p.spawn(c.Kind, c.Name, gen.ProcessOptions{MailboxSize: c.Mailbox})
 		if err != nil {
 			p.out.fail(c.ID, err)
 			return
 		}
 		p.out.reply(c.ID, worker.addresses())
+	case "kill":
+		p.answer(c, true, p.kill(c.Process))
 	case "send_many":
 		if err := p.sendMany(c); err != nil {
 			p.out.fail(c.ID, err)
@@ -179,7 +181,7 @@ func samples() []namedValue {
 
 // spawn starts a worker and waits until it has its alias, which a process can
 // make only once it runs.
-func (p *peer) spawn(kind string, name gen.Atom) (*worker, error) {
+func (p *peer) spawn(kind string, name gen.Atom, options gen.ProcessOptions) (*worker, error) {
 	role, ok := newRole(kind)
 	if !ok {
 		return nil, fmt.Errorf("no such kind of process: %q", kind)
@@ -192,7 +194,7 @@ func (p *peer) spawn(kind string, name gen.Atom) (*worker, error) {
 	p.mutex.Unlock()
 
 	started := &worker{peer: p, name: name, role: role}
-	pid, err := p.node.SpawnRegister(name, func() gen.ProcessBehavior { return started }, gen.ProcessOptions{})
+	pid, err := p.node.SpawnRegister(name, func() gen.ProcessBehavior { return started }, options)
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +214,32 @@ func (p *peer) spawn(kind string, name gen.Atom) (*worker, error) {
 	defer p.mutex.Unlock()
 	p.workers[name] = started
 	return started, nil
+}
+
+func (p *peer) worker(name gen.Atom) (*worker, error) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	known, ok := p.workers[name]
+	if !ok {
+		return nil, fmt.Errorf("no process is called %q", string(name))
+	}
+	return known, nil
+}
+
+// kill ends a process, whatever it is doing.
+func (p *peer) kill(name gen.Atom) error {
+	killed, err := p.worker(name)
+	if err != nil {
+		return err
+	}
+	p.forget(name)
+	return p.node.Kill(killed.PID())
+}
+
+func (p *peer) forget(name gen.Atom) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	delete(p.workers, name)
 }
 
 func (w *worker) addresses() fields {

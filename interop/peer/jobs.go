@@ -31,6 +31,8 @@ var jobs = map[string]struct {
 	"compress":         {process("driver"), (*worker).compress},
 	"network_order":    {process("driver"), (*worker).networkOrder},
 	"exit":             {process(""), (*worker).exit},
+	"unregister_name":  {process(""), (*worker).unregisterName},
+	"delete_alias":     {process(""), (*worker).deleteAlias},
 	"recorder_wait":    {process("recorder"), (*worker).recorderWait},
 	"recorder_report":  {process("recorder"), (*worker).recorderReport},
 	"recorder_reset":   {process("recorder"), (*worker).recorderReset},
@@ -60,12 +62,9 @@ func (p *peer) delegate(c command) error {
 	if !ok {
 		return fmt.Errorf("no such command: %q", c.Cmd)
 	}
-	name := known.by(c)
-	p.mutex.Lock()
-	doer, ok := p.workers[name]
-	p.mutex.Unlock()
-	if !ok {
-		return fmt.Errorf("no process is called %q", string(name))
+	doer, err := p.worker(known.by(c))
+	if err != nil {
+		return err
 	}
 	return p.node.Send(doer.PID(), job(func(w *worker) {
 		result, err := known.do(w, c)
@@ -131,10 +130,16 @@ func (w *worker) sendExit(c command) (any, error) {
 
 func (w *worker) exit(c command) (any, error) {
 	w.end = reason(c)
-	w.peer.mutex.Lock()
-	defer w.peer.mutex.Unlock()
-	delete(w.peer.workers, w.name)
+	w.peer.forget(w.name)
 	return true, nil
+}
+
+func (w *worker) unregisterName(command) (any, error) {
+	return true, w.UnregisterName()
+}
+
+func (w *worker) deleteAlias(command) (any, error) {
+	return true, w.DeleteAlias(w.alias)
 }
 
 func reason(c command) error {
@@ -145,6 +150,8 @@ func reason(c command) error {
 		return gen.TerminateReasonShutdown
 	case gen.TerminateReasonKill.Error():
 		return gen.TerminateReasonKill
+	case gen.TerminateReasonPanic.Error():
+		return gen.TerminateReasonPanic
 	}
 	return errors.New(c.Reason)
 }

@@ -36,6 +36,7 @@ type command struct {
 	Process gen.Atom `json:"process"`
 	As      gen.Atom `json:"as"`
 	Reason  string   `json:"reason"`
+	Mailbox int64    `json:"mailbox"`
 
 	// Processes of other nodes.
 	Register   gen.Atom                   `json:"register"`

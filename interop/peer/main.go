@@ -98,7 +98,7 @@ func start(out *output) (*peer, error) {
 	}
 	peer := &peer{node: node, host: options.Host, out: out, workers: make(map[gen.Atom]*worker)}
 	for _, kind := range []string{"careful", "driver", "echo", "fail", "mute", "recorder"} {
-		if _, err := peer.spawn(kind, gen.Atom(kind)); err != nil {
+		if _, err := peer.spawn(kind, gen.Atom(kind), gen.ProcessOptions{}); err != nil {
 			return nil, fmt.Errorf("spawn %s: %w", kind, err)
 		}
 	}

@@ -46,6 +46,8 @@ func newRole(kind string) (role, bool) {
 		return mute{}, true
 	case "recorder":
 		return newRecorder(), true
+	case "stuck":
+		return stuck{}, true
 	}
 	return nil, false
 }
@@ -129,6 +131,19 @@ func (mute) request(w *worker, via string, from gen.PID, _ gen.Ref, value any) a
 	return nil
 }
 
+// stuck shows the first message or request it gets, and never has done with it.
+type stuck struct{}
+
+func (stuck) message(w *worker, via string, from gen.PID, value any) {
+	w.show("message", via, from, value)
+	select {}
+}
+
+func (stuck) request(w *worker, via string, from gen.PID, _ gen.Ref, value any) any {
+	w.show("request", via, from, value)
+	select {}
+}
+
 func (w *worker) show(event, via string, from gen.PID, value any) {
 	w.peer.out.event(event, fields{"to": w.name, "via": via, "from": body(from), "value": style.Encode(value)})
 }
@@ -176,7 +191,15 @@ func (w *worker) HandleMessage(from gen.PID, message any) error {
 	default:
 		w.role.message(w, "pid", from, message)
 	}
+	if w.end == gen.TerminateReasonPanic {
+		panic("the test wants it")
+	}
 	return w.end
+}
+
+// Terminate is called when all that watch the process have been told.
+func (w *worker) Terminate(reason error) {
+	w.peer.out.event("ended", fields{"to": w.name, "reason": reason.Error()})
 }
 
 func (w *worker) gone(event string, target any, reason error) {

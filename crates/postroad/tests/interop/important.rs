@@ -4,10 +4,10 @@ use postroad::{Alias, CallError, Pid, SendError, SpawnOptions};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::peer::{Peer, by_alias, by_pid, named};
+use crate::peer::{Peer, by_alias, by_pid, named, pid};
 use crate::road::{Dialer, at, courier, end, pair};
+use crate::support::Echo;
 use crate::support::careful::{Careful, Stuck};
-use crate::support::{Echo, probe};
 use crate::within;
 
 fn sample() -> serde_json::Value {
@@ -96,6 +96,27 @@ async fn go_says_what_became_of_it() {
 }
 
 #[tokio::test]
+async fn go_tells_of_full_mailboxes_and_of_processes_that_end() {
+    for dialer in Dialer::BOTH {
+        let (node, go) = pair(dialer).await;
+        let spawned = go.ask("spawn", json!({"kind": "stuck", "name": "stuck", "mailbox": 1})).await;
+        let stuck = pid(&spawned["pid"]);
+        node.send_important(stuck, true).await.unwrap();
+        assert_eq!(go.event("message").await["to"], "stuck");
+        node.send_important(stuck, true).await.unwrap();
+        let error = node.send_important(stuck, true).await.unwrap_err();
+        assert!(matches!(error, SendError::MailboxFull), "{error}");
+        // It is as good as dead, and its node knows it still.
+        go.ask("kill", json!({"process": "stuck"})).await;
+        let error = node.send_important(stuck, true).await.unwrap_err();
+        assert!(matches!(error, SendError::ProcessTerminated), "{error}");
+        // It would not stop in order.
+        go.kill();
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn go_without_important_delivery_is_not_sent_anything() {
     let node = crate::support::node("rust").await;
     let go = Peer::named(&crate::support::unique("go"), &["-flags", "none"]).await;
@@ -127,15 +148,20 @@ async fn go_confirms_important_answers() {
     }
 }
 
-/// The answer is there at once. That it was confirmed 3.2.0 cannot find out: it
-/// waits for a reference of its own (`docs/wire/QUIRKS.md`). 3.1.0 does not ask.
+/// The answer is there at once. That it was confirmed 3.2.0 cannot find out, it
+/// waits for a reference of its own (`docs/wire/QUIRKS.md`): what shows it is one
+/// frame more than the request. 3.1.0 does not ask.
 #[tokio::test]
 async fn rust_confirms_important_answers() {
     let (node, go) = pair(Dialer::Rust).await;
-    let (_, _inbox) = probe(&node).await;
+    let frames = || node.network().peer(go.name()).unwrap().frames_out;
+    let before = frames();
+    assert!(node.call::<bool>(go.pid("echo"), true).await.unwrap());
+    assert_eq!(frames() - before, 1, "an ordinary answer is not confirmed");
     assert!(node.call::<bool>(go.pid("careful"), true).await.unwrap());
     let outcome = go.event("confirmed").await["error"].as_str().unwrap().to_owned();
     let possible: &[&str] = if go.is_of_310() { &["not supported"] } else { &["", "timed out"] };
     assert!(possible.contains(&&*outcome), "{outcome}");
+    assert_eq!(frames() - before, if go.is_of_310() { 2 } else { 3 });
     end(node, go).await;
 }

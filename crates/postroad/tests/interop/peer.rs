@@ -98,9 +98,7 @@ impl Peer {
     }
 
     pub(crate) fn alias(&self, process: &str) -> Alias {
-        let alias = &self.ready["processes"][process]["alias"];
-        let id = [number(&alias["id"][0]), number(&alias["id"][1]), number(&alias["id"][2])];
-        Alias { node: atom(&alias["node"]), creation: number(&alias["creation"]), id }
+        alias(&self.ready["processes"][process]["alias"])
     }
 
     /// Has it do something; the error is Ergo's.
@@ -125,17 +123,30 @@ impl Peer {
         reply.unwrap_or_else(|error| panic!("{command} {fields}: {error}"))
     }
 
-    /// Has it ask for something that it does not get; what it is told. An answer
-    /// that comes fast may be lost on Ergo (`docs/wire/QUIRKS.md`): then again.
-    pub(crate) async fn refusal(&self, command: &str, fields: Json) -> String {
+    /// Has it ask for something, and again if it is not told what came of it: an
+    /// answer that comes fast may be lost on Ergo (`docs/wire/QUIRKS.md`).
+    async fn answered(&self, command: &str, fields: &Json) -> Result<Json, String> {
         for _ in 0..4 {
             match self.try_ask(command, fields.clone()).await {
                 Err(error) if error == "timed out" => {}
-                Err(error) => return error,
-                Ok(granted) => panic!("{command} {fields}: {granted}"),
+                reply => return reply,
             }
         }
         panic!("{command} {fields}: no answer")
+    }
+
+    /// Has it ask for something that it gets.
+    pub(crate) async fn get(&self, command: &str, fields: Json) -> Json {
+        let answer = self.answered(command, &fields).await;
+        answer.unwrap_or_else(|error| panic!("{command} {fields}: {error}"))
+    }
+
+    /// Has it ask for something that it does not get; what it is told.
+    pub(crate) async fn refusal(&self, command: &str, fields: Json) -> String {
+        match self.answered(command, &fields).await {
+            Err(error) => error,
+            Ok(granted) => panic!("{command} {fields}: {granted}"),
+        }
     }
 
     /// Has its driver call a process, and waits for the answer longer than any
@@ -268,6 +279,11 @@ pub(crate) fn pid_json(pid: Pid) -> Json {
 
 pub(crate) fn pid(json: &Json) -> Pid {
     Pid { node: atom(&json["node"]), id: number(&json["id"]), creation: number(&json["creation"]) }
+}
+
+pub(crate) fn alias(json: &Json) -> Alias {
+    let id = [number(&json["id"][0]), number(&json["id"][1]), number(&json["id"][2])];
+    Alias { node: atom(&json["node"]), creation: number(&json["creation"]), id }
 }
 
 fn atom(json: &Json) -> Atom {

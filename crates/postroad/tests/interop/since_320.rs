@@ -1,33 +1,16 @@
 //! What Ergo cannot do before 3.2.0 (`docs/wire/releases.md`): a 3.1.0 node
-//! tells other nodes of the ends of its processes only by chance, and links
-//! children and parents on different nodes only at its own side.
+//! links children and parents on different nodes only at its own side, and does
+//! not ask for descriptions of applications.
 
 use postroad::network::Nodes;
 use postroad::{Down, Exit, ExitReason, Pid, SpawnOptions, Watched};
 use serde_json::json;
 
 use crate::peer::{Peer, by_pid, pid, pid_json};
-use crate::relations::told_both;
 use crate::road::{Dialer, end, pair};
 use crate::spawning::Hatchling;
 use crate::support::puppet::{Notice, Strings, Wish, puppet, wish};
 use crate::within;
-
-#[tokio::test]
-async fn rust_is_told_of_ends_of_processes_in_go() {
-    for dialer in Dialer::BOTH {
-        let (node, go) = pair(dialer).await;
-        let target = go.ask("spawn", json!({"kind": "echo", "name": "target"})).await;
-        let subject = Watched::Pid(pid(&target["pid"]));
-        let mut watcher = puppet(&node).await;
-        watcher.trap_exit().await;
-        wish(&watcher, Wish::Monitor, subject).await.unwrap();
-        wish(&watcher, Wish::Link, subject).await.unwrap();
-        go.ask("exit", json!({"process": "target", "reason": "a bad day"})).await;
-        told_both(&mut watcher, subject, "a bad day").await;
-        end(node, go).await;
-    }
-}
 
 /// The child is on the Go node.
 #[tokio::test]

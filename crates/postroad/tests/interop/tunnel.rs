@@ -3,12 +3,17 @@
 
 use postroad::network::{NetworkProxyRoute, NetworkRoute, TransitOptions, TransitRule, exact};
 use postroad::tls::TlsOptions;
-use postroad::{Node, Pid};
-use serde_json::json;
+use postroad::{Node, Pid, SpawnOptions, Watched};
+use serde_json::{Value as Json, json};
 
 use crate::PATIENCE;
-use crate::peer::{Peer, by_pid};
-use crate::support::{Echo, builder, next, node, port, probe, unique};
+use crate::peer::{Peer, by_pid, pid_json};
+use crate::relations::{
+    FAIL_ENDS, Ours, end_theirs, go_watches, theirs, told, told_both, told_of_the_loss, watch, watcher,
+};
+use crate::road::{all_links, end};
+use crate::spawning::text;
+use crate::support::{EVERYTHING, Echo, builder, next, node, port, probe, unique};
 
 /// A client that knows the gateway only, and goes through it to reach the Go node.
 async fn client(gateway: &Node, go: &Peer, route: NetworkProxyRoute) -> (Node, Pid) {
@@ -65,6 +70,51 @@ async fn go_is_reached_through_a_tunnel() {
     }
     go.stop().await;
     gateway.stop().await;
+}
+
+/// All that a tunnel may permit: links and monitors in both directions, processes
+/// started there; and the loss of the gateway is the end of what they watch.
+#[tokio::test]
+async fn go_is_linked_monitored_and_has_processes_started_through_a_tunnel() {
+    let rule = TransitRule::new(".*", ".*").unwrap().operations(EVERYTHING);
+    let gateway = builder("gateway").transit(TransitOptions::new().allow(rule)).start();
+    let (gateway, go) = (gateway.await.unwrap(), Peer::start("go").await);
+    leads(&gateway, &go);
+    let route = NetworkProxyRoute::via(gateway.name().as_str()).flags(EVERYTHING);
+    let (client, _) = client(&gateway, &go, route).await;
+    let remote = client.network().connect(go.name()).await.unwrap();
+    all_links(&client, &go).await;
+    assert_eq!(client.network().peer(go.name()).unwrap().path, [client.name(), gateway.name(), go.atom()]);
+
+    let mut watcher = watcher(&client).await;
+    for how in ["a bad day", "kill"] {
+        let ways = theirs(&go, how).await;
+        watch(&watcher, &ways).await;
+        end_theirs(&go, how, how).await;
+        told_both(&mut watcher, &ways, how).await;
+
+        let target = Ours::start(&client, how).await;
+        go_watches(&go, &target, ["driver"; 3]).await;
+        target.end(&client, how).await;
+        told(&go, "exit", "driver", &target.ways, how).await;
+        told(&go, "down", "echo", &target.ways, how).await;
+    }
+
+    go.ask("enable_spawn", json!({"name": "hatchling"})).await;
+    let hatched = remote.spawn("hatchling", SpawnOptions::new(), "first".to_owned()).await.unwrap();
+    let said: String = client.call_with_timeout(hatched, true, PATIENCE).await.unwrap();
+    let said: Json = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["args"], &said["parent"]), (&json!([text("first")]), &pid_json(client.pid())));
+
+    let mut ways = theirs(&go, "left behind").await;
+    ways.push(Watched::Node(go.atom()));
+    watch(&watcher, &ways).await;
+    let target = Ours::start(&client, "left behind").await;
+    go_watches(&go, &target, FAIL_ENDS).await;
+    gateway.stop().await;
+    told_both(&mut watcher, &ways, "no connection").await;
+    told_of_the_loss(&go, &target.ways).await;
+    end(client, go).await;
 }
 
 /// The connection of the two is not the gateway's: it has another cookie with Go.
