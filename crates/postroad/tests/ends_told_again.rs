@@ -7,7 +7,9 @@ mod support;
 use std::time::Duration;
 
 use postroad::network::{DownReason, MemoryNetwork, NetworkEvent};
-use postroad::{Atom, Context, Down, ExitReason, Node, Pid, ProcessId, Watched};
+use postroad::{
+    Atom, Context, Down, Event, EventOptions, ExitReason, Node, Pid, ProcessId, RelationError, Watched,
+};
 
 use support::puppet::{Act, Notice, Strings, Wish, puppet, wish};
 use support::{COOKIE, Echo};
@@ -195,6 +197,73 @@ async fn a_relation_that_was_taken_back_is_forgotten_by_the_peer() {
     let (taken_back, watched) = tokio::join!(demonitor, lost);
     taken_back.unwrap();
     assert_eq!(watched, 0);
+    scene.end().await;
+}
+
+impl Scene {
+    fn event(&self) -> Event {
+        Event { name: Atom::new("prices").unwrap(), node: self.there.name() }
+    }
+
+    /// So many who subscribe, and share in one subscription.
+    async fn subscribed(&self, count: usize) -> Vec<Strings> {
+        self.network.set_delay(Duration::ZERO..=Duration::ZERO);
+        let mut subscribers = Vec::new();
+        for _ in 0..count {
+            let subscriber = puppet(&self.here).await;
+            subscribe(&subscriber, self.event()).await.unwrap();
+            subscribers.push(subscriber);
+        }
+        self.network.set_delay(UNDER_WAY..=UNDER_WAY);
+        subscribers
+    }
+
+    fn watched(&self) -> usize {
+        self.there.network().info().peers[0].watched
+    }
+}
+
+async fn subscribe(subscriber: &Strings, event: Event) -> Result<(), RelationError> {
+    let subscribed = subscriber.act(move |ctx| -> Act<'_, _> { Box::pin(ctx.monitor_event(event)) });
+    subscribed.await.map(drop)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_for_all_that_was_taken_back_is_forgotten_by_the_peer() {
+    let scene = scene().await;
+    let token = scene.there.register_event("prices", EventOptions::new()).unwrap();
+    let subscribers = scene.subscribed(5).await;
+    assert_eq!(scene.watched(), 2, "one for itself, one for all");
+    for subscriber in subscribers {
+        assert!(scene.here.kill(subscriber.pid));
+    }
+    scene.break_links().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(scene.watched(), 0);
+    assert_eq!(scene.there.event_info("prices").unwrap().nodes, 0);
+    for mut subscriber in scene.subscribed(5).await {
+        scene.there.publish("prices", &token, 7u32).await.unwrap();
+        assert_eq!(subscriber.told().await, Notice::Published(scene.event(), Some(7)));
+    }
+    assert_eq!(scene.watched(), 2);
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_for_all_that_was_lost_is_not_counted_on() {
+    let scene = scene().await;
+    let token = scene.there.register_event("prices", EventOptions::new()).unwrap();
+    let first = scene.subscribed(1).await;
+    let lost = puppet(&scene.here).await;
+    let (asked, ()) = tokio::join!(subscribe(&lost, scene.event()), scene.break_links());
+    assert!(matches!(asked, Err(RelationError::Timeout { .. })), "{asked:?}");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let others = scene.subscribed(3).await;
+    assert_eq!(scene.watched(), 2, "one for itself, one for all");
+    scene.there.publish("prices", &token, 7u32).await.unwrap();
+    for mut subscriber in first.into_iter().chain(others) {
+        assert_eq!(subscriber.told().await, Notice::Published(scene.event(), Some(7)));
+    }
     scene.end().await;
 }
 

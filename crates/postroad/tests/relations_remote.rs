@@ -11,8 +11,8 @@ use postroad::{
     Actor, Alias, Atom, Context, Down, Exit, ExitReason, Node, Payload, Pid, ProcessId, Ref, RelationError,
     SpawnOptions, Watched,
 };
-use postroad_wire::enp::any::{Answer, Request, Verb, Watch};
-use postroad_wire::enp::{Head, Name, Subject};
+use postroad_wire::enp::any::{Answer, Request, Verb, Watch, WatchTarget};
+use postroad_wire::enp::{Frame, Head, Name, Subject};
 use support::puppet::{Notice, Strings, Wish, puppet, puppet_with, wish};
 use support::scripted::{Link, introduction};
 use support::{Echo, builder, node, port};
@@ -420,6 +420,90 @@ async fn an_end_that_crosses_the_answer_does_not_hide_the_next_one() {
     let drowned = link.encode(&ErrorValue::new("drowned"));
     link.send_frame(&head, &drowned).await;
     assert_eq!(watcher.told().await, down(worker, &ExitReason::error("drowned")));
+    near.stop().await;
+}
+
+/// The peer has answered for the present one, and tells of the end of the former
+/// one then: it takes the watcher for one that is still there.
+#[tokio::test]
+async fn an_end_that_follows_the_answer_leaves_nothing_behind_at_the_peer() {
+    let near = builder("followed").pool_size(1).start().await.unwrap();
+    let mut caller = Caller::dial(&near, introduction("peer")).await;
+    caller.hello().await;
+    let mut link = caller.introduce().await;
+    let echo = near.spawn::<Echo>(()).await.unwrap();
+    link.send_message(echo, &1u8).await;
+    assert_eq!(link.hears::<u8>().await, 1, "the node has the connection");
+    let worker = Watched::Name(ProcessId { name: Atom::new("worker").unwrap(), node: link.local.node });
+    let head = Head::Terminate { subject: Subject::Name(Name::Inline(b"worker")) };
+    let mut watcher = puppet(&near).await;
+    watcher.trap_exit().await;
+    for (begin, begins, ends) in
+        [(Wish::Monitor, Verb::Monitor, Verb::Demonitor), (Wish::Link, Verb::Link, Verb::Unlink)]
+    {
+        let granted = async |link: &mut Link| {
+            let Request::Watch(Watch { verb, reference, .. }) = link.hears_request().await else {
+                panic!("another request")
+            };
+            answer(link, reference, None).await;
+            verb
+        };
+        let (watched, verb) = tokio::join!(wish(&watcher, begin, worker), granted(&mut link));
+        watched.unwrap();
+        assert_eq!(verb, begins);
+        let burnt = link.encode(&ErrorValue::new("burnt"));
+        link.send_frame(&head, &burnt).await;
+        watcher.told().await;
+        // What it wishes now comes behind what is taken back.
+        let both = async { (granted(&mut link).await, granted(&mut link).await) };
+        let (again, verbs) = tokio::join!(wish(&watcher, begin, worker), both);
+        again.unwrap();
+        assert_eq!(verbs, (ends, begins));
+        let burnt = link.encode(&ErrorValue::new("burnt"));
+        link.send_frame(&head, &burnt).await;
+        watcher.told().await;
+        assert_eq!(granted(&mut link).await, ends);
+    }
+    assert_eq!(watcher.told_so_far().await, []);
+    near.stop().await;
+}
+
+/// Whatever it is that makes room: that is watched no more, or has ended.
+#[tokio::test]
+async fn a_peer_has_as_many_relations_as_the_node_allows() {
+    let near = builder("bound").pool_size(1).max_relations(3).start().await.unwrap();
+    let mut caller = Caller::dial(&near, introduction("peer")).await;
+    caller.hello().await;
+    let mut link = caller.introduce().await;
+    let mut next = 0;
+    let mut asks = async |link: &mut Link, verb: Verb, target: Pid| {
+        next += 1;
+        let reference = Ref { node: link.local.node, creation: link.local.creation, id: [next, 0, 0] };
+        let watch = Watch { verb, source: link.sender(), target: WatchTarget::Pid(target), reference };
+        link.ask(&Request::Watch(watch)).await;
+        let (answer, _) = link.hears_answer().await;
+        assert_eq!(answer.reference, reference);
+        answer.error.map(|error| error.text().to_string_lossy().into_owned())
+    };
+    let echo = async || near.spawn::<Echo>(()).await.unwrap();
+    let (one, two, three) = (echo().await, echo().await, echo().await);
+    let refused = Some("too many relations: a node may have 3 here".to_owned());
+    assert_eq!(asks(&mut link, Verb::Monitor, one).await, None);
+    assert_eq!(asks(&mut link, Verb::Link, one).await, None);
+    assert_eq!(asks(&mut link, Verb::Monitor, two).await, None);
+    assert_eq!(asks(&mut link, Verb::Monitor, three).await, refused);
+    assert_eq!(asks(&mut link, Verb::Demonitor, two).await, None);
+    assert_eq!(asks(&mut link, Verb::Link, three).await, None);
+    assert_eq!(asks(&mut link, Verb::Link, two).await, refused);
+
+    assert!(near.kill(one));
+    let end = link.frame().await;
+    let subject = Subject::Pid(one.id);
+    assert_eq!(Frame::parse(&end).unwrap().head, Head::Terminate { subject });
+    assert_eq!(asks(&mut link, Verb::Monitor, two).await, None);
+    assert_eq!(asks(&mut link, Verb::Monitor, three).await, None);
+    assert_eq!(asks(&mut link, Verb::Link, two).await, refused);
+    assert_eq!(near.network().peer(link.local.node.as_str()).unwrap().watched, 3);
     near.stop().await;
 }
 

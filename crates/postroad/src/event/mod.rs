@@ -146,7 +146,8 @@ pub struct EventInfo {
     pub producer: Pid,
     /// How many subscriptions processes of this node have.
     pub subscriptions: usize,
-    /// How many other nodes have subscribers.
+    /// How many other nodes have subscribers. How many each has, it alone knows:
+    /// they may share one subscription here.
     pub nodes: usize,
     /// How much has been published.
     pub published: u64,

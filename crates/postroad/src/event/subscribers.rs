@@ -15,8 +15,15 @@ use crate::process::{Process, Relation};
 #[derive(Default)]
 pub(crate) struct Subscribers {
     chunks: Snapshot,
-    /// Where each subscription is: in which chunk, and where in there.
-    places: HashMap<u64, u32, FixedState>,
+    places: HashMap<u64, Place, FixedState>,
+}
+
+/// Where a subscription is.
+struct Place {
+    /// In all chunks, one after the other.
+    at: u32,
+    /// The node of the event was asked for it, and not for others with it.
+    asked: bool,
 }
 
 /// The subscriptions at one moment: all chunks but the last are full.
@@ -46,7 +53,7 @@ impl Subscribers {
         let subscription = Subscription { process: process.clone(), relation };
         let place = self.len();
         match self.places.entry(subscription.key()) {
-            Entry::Vacant(vacant) => vacant.insert(place as u32),
+            Entry::Vacant(vacant) => vacant.insert(Place { at: place as u32, asked: false }),
             Entry::Occupied(_) => return,
         };
         let chunks = Arc::make_mut(&mut self.chunks);
@@ -56,12 +63,25 @@ impl Subscribers {
         Arc::make_mut(&mut chunks[place / CHUNK]).push(subscription);
     }
 
-    /// Whether it was there.
-    pub(crate) fn remove(&mut self, process: u64, relation: Relation) -> bool {
-        let Some(place) = self.places.remove(&key(process, relation)) else { return false };
-        let place = place as usize;
+    /// Notes that the event's node is asked for this one by itself.
+    pub(crate) fn note_asked(&mut self, process: u64, relation: Relation) {
+        if let Some(place) = self.places.get_mut(&key(process, relation)) {
+            place.asked = true;
+        }
+    }
+
+    /// Whether the event's node was asked for this one by itself; nothing if it
+    /// is not there.
+    pub(crate) fn was_asked(&self, process: u64, relation: Relation) -> Option<bool> {
+        self.places.get(&key(process, relation)).map(|place| place.asked)
+    }
+
+    /// Ends a subscription, if there is one.
+    pub(crate) fn remove(&mut self, process: u64, relation: Relation) {
+        let Some(Place { at, .. }) = self.places.remove(&key(process, relation)) else { return };
+        let place = at as usize;
         let chunks = Arc::make_mut(&mut self.chunks);
-        let Some(tail) = chunks.last_mut().map(Arc::make_mut) else { return true };
+        let Some(tail) = chunks.last_mut().map(Arc::make_mut) else { return };
         let last = tail.pop();
         if tail.is_empty() {
             chunks.pop();
@@ -70,10 +90,11 @@ impl Subscribers {
         if let Some(last) = last
             && last.key() != key(process, relation)
         {
-            self.places.insert(last.key(), place as u32);
+            if let Some(moved) = self.places.get_mut(&last.key()) {
+                moved.at = at;
+            }
             Arc::make_mut(&mut chunks[place / CHUNK])[place % CHUNK] = last;
         }
-        true
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -69,7 +69,8 @@ pub struct PeerInfo {
     /// How much of the peer is watched by how many processes here: pairs of a
     /// process and what it links with or monitors, events aside.
     pub watching: usize,
-    /// How many links and monitors the peer's processes have here.
+    /// How many links and monitors the peer has here: of its processes, or one of
+    /// its own that stands for several.
     pub watched: usize,
 }
 

@@ -165,6 +165,10 @@ pub struct NetworkOptions {
     /// Whether connections are accepted that come through other nodes, whose
     /// ends prove the cookie here as all others do. Default: yes.
     pub accept_tunnels: bool,
+    /// How many links, monitors and subscriptions each peer may have here: they
+    /// cost memory as long as the connection lives. Further ones are refused.
+    /// Default 262,144.
+    pub max_relations: usize,
 }
 
 /// What this version does for peers.
@@ -195,6 +199,7 @@ impl Default for NetworkOptions {
             retry_pause: Duration::from_millis(500),
             transit: None,
             accept_tunnels: true,
+            max_relations: 1 << 18,
         }
     }
 }

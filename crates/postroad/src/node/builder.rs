@@ -264,6 +264,13 @@ impl NodeBuilder {
         self
     }
 
+    /// How many links, monitors and subscriptions each peer may have here, at
+    /// least one. Default 262,144.
+    pub fn max_relations(mut self, relations: usize) -> Self {
+        self.options.max_relations = relations.max(1);
+        self
+    }
+
     /// What the node says it runs. Default: postroad itself.
     pub fn version(mut self, name: impl Into<String>, release: impl Into<String>) -> Self {
         self.version = Version::new(name, release);

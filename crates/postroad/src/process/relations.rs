@@ -186,12 +186,19 @@ fn find(node: &NodeInner, target: &Watched) -> Result<(), RelationError> {
     }
 }
 
-/// Tells a process that something it watches there has ended, if it still does.
-pub(crate) fn notify(node: &NodeInner, watcher: u64, target: &Watched, over: Over, reason: &ExitReason) {
-    if let Some(process) = node.processes.with(watcher, Arc::clone) {
-        let due = process.end_watch(target, over, reason);
-        process.tell(target, due, reason);
-    }
+/// Tells a process that something it watches there has ended, if it still does:
+/// which notices were due.
+pub(crate) fn notify(
+    node: &NodeInner,
+    watcher: u64,
+    target: &Watched,
+    over: Over,
+    reason: &ExitReason,
+) -> Due {
+    let Some(process) = node.processes.with(watcher, Arc::clone) else { return Due::default() };
+    let due = process.end_watch(target, over, reason);
+    process.tell(target, due, reason);
+    due
 }
 
 impl Process {
@@ -250,10 +257,7 @@ impl Process {
             return Ok(None);
         }
         let connection = self.connection(target, over);
-        if let Some(connection) = &connection {
-            connection.forget_watcher(self.pid.id, target, relation, last);
-        }
-        Ok(connection)
+        Ok(connection.filter(|connection| connection.forget_watcher(self.pid.id, target, relation, last)))
     }
 
     /// The connection that something is watched over. Nothing if that has been

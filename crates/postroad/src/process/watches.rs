@@ -13,7 +13,7 @@ use crate::actor::{ExitReason, Watched};
 use crate::error::RelationError;
 
 /// What the end of a target means for who watches it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Relation {
     /// An exit signal.
     Link,

@@ -5,6 +5,7 @@
 mod local;
 mod remote;
 mod scripted;
+mod shared;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -28,6 +28,7 @@ mod relations;
 mod restart;
 mod road;
 mod samples;
+mod shared;
 mod since_320;
 mod spawning;
 #[path = "../support/mod.rs"]

@@ -232,7 +232,9 @@ impl Player {
         let (token, registration) = match self.registered {
             Some(registered) => registered,
             None => {
-                let options = EventOptions::new().buffer(KEPT).notify();
+                // Of those that keep nothing, a node has one subscription for all.
+                let kept = if self.who.is_multiple_of(2) { 0 } else { KEPT };
+                let options = EventOptions::new().buffer(kept).notify();
                 // Whoever sat here before may still be clearing its place.
                 let Ok(token) = ctx.register_event(&self.event, options) else { return };
                 let event = Event { name: Atom::new(&self.event).unwrap(), node: ctx.pid().node };

@@ -20,6 +20,9 @@ use crate::setting::{APART, NODES, Setting, Weather, host, node_name};
 const SEATS_PER_NODE: usize = 3;
 const STEPS: usize = 70;
 
+/// The seat whose event many subscribe to.
+const FAVOURITE: usize = 0;
+
 /// How many of the last aliases are talked to.
 const ALIASES: usize = 6;
 
@@ -98,6 +101,7 @@ impl World {
             let taken = world.sit_down(seat, seat % NODES).await;
             world.seats.push(taken);
         }
+        world.tell(FAVOURITE, Order::Publish);
         world
     }
 
@@ -269,11 +273,11 @@ impl World {
         let mut times = 1;
         let order = match self.chance.random_range(0..14) {
             0..4 => {
-                let (target, by) = self.target(seat, pid);
+                let (target, by) = self.target(pid);
                 Order::Watch(target, by)
             }
             4 => {
-                let (target, by) = self.target(seat, pid);
+                let (target, by) = self.target(pid);
                 Order::Unwatch(target, by)
             }
             5..9 => {
@@ -335,23 +339,24 @@ impl World {
     }
 
     /// What somebody may watch, and how.
-    fn target(&mut self, seat: usize, pid: Pid) -> (Watched, By) {
+    fn target(&mut self, pid: Pid) -> (Watched, By) {
         let by = if self.chance.random_bool(0.5) { By::Link } else { By::Monitor };
         let chosen = self.chance.random_range(0..self.seats.len());
         match self.chance.random_range(0..14) {
             0 => (Watched::Node(Atom::new(&node_name(self.chance.random_range(0..NODES))).unwrap()), by),
             1..4 => (Watched::Name(self.named(chosen)), by),
-            4..8 => self.subscription(seat, chosen),
+            4..6 => self.subscription(chosen),
+            6..8 => self.subscription(FAVOURITE),
             8..10 => (self.alias().map_or(Watched::Pid(pid), |(_, alias)| Watched::Alias(alias)), by),
             _ => (Watched::Pid(pid), by),
         }
     }
 
     /// One of the two ways to subscribe: who does so by both gets everything twice.
-    fn subscription(&self, seat: usize, to: usize) -> (Watched, By) {
+    fn subscription(&self, to: usize) -> (Watched, By) {
         let node = self.nodes[self.seats[to].node].name();
         let event = Event { name: Atom::new(&event_name(to)).unwrap(), node };
-        let by = if self.seats[seat].who.is_multiple_of(2) { By::Link } else { By::Monitor };
+        let by = if to.is_multiple_of(2) { By::Link } else { By::Monitor };
         (Watched::Event(event), by)
     }
 
@@ -452,8 +457,10 @@ impl World {
         let aliases = self.ledger.aliases(seats);
         for seat in 0..seats {
             let next = (seat + 1) % seats;
-            let (event, by) = self.subscription(seat, next);
-            self.tell(seat, Order::Watch(event, by));
+            for event in [next, FAVOURITE] {
+                let (event, by) = self.subscription(event);
+                self.tell(seat, Order::Watch(event, by));
+            }
             if let Some((_, alias)) = aliases.iter().find(|(owner, _)| *owner == self.seats[next].who) {
                 self.tell(seat, Order::Watch(Watched::Alias(*alias), By::Monitor));
             }

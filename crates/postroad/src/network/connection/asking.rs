@@ -149,7 +149,9 @@ impl Connection {
 
     /// Hands the answer to whoever waits for it.
     pub(super) fn answer_in(&self, Answer { error, result, reference }: Answer) {
-        self.withdrawn.is_known(reference.id);
+        if let Some(withdrawal) = self.withdrawn.is_known(reference.id) {
+            self.withdrawal_is_known(withdrawal);
+        }
         let answer = || error.map_or(Ok(result), |error| Err(CallError::Answer(error)));
         if !self.node().calls.answer(Awaited::Node(self.number, reference.id), answer) {
             log!(self.log, DEBUG, peer = %self.peer.name, %reference, "answer to no request");

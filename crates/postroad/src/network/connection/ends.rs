@@ -17,7 +17,7 @@ use crate::actor::Watched;
 
 /// What was sent so long ago has arrived: a link on which nothing is taken is
 /// given up long before.
-const LATELY: Duration = Duration::from_secs(120);
+pub(super) const LATELY: Duration = Duration::from_secs(120);
 
 /// So many bytes are remembered of the ends told by one slot, some eight
 /// thousand ends with short reasons: a few MiB for a connection at the very

@@ -65,7 +65,7 @@ impl Connection {
         wide: &mut Option<FanOut>,
     ) -> Result<(), Dropped> {
         let Some(name) = self.existing_name(name)? else { return Ok(()) };
-        let Some(subscribers) = self.subscribers(name) else { return Ok(()) };
+        let Some(subscribers) = self.relations.subscribers(name) else { return Ok(()) };
         let event = Event { name, node: self.peer.name };
         let message = Arc::new(self.payload(payload)?);
         let published = Published::new(event, self.peer_pid(from), timestamp, message);

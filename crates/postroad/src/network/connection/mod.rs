@@ -19,6 +19,7 @@ mod reservation;
 mod send;
 mod slot;
 mod spawning;
+mod subscriptions;
 mod through;
 mod watching;
 mod withdrawn;
@@ -295,7 +296,7 @@ impl Connection {
             links: Mutex::new(vec![None; pool_size]),
             vacated: Notify::new(),
             assembly: fragmentation.then(|| Assembly::new(limits.max_frame, pool_size)),
-            relations: Relations::default(),
+            relations: Relations::bounded(node.network.options.max_relations),
             ends: (0..pool_size).map(|_| RecentEnds::default()).collect(),
             withdrawn: Withdrawn::default(),
             join_salts: Mutex::default(),

@@ -15,59 +15,49 @@ use postroad_wire::enp::{self, Head, Subject};
 
 use super::dispatch::Dropped;
 use super::events::last_events;
+use super::subscriptions::{Part, Subscriptions, Taken};
 use super::{Connection, log};
 use crate::actor::{ExitReason, Watched};
 use crate::error::{RelationError, SendError};
-use crate::event::{Snapshot, Subscribers};
+use crate::event::Snapshot;
 use crate::network::Refusal;
 use crate::process::{Due, Over, Process, Relation, notify};
 use crate::{Alias, Atom, Event, Pid, ProcessId};
 
-/// A peer may watch this much here. It costs us memory as long as the
-/// connection lives.
-const MAX_WATCHED_BY_PEER: usize = 1 << 18;
-
 /// Who watches whom across a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Relations {
     /// What is here, and which processes of the peer watch it.
     theirs: Mutex<Theirs>,
     /// What is there, and which processes of this node watch it.
-    ours: Mutex<Ours>,
+    pub(super) ours: Mutex<Ours>,
 }
+
+/// Each target, and who watches it how.
+type Watchers = HashMap<Watched, HashMap<u64, Due, FixedState>, FixedState>;
 
 #[derive(Debug, Default)]
 struct Theirs {
-    targets: HashMap<Watched, HashMap<u64, Due, FixedState>, FixedState>,
+    targets: Watchers,
     /// How many relations that are.
     count: usize,
+    /// How many it may have.
+    max: usize,
 }
 
 #[derive(Debug, Default)]
-struct Ours {
+pub(super) struct Ours {
     targets: HashMap<Watched, HashSet<u64, FixedState>, FixedState>,
     /// Of its events, who gets what it publishes.
-    events: HashMap<Atom, Subscribers, FixedState>,
+    pub(super) events: Subscriptions,
     /// The connection has ended: nothing can be watched over it.
     closed: bool,
 }
 
-impl Ours {
-    /// Takes out who watches something that has ended.
-    fn take(&mut self, target: &Watched) -> Vec<u64> {
-        match target {
-            Watched::Event(event) => {
-                self.events.remove(&event.name).map_or_else(Vec::new, |all| all.processes().collect())
-            }
-            _ => self.targets.remove(target).into_iter().flatten().collect(),
-        }
-    }
-}
-
 impl Theirs {
     fn add(&mut self, target: Watched, watcher: u64, relation: Relation) -> Result<(), Refusal> {
-        if self.count >= MAX_WATCHED_BY_PEER {
-            let why = format!("too many relations: a node may have {MAX_WATCHED_BY_PEER} here");
+        if self.count >= self.max {
+            let why = format!("too many relations: a node may have {} here", self.max);
             return Err(Refusal::Other(ErrorValue::new(why)));
         }
         let due = self.targets.entry(target).or_default().entry(watcher).or_default();
@@ -98,6 +88,11 @@ impl Theirs {
         true
     }
 
+    fn take_all(&mut self) -> Watchers {
+        self.count = 0;
+        std::mem::take(&mut self.targets)
+    }
+
     fn tidy(&mut self, target: &Watched, watcher: u64) {
         if let Entry::Occupied(mut watchers) = self.targets.entry(*target) {
             if watchers.get().get(&watcher) == Some(&Due::default()) {
@@ -111,10 +106,14 @@ impl Theirs {
 }
 
 impl Relations {
-    /// While this is held no process of this node gets any further that begins to
-    /// watch something of the peer.
-    pub(super) fn hold_wishes(&self) -> impl Sized + '_ {
-        self.ours.lock()
+    /// None yet; the peer may have so many here.
+    pub(super) fn bounded(max: usize) -> Self {
+        Self { theirs: Mutex::new(Theirs { max, ..Theirs::default() }), ours: Mutex::default() }
+    }
+
+    /// Who gets what the peer publishes as this event; nobody, if nobody does.
+    pub(super) fn subscribers(&self, event: Atom) -> Option<Snapshot> {
+        self.ours.lock().events.snapshot(event)
     }
 }
 
@@ -196,7 +195,7 @@ impl Connection {
     }
 
     /// Something of the peer has ended: its watchers here are told.
-    pub(super) fn end_in(&self, subject: Subject<'_>, payload: &[u8]) -> Result<(), Dropped> {
+    pub(super) fn end_in(self: &Arc<Self>, subject: Subject<'_>, payload: &[u8]) -> Result<(), Dropped> {
         let reason: ErrorValue = self.decoder(payload).top()?;
         let reason = ExitReason::from_text(&reason.text().to_string_lossy());
         let (node, creation) = (self.peer.name, self.peer.creation);
@@ -213,51 +212,90 @@ impl Connection {
                 None => return Ok(()),
             },
         };
-        let watchers = self.relations.ours.lock().take(&target);
-        for watcher in watchers {
-            notify(self.node(), watcher, &target, Over::number(self.number), &reason);
-        }
+        self.has_ended(target, &reason);
         Ok(())
     }
 
+    fn has_ended(self: &Arc<Self>, target: Watched, reason: &ExitReason) {
+        let mut ours = self.relations.ours.lock();
+        if let Watched::Event(event) = target {
+            let Taken { subscribers, for_all } = ours.events.take(event.name);
+            self.withdraw_for_all(&mut ours.events, event, for_all);
+            drop(ours);
+            for watcher in subscribers.processes() {
+                let asked = |relation| subscribers.was_asked(watcher, relation) == Some(true);
+                self.tell_of_end(watcher, &target, reason, asked);
+            }
+        } else {
+            let watchers = ours.targets.remove(&target);
+            drop(ours);
+            let may_return = matches!(target, Watched::Name(_));
+            for watcher in watchers.into_iter().flatten() {
+                self.tell_of_end(watcher, &target, reason, |_| may_return);
+            }
+        }
+    }
+
+    /// Tells a process that something of the peer has ended. And the peer that it
+    /// is watched no more, where something else may be there by the same name by
+    /// now: the last wish may have been granted for that.
+    fn tell_of_end(
+        self: &Arc<Self>,
+        watcher: u64,
+        target: &Watched,
+        reason: &ExitReason,
+        may_be_left: impl Fn(Relation) -> bool,
+    ) {
+        let node = self.node();
+        // Who begins to watch it anew asks behind what is told here.
+        let _ours = self.relations.ours.lock();
+        let due = notify(node, watcher, target, Over::number(self.number), reason);
+        for relation in [Relation::Link, Relation::Monitor] {
+            if due.of(relation) && may_be_left(relation) {
+                self.tell_watched_no_more(Pid { id: watcher, ..node.core() }, *target, relation);
+            }
+        }
+    }
+
     /// Notes that a process of this node watches something of the peer, or is
-    /// about to. An error if the connection has ended.
+    /// about to: what must be done for that. An error if the connection has ended.
     pub(super) fn watch_over(
         &self,
         watcher: &Arc<Process>,
         target: Watched,
         relation: Relation,
-    ) -> Result<(), RelationError> {
+    ) -> Result<Part, RelationError> {
         let mut ours = self.relations.ours.lock();
         if ours.closed {
             return Err(SendError::NoConnection { node: self.peer.name }.into());
         }
-        match target {
-            Watched::Event(event) => ours.events.entry(event.name).or_default().insert(watcher, relation),
-            _ => {
-                ours.targets.entry(target).or_default().insert(watcher.pid.id);
-            }
+        if let Watched::Event(event) = target {
+            return Ok(ours.events.begin(event.name, watcher, relation));
         }
-        Ok(())
+        ours.targets.entry(target).or_default().insert(watcher.pid.id);
+        Ok(Part::Itself)
     }
 
     /// A process has one relation less to something of the peer; `last` if it
-    /// was the last one.
-    pub(crate) fn forget_watcher(&self, watcher: u64, target: &Watched, relation: Relation, last: bool) {
-        let mut ours = self.relations.ours.lock();
+    /// was the last one. Whether the peer must be told.
+    pub(crate) fn forget_watcher(
+        self: &Arc<Self>,
+        watcher: u64,
+        target: &Watched,
+        relation: Relation,
+        last: bool,
+    ) -> bool {
         if let Watched::Event(event) = target {
-            if let Some(subscribers) = ours.events.get_mut(&event.name) {
-                subscribers.remove(watcher, relation);
-                if subscribers.is_empty() {
-                    ours.events.remove(&event.name);
-                }
-            }
-        } else if last && let Some(watchers) = ours.targets.get_mut(target) {
+            return self.forget_subscriber(*event, watcher, relation);
+        }
+        let mut ours = self.relations.ours.lock();
+        if last && let Some(watchers) = ours.targets.get_mut(target) {
             watchers.remove(&watcher);
             if watchers.is_empty() {
                 ours.targets.remove(target);
             }
         }
+        true
     }
 
     /// Ends all relations across the connection, which has ended. In an order
@@ -274,17 +312,10 @@ impl Connection {
         for (target, watchers) in targets {
             watchers.into_iter().for_each(|watcher| lost(target, watcher));
         }
-        let mut events: Vec<_> = events.into_iter().collect();
-        events.sort_unstable_by_key(|(name, _)| *name);
-        for (name, subscribers) in events {
+        for (name, subscribers) in events.into_subscribers() {
             let event = Watched::Event(Event { name, node: self.peer.name });
             subscribers.processes().for_each(|watcher| lost(event, watcher));
         }
-    }
-
-    /// Who gets what the peer publishes as this event; nobody, if nobody does.
-    pub(super) fn subscribers(&self, event: Atom) -> Option<Snapshot> {
-        self.relations.ours.lock().events.get(&event).map(Subscribers::snapshot)
     }
 
     /// How many relations processes of this node have to something of the peer,
@@ -301,8 +332,8 @@ impl Connection {
     }
 
     fn peer_watches_nothing(&self) {
-        let watched = std::mem::take(&mut *self.relations.theirs.lock());
-        for target in watched.targets.keys() {
+        let targets = self.relations.theirs.lock().take_all();
+        for target in targets.keys() {
             self.peer_watches_no_more(target);
         }
     }
@@ -330,9 +361,10 @@ mod tests {
 
     #[test]
     fn a_peer_has_as_many_relations_as_it_may() {
-        let mut theirs = Theirs::default();
+        const MAX: usize = 1 << 10;
+        let mut theirs = Theirs { max: MAX, ..Theirs::default() };
         let watchers = 4;
-        for number in 0..MAX_WATCHED_BY_PEER as u64 {
+        for number in 0..MAX as u64 {
             let relation = if number % 2 == 0 { Relation::Link } else { Relation::Monitor };
             theirs.add(target(number / (2 * watchers)), number / 2 % watchers, relation).unwrap();
         }
@@ -341,7 +373,7 @@ mod tests {
                 panic!("it has all that it may")
             };
             let error = error.to_string();
-            assert!(error.contains("a node may have 262144 here"), "{error}");
+            assert!(error.contains("a node may have 1024 here"), "{error}");
         };
         refused(&mut theirs);
         assert_eq!(theirs.remove(&target(0), 0, Relation::Link), (true, false));
@@ -349,11 +381,11 @@ mod tests {
         theirs.add(target(0), watchers, Relation::Link).unwrap();
         refused(&mut theirs);
         assert!(theirs.remove_target(&target(1)));
-        assert_eq!(theirs.count, MAX_WATCHED_BY_PEER - 2 * watchers as usize);
+        assert_eq!(theirs.count, MAX - 2 * watchers as usize);
         assert!(!theirs.remove_target(&target(1)));
         for watcher in 0..2 * watchers {
             theirs.add(target(1), watcher, Relation::Monitor).unwrap();
         }
-        assert_eq!(theirs.count, MAX_WATCHED_BY_PEER);
+        assert_eq!(theirs.count, MAX);
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use postroad_edf::{Payload, Ref};
-use postroad_wire::enp::any::{Request, Verb, Watch, WatchTarget};
+use postroad_wire::enp::any::{LastEvents, Request, Verb, Watch, WatchTarget};
 use postroad_wire::tunnel::Operations;
 
 use super::asking::ASK_TIMEOUT;
+use super::subscriptions::{Outcome, Part, keeps_nothing};
 use super::withdrawn::Withdrawal;
 use super::{AskError, Connection};
 use crate::Pid;
@@ -30,26 +31,20 @@ impl Connection {
         self.check_incarnation_of(&target)?;
         self.check_permitted(&target, relation)?;
         process.begin_watch(target, relation, Over::number(self.number))?;
-        let mut attempt = Attempt { connection: self, process, target, relation, ended: false };
-        self.watch_over(process, target, relation)?;
-        let answer = match wish(process.pid, target, Wanted::Yes, relation) {
-            Some(wish) => {
-                let asked = self.ask(process.pid.id, wish).await;
-                attempt.ended = !matches!(asked, Ok(_) | Err(AskError::Timeout(_)));
-                match asked {
-                    Ok(answer) => answer,
-                    // Left over from one whose end has crossed the answer. It is
-                    // as good: the peer tells of the end of what is there now.
-                    Err(AskError::Refused(Refusal::TargetExists)) => Payload::new(()),
-                    Err(error) => return Err(self.not_watched(error)),
-                }
-            }
-            None => Payload::new(()),
+        let mut attempt = Attempt { connection: self, process, target, relation, asked: Asked::Nothing };
+        let answer = match self.watch_over(process, target, relation)? {
+            Part::Itself => attempt.ask_itself().await?,
+            Part::ForAll => match attempt.ask_for_all().await? {
+                Some(answer) => answer,
+                None => attempt.ask_itself().await?,
+            },
+            Part::Further => Payload::new(LastEvents::None),
         };
+        let has_a_name = matches!(target, Watched::Name(_) | Watched::Event(_));
+        let may_be_left = has_a_name && attempt.asked == Asked::Itself;
         // From here on it is the relation that holds, not the attempt.
         std::mem::forget(attempt);
-        if !process.confirm_watch(&target, relation) && matches!(target, Watched::Name(_) | Watched::Event(_))
-        {
+        if !process.confirm_watch(&target, relation) && may_be_left {
             // What has ended is the former one of that name, and the peer may
             // have answered for the present one.
             self.tell_watched_no_more(process.pid, target, relation);
@@ -68,8 +63,9 @@ impl Connection {
 
     /// A process that watched something of the peer has ended.
     pub(crate) fn watch_no_more(self: &Arc<Self>, watcher: Pid, target: Watched, relation: Relation) {
-        self.forget_watcher(watcher.id, &target, relation, true);
-        self.tell_watched_no_more(watcher, target, relation);
+        if self.forget_watcher(watcher.id, &target, relation, true) {
+            self.tell_watched_no_more(watcher, target, relation);
+        }
     }
 
     pub(super) fn tell_watched_no_more(self: &Arc<Self>, watcher: Pid, target: Watched, relation: Relation) {
@@ -131,8 +127,79 @@ struct Attempt<'a> {
     process: &'a Arc<Process>,
     target: Watched,
     relation: Relation,
-    /// The peer has nothing of it.
-    ended: bool,
+    asked: Asked,
+}
+
+/// What the peer may have of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    /// The relation of the process.
+    Itself,
+    /// The one of this node, for all its processes.
+    ForAll,
+}
+
+impl Attempt<'_> {
+    async fn ask_itself(&mut self) -> Result<Payload, RelationError> {
+        self.asked = Asked::Itself;
+        let pid = self.process.pid;
+        match self.ask_as(pid).await {
+            Ok(answer) => {
+                if let Watched::Event(event) = self.target {
+                    self.connection.learn_sharing(event, pid.id, self.relation, &answer);
+                }
+                Ok(answer)
+            }
+            // Left over from one whose end has crossed the answer. It is as good:
+            // the peer tells of the end of what is there now.
+            Err(AskError::Refused(Refusal::TargetExists)) => Ok(Payload::new(())),
+            Err(error) => {
+                if !matches!(error, AskError::Timeout(_)) {
+                    self.asked = Asked::Nothing;
+                }
+                Err(self.connection.not_watched(error))
+            }
+        }
+    }
+
+    /// Asks for this process and all that come later; nothing if it must ask for
+    /// itself.
+    async fn ask_for_all(&mut self) -> Result<Option<Payload>, RelationError> {
+        self.asked = Asked::ForAll;
+        let asked = self.ask_as(self.connection.node().core()).await;
+        let outcome = match &asked {
+            Ok(answer) if keeps_nothing(answer) => Outcome::Granted,
+            Ok(_) => Outcome::Kept,
+            Err(AskError::Refused(Refusal::TargetExists)) => Outcome::Granted,
+            Err(AskError::Refused(_)) => Outcome::Refused,
+            Err(AskError::Send(_)) => Outcome::NotAsked,
+            Err(AskError::Timeout(_) | AskError::NoConnection { .. }) => Outcome::Unknown,
+        };
+        self.settle(outcome);
+        match outcome {
+            Outcome::Granted => Ok(Some(Payload::new(LastEvents::None))),
+            Outcome::Kept | Outcome::Refused => Ok(None),
+            Outcome::NotAsked | Outcome::Unknown => {
+                asked.map(Some).map_err(|error| self.connection.not_watched(error))
+            }
+        }
+    }
+
+    async fn ask_as(&self, asker: Pid) -> Result<Payload, AskError> {
+        match wish(asker, self.target, Wanted::Yes, self.relation) {
+            Some(wish) => self.connection.ask(asker.id, wish).await,
+            None => Ok(Payload::new(())),
+        }
+    }
+
+    /// The question for all has come to an end.
+    fn settle(&mut self, outcome: Outcome) {
+        self.asked = Asked::Nothing;
+        if let Watched::Event(event) = self.target {
+            self.connection.settle_for_all(event, self.process.pid.id, self.relation, outcome);
+        }
+    }
 }
 
 impl Drop for Attempt<'_> {
@@ -141,8 +208,10 @@ impl Drop for Attempt<'_> {
         if let Some((_, last)) = process.forget_watch(&target, relation) {
             connection.forget_watcher(process.pid.id, &target, relation, last);
         }
-        if !self.ended {
-            connection.tell_watched_no_more(process.pid, target, relation);
+        match self.asked {
+            Asked::Nothing => {}
+            Asked::Itself => connection.tell_watched_no_more(process.pid, target, relation),
+            Asked::ForAll => self.settle(Outcome::Unknown),
         }
     }
 }
