@@ -428,9 +428,7 @@ async fn an_end_that_crosses_the_answer_does_not_hide_the_next_one() {
 #[tokio::test]
 async fn an_end_that_follows_the_answer_leaves_nothing_behind_at_the_peer() {
     let near = builder("followed").pool_size(1).start().await.unwrap();
-    let mut caller = Caller::dial(&near, introduction("peer")).await;
-    caller.hello().await;
-    let mut link = caller.introduce().await;
+    let mut link = Link::to(&near, introduction("peer")).await;
     let echo = near.spawn::<Echo>(()).await.unwrap();
     link.send_message(echo, &1u8).await;
     assert_eq!(link.hears::<u8>().await, 1, "the node has the connection");
@@ -472,9 +470,7 @@ async fn an_end_that_follows_the_answer_leaves_nothing_behind_at_the_peer() {
 #[tokio::test]
 async fn a_peer_has_as_many_relations_as_the_node_allows() {
     let near = builder("bound").pool_size(1).max_relations(3).start().await.unwrap();
-    let mut caller = Caller::dial(&near, introduction("peer")).await;
-    caller.hello().await;
-    let mut link = caller.introduce().await;
+    let mut link = Link::to(&near, introduction("peer")).await;
     let mut next = 0;
     let mut asks = async |link: &mut Link, verb: Verb, target: Pid| {
         next += 1;

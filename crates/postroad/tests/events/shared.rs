@@ -23,9 +23,7 @@ struct Scene {
 impl Scene {
     async fn new(name: &str) -> Self {
         let node = builder(name).pool_size(1).start().await.unwrap();
-        let mut caller = Caller::dial(&node, introduction("producer")).await;
-        caller.hello().await;
-        let link = caller.introduce().await;
+        let link = Link::to(&node, introduction("producer")).await;
         let echo = node.spawn::<Echo>(()).await.unwrap();
         let mut scene = Self { node, link, echo };
         scene.is_asked_nothing().await;

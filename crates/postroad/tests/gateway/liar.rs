@@ -36,9 +36,7 @@ impl Client {
         says.flags = NetworkFlags::ENABLE | flags;
         let name = says.node;
         let mut arrivals = gateway.network().subscribe();
-        let mut caller = Caller::dial(gateway, says).await;
-        caller.hello().await;
-        let link = caller.introduce().await;
+        let link = Link::to(gateway, says).await;
         arrivals.recv().await.unwrap();
         Self { name, connection: link.connection_id.clone(), link }
     }
