@@ -222,7 +222,7 @@ async fn conformance_f05_g05_what_is_not_there_is_said_to_be_unknown() {
     let strangers = Watched::Node(Atom::new("nowhere@127.0.0.1").unwrap());
     assert!(matches!(wish(&watcher, Wish::Monitor, strangers).await, Err(RelationError::Send(_))));
     let itself = Watched::Node(near.name());
-    assert!(matches!(wish(&watcher, Wish::Monitor, itself).await, Err(RelationError::NotAllowed)));
+    assert!(matches!(wish(&watcher, Wish::Monitor, itself).await, Err(RelationError::Itself)));
     assert_eq!(watched(&watcher).await, (vec![], vec![]));
     near.stop().await;
     far.stop().await;
