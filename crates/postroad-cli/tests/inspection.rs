@@ -8,6 +8,7 @@ use std::process::Output;
 use postroad::edf::{Edf as _, EncodeTables, Encoder, ErrorValue, Opaque};
 use postroad::inspect::{ListProcesses, ProcessSummary};
 use postroad::network::AcceptorOptions;
+use postroad::supervisor::{ChildSpec, Strategy, Supervisor, SupervisorSpec};
 use postroad::{Actor, Context, ExitReason, Message, Payload, Reply, SpawnOptions};
 use program::{Node, postroad, run, stderr, stdout};
 use serde_json::Value as Json;
@@ -120,6 +121,61 @@ fn the_tree_of_a_running_node_is_shown() {
     let json = json(&ask(&node, "tree", &["--json"]));
     assert_eq!(json["processes"][1]["name"], "echo");
     assert_eq!(json["processes"][1]["children"], serde_json::json!([]));
+}
+
+/// Does nothing.
+struct Child;
+
+impl Actor for Child {
+    type Args = ();
+    type Messages = ();
+    type Requests = ();
+
+    async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
+        Ok(Self)
+    }
+}
+
+#[test]
+fn the_tree_of_a_supervised_node_has_branches() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let name = format!("supervised-{}@127.0.0.1", std::process::id());
+    let children = |names: [&str; 2]| {
+        let child = |name| ChildSpec::new::<Child>(name, ());
+        SupervisorSpec::new(Strategy::OneForOne).child(child(names[0])).child(child(names[1]))
+    };
+    let node = runtime.block_on(async {
+        let builder = postroad::Node::builder(&name).cookie("a cookie").without_registrar().inspector(true);
+        let node = builder.acceptor(AcceptorOptions::bind("127.0.0.1", 0)).start().await.unwrap();
+        for (supervisor, names) in [("tills", ["left", "right"]), ("shelves", ["upper", "lower"])] {
+            let options = SpawnOptions::new().name(supervisor);
+            node.spawn_with::<Supervisor>(children(names), options).await.unwrap();
+        }
+        node
+    });
+    let port = node.network().acceptors()[0].address.port();
+    let output = ask_at(&name, port, "tree", &[]);
+    let lines = told(&output);
+    assert_eq!(lines[0], name);
+    // All but the inspector are idle as soon as they have nothing to do.
+    let places: Vec<_> = lines[1..].iter().map(|line| line.rsplit_once(' ').unwrap().0).collect();
+    let expected = [
+        "├─ 1001 postroad.inspector [Inspector]",
+        "├─ 1002 tills [Supervisor]",
+        "│  ├─ 1003 left [Child]",
+        "│  └─ 1004 right [Child]",
+        "└─ 1005 shelves [Supervisor]",
+        "   ├─ 1006 upper [Child]",
+        "   └─ 1007 lower [Child]",
+    ];
+    assert_eq!(places, expected);
+
+    let json = json(&ask_at(&name, port, "tree", &["--json"]));
+    let processes = json["processes"].as_array().unwrap();
+    let children: Vec<_> = processes.iter().map(|process| process["children"].clone()).collect();
+    assert_eq!(Json::from(children), serde_json::json!([[], [1003, 1004], [], [], [1006, 1007], [], []]));
+    assert_eq!((&processes[2]["name"], &processes[2]["parent"]["pid"]), (&"left".into(), &1002.into()));
+    runtime.block_on(node.stop());
 }
 
 #[test]

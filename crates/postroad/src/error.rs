@@ -169,9 +169,22 @@ pub enum RelationError {
     #[error("unknown target")]
     TargetUnknown,
     /// A process cannot be linked to itself, and a node has no connection with
-    /// itself; or the peer does not allow it.
-    #[error("not allowed")]
-    NotAllowed,
+    /// itself.
+    #[error("not allowed: nothing watches itself, and a node has no connection with itself")]
+    Itself,
+    /// The way to the target's node leads through gateways and was not opened
+    /// for this; the node was not asked.
+    #[error("not allowed: the way to {node} is not open for this; the flags of its proxy route say for what")]
+    WayForbids {
+        /// The target's node.
+        node: Atom,
+    },
+    /// The target's node does not allow it.
+    #[error("not allowed: {node} refused")]
+    NotAllowed {
+        /// The node that was asked.
+        node: Atom,
+    },
     /// The target's node was not asked: no road to it, or the target is of its
     /// earlier life.
     #[error(transparent)]

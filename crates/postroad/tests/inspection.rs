@@ -455,3 +455,29 @@ async fn who_does_not_read_keeps_no_other_from_being_told() {
     asking.stop().await;
     told.stop().await;
 }
+
+/// It would never know what came of it.
+#[tokio::test]
+async fn who_cannot_be_answered_gives_no_orders() {
+    let door = AcceptorOptions::bind("127.0.0.1", 0).operators();
+    let gateway = postroad::Node::builder(unique("told")).cookie(COOKIE).without_registrar().acceptor(door);
+    let gateway = gateway.transit(TransitOptions::new()).pool_size(1).keepalive(None).inspector(true);
+    let gateway = gateway.start().await.unwrap();
+    let mut link = Link::to(&gateway, introduction("operator")).await;
+    let inspector = gateway.whereis(inspect::NAME).unwrap();
+    link.send_request(inspector, [1, 0, u64::MAX], &DrainTransit { drain: true }).await;
+    link.hears::<u64>().await;
+    assert!(gateway.network().is_draining_transit(), "it is an operator");
+    fill(&gateway, link.sender()).await;
+    for number in 2..18 {
+        link.send_request(inspector, [number, 0, u64::MAX], &DescribeNode).await;
+    }
+    link.send_request(inspector, [18, 0, u64::MAX], &DrainTransit { drain: false }).await;
+    let read = || gateway.network().peer(link.local.node.as_str()).unwrap().frames_in;
+    while read() < 18 || gateway.process_info(inspector).unwrap().summary.mailbox.total() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(gateway.inspect(inspector, PATIENCE).await.unwrap()[0].value, "16", "it has had its share");
+    assert!(gateway.network().is_draining_transit(), "it stays as it was");
+    gateway.stop().await;
+}

@@ -6,7 +6,8 @@ mod support;
 use std::time::Duration;
 
 use postroad::network::{AcceptorOptions, DownReason, MemoryNetwork, NetworkEvent};
-use postroad::{CallError, Node, Pid, StartError};
+use postroad::{Atom, CallError, Event, EventOptions, Node, Pid, Published, StartError};
+use support::puppet::puppet;
 use support::{COOKIE, Echo, next, probe};
 use tokio::time::Instant;
 
@@ -185,4 +186,20 @@ async fn a_port_is_taken_once_on_each_host() {
     first.stop().await;
     bind("c@one").await.unwrap().stop().await;
     elsewhere.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_published_bears_the_time_of_the_network() {
+    let pair = pair().await;
+    let token = pair.there.register_event("news", EventOptions::new().buffer(2)).unwrap();
+    pair.there.publish("news", &token, 1u32).await.unwrap();
+    tokio::time::advance(Duration::from_secs(3)).await;
+    pair.there.publish("news", &token, 2u32).await.unwrap();
+    let event = Event { name: Atom::new("news").unwrap(), node: pair.there.name() };
+    let subscriber = puppet(&pair.here).await;
+    let kept = subscriber.act(move |ctx| Box::pin(ctx.link_event(event))).await.unwrap();
+    let times: Vec<_> = kept.iter().map(Published::timestamp).collect();
+    assert_eq!(times[1] - times[0], 3_000_000_000);
+    drop(subscriber);
+    pair.end().await;
 }

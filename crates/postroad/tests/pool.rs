@@ -3,13 +3,17 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use postroad::pool::{Pool, PoolError, PoolSpec};
 use postroad::{
-    Actor, Answer, Atom, CallError, Context, Event, EventOptions, ExitReason, Handle, Node, Pid, Priority,
-    Published, Reply,
+    Actor, Answer, Atom, CallError, Context, Event, EventOptions, ExitReason, Handle, NetworkMode, Node, Pid,
+    Priority, Published, Reply, SpawnError,
 };
-use support::node;
 use support::puppet::{Strings, puppet};
+use support::{builder, node};
 use tokio::sync::mpsc;
 
 type Seen = (Pid, Pid, u32);
@@ -252,5 +256,59 @@ async fn what_is_published_to_a_pool_goes_to_a_worker_or_if_urgent_to_its_manage
     assert!(by[0] != by[1] && by[..2].iter().all(|worker| *worker != pool), "{by:?}");
     assert_eq!(by[2], pool, "what is urgent is for the pool itself");
     assert_eq!(node.pool(pool).info().await.unwrap().forwarded, 2);
+    node.stop().await;
+}
+
+/// Does not begin while it is told not to.
+struct Hesitant;
+
+impl Actor for Hesitant {
+    type Args = Arc<AtomicBool>;
+    type Messages = ();
+    type Requests = (u32,);
+
+    async fn init(hesitates: Self::Args, _: &mut Context) -> Result<Self, ExitReason> {
+        if hesitates.load(Ordering::SeqCst) {
+            std::future::pending().await
+        }
+        Ok(Self)
+    }
+}
+
+impl Answer<u32> for Hesitant {
+    type Reply = Pid;
+
+    async fn answer(&mut self, _: u32, ctx: &mut Context) -> Result<Reply<Pid>, ExitReason> {
+        Ok(Reply::Now(ctx.pid()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_never_begins_does_not_hold_the_pool_up_for_ever() {
+    let node = builder("hesitant").network(NetworkMode::Disabled).start().await.unwrap();
+    let hesitates = Arc::new(AtomicBool::new(true));
+    let spec = PoolSpec::new::<Hesitant>(hesitates.clone()).size(1);
+    let Err(SpawnError::Init(reason)) = node.spawn::<Pool>((spec.clone(), ())).await else {
+        panic!("it began")
+    };
+    assert_eq!(reason.as_str(), "a worker did not start: its init took longer than 30s");
+    assert_eq!(node.process_count(), 0, "nothing is left of either");
+
+    hesitates.store(false, Ordering::SeqCst);
+    let limit = Duration::from_secs(2);
+    let pid = node.spawn::<Pool>((spec.worker_init_timeout(limit), ())).await.unwrap();
+    let pool = node.pool(pid);
+    let worker: Pid = node.call(pid, 7u32).await.unwrap();
+    hesitates.store(true, Ordering::SeqCst);
+    let added = pool.add_workers(1).await;
+    assert!(matches!(added, Err(PoolError::InitTimeout { limit: of }) if of == limit), "{added:?}");
+    assert_eq!(node.call::<Pid>(pid, 7u32).await.unwrap(), worker, "it goes on with those it has");
+
+    assert!(node.kill(worker));
+    node.ended(worker).await;
+    let unhandled = node.call::<Pid>(pid, 7u32).await;
+    assert!(matches!(unhandled, Err(CallError::Answer(_))), "nobody is there in time: {unhandled:?}");
+    hesitates.store(false, Ordering::SeqCst);
+    assert_ne!(node.call::<Pid>(pid, 7u32).await.unwrap(), worker);
     node.stop().await;
 }

@@ -223,7 +223,7 @@ async fn conformance_f08_g07_a_process_may_monitor_itself_but_not_be_linked_to_i
     let node = node("itself").await;
     let (itself, ways) = target(&node, "narcissus").await;
     for way in ways {
-        assert!(matches!(link(&itself, way).await, Err(RelationError::NotAllowed)));
+        assert!(matches!(link(&itself, way).await, Err(RelationError::Itself)));
         monitor(&itself, way).await.unwrap();
     }
     node.stop().await;

@@ -8,8 +8,8 @@ use postroad::edf::ErrorValue;
 use postroad::network::{NetworkRoute, Nodes, RemoteInfoError, RemoteNode, RemoteStartError};
 use postroad::registrar::{ApplicationMode, ApplicationState};
 use postroad::{
-    Actor, Answer, Atom, Context, Environment, ExitReason, Message, Node, NodeBuilder, Payload, Pid, Reply,
-    SpawnOptions,
+    Actor, Answer, Atom, Context, Environment, ExitReason, Message, NetworkFlags, Node, NodeBuilder, Payload,
+    Pid, Reply, SpawnOptions,
 };
 use postroad_wire::enp::Head;
 use postroad_wire::enp::any::{self, ApplicationStart, Request};
@@ -89,7 +89,8 @@ async fn conformance_u01_u03_an_application_is_started_from_another_node() {
     let teller: Origin = there.call("teller", true).await.unwrap();
     assert_eq!((teller.parent, teller.leader), (here.pid(), here.pid()));
     let error = remote.start_application("shop").await.unwrap_err();
-    assert!(matches!(error, RemoteStartError::Running), "{error}");
+    let RemoteStartError::Running { node, name } = error else { panic!("{error}") };
+    assert_eq!((node, name.as_str()), (there.name(), "shop"));
     there.stop_application("shop").await.unwrap();
     remote
         .start_application_with("shop", StartOptions::new().mode(ApplicationMode::Transient))
@@ -171,7 +172,8 @@ async fn conformance_u02_u03_applications_are_enabled_like_processes() {
     assert!(matches!(error, RemoteStartError::NotAllowed { .. }), "{error}");
     network.enable_application_start("shop", Nodes::only([here.name().as_str()])).unwrap();
     let error = remote.start_application("shop").await.unwrap_err();
-    assert!(matches!(error, RemoteStartError::ApplicationUnknown), "{error}");
+    let RemoteStartError::ApplicationUnknown { node, name } = error else { panic!("{error}") };
+    assert_eq!((node, name.as_str()), (there.name(), "shop"));
     assert_eq!(network.info().applications.len(), 1);
     network.disable_application_start("shop", Nodes::Any).unwrap();
     let error = remote.start_application("shop").await.unwrap_err();
@@ -260,6 +262,31 @@ async fn a_peer_describes_what_it_likes() {
     let error = asked(Err("out of coffee")).await.unwrap_err();
     assert!(error.to_string().contains("out of coffee"), "{error}");
     node.stop().await;
+}
+
+/// The name, state and members of an application are no secret of the node's; only
+/// starting it is something that may be barred. Ergo does the same.
+#[tokio::test]
+async fn who_may_start_no_application_is_told_of_it_all_the_same() {
+    let here = builder("here").start().await.unwrap();
+    let flags = NetworkFlags::ENABLE.with(NetworkFlags::TUNNELS);
+    let there = builder("there").network_flags(flags).application(shop()).start().await.unwrap();
+    there.network().enable_application_start("shop", Nodes::Any).unwrap();
+    let route = NetworkRoute::to("127.0.0.1", port(&there));
+    let remote = here.network().connect_with(there.name().as_str(), route).await.unwrap();
+    let error = remote.start_application("shop").await.unwrap_err();
+    assert!(matches!(error, RemoteStartError::NotAllowed { .. }), "{error}");
+    let info = remote.application_info("shop").await.unwrap();
+    assert_eq!((info.name.as_str(), info.state), ("shop", ApplicationState::Running));
+
+    // Who asks to start it in spite of the flags is refused.
+    let mut link = Link::to(&there, introduction("peer")).await;
+    let start = ApplicationStart::new(Atom::new("shop").unwrap(), link.sender(), link.reference(1));
+    link.ask(&Request::ApplicationStart(Box::new(start))).await;
+    let (answer, _) = link.hears_answer().await;
+    assert_eq!(answer.error.unwrap().to_string(), "not allowed");
+    here.stop().await;
+    there.stop().await;
 }
 
 /// Ergo before 3.2.0 drops the question without a word.

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use postroad::inspect::{ListProcesses, ProcessState};
@@ -577,5 +578,31 @@ async fn a_process_of_somebody_else_is_no_answer() {
     link.send_frame(&postroad_wire::enp::Head::Any, &payload).await;
     let error = asking.await.unwrap().unwrap_err();
     assert!(matches!(error, RemoteSpawnError::Malformed { .. }), "{error}");
+    node.stop().await;
+}
+
+/// Looks at the network when it is dropped.
+struct Curious(Node, mpsc::Sender<usize>);
+
+impl Drop for Curious {
+    fn drop(&mut self) {
+        let _ = self.1.send(self.0.network().info().spawns.len());
+    }
+}
+
+#[tokio::test]
+async fn what_is_enabled_no_more_may_use_the_network_when_it_is_dropped() {
+    let node = node("curious").await;
+    let (says, said) = mpsc::channel();
+    let curious = Curious(node.clone(), says);
+    let arguments = move |_| {
+        let _ = &curious;
+        Some(())
+    };
+    node.network().enable_spawn_with::<Echo>("worker", Nodes::Any, arguments).unwrap();
+    let network = node.network();
+    // A thread of its own: one that waits for itself would not let the test fail.
+    std::thread::spawn(move || network.disable_spawn("worker", Nodes::Any).unwrap());
+    assert_eq!(said.recv_timeout(Duration::from_secs(10)), Ok(0), "it is dropped, and waits for nobody");
     node.stop().await;
 }

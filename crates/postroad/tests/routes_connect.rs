@@ -19,7 +19,7 @@ use postroad::registrar::{
 use postroad::{Atom, Network, Node, SendError};
 use postroad_wire::Version;
 use support::forwarder::Forwarder;
-use support::scripted::{Desk, introduction};
+use support::scripted::{Desk, Link, introduction};
 use support::{COOKIE, builder, dead_port, node, port};
 
 /// A registrar that behaves like that, and counts who asks.

@@ -117,8 +117,9 @@ async fn an_application_is_not_started() {
         let peer = link.local.node;
         match (fate, started.unwrap_err()) {
             (Fate::Silence, RemoteStartError::Timeout { node, .. }) => assert_eq!(node, peer),
-            (Fate::Refusal, RemoteStartError::Refused(reason)) => {
-                assert_eq!(reason.to_string(), "not on a Monday");
+            (Fate::Refusal, RemoteStartError::Refused { node, name, reason }) => {
+                let said = (node, name.as_str(), reason.as_str());
+                assert_eq!(said, (peer, "shop", "not on a Monday"));
             }
             (Fate::Loss, RemoteStartError::NoConnection { node }) => assert_eq!(node, peer),
             (_, error) => panic!("{fate:?}: {error}"),

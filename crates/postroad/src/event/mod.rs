@@ -8,7 +8,6 @@ mod token;
 mod topic;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use postroad_edf::{AtomError, Message, Payload};
 
@@ -164,10 +163,4 @@ impl<T> Drop for Evicted<T> {
     fn drop(&mut self) {
         discard(self.0.take());
     }
-}
-
-/// The present, in Unix nanoseconds.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -7,7 +7,7 @@ use postroad_edf::{Message, Payload};
 use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 
-use super::{EventToken, FanOut, Published, Topic, now};
+use super::{EventToken, FanOut, Published, Topic};
 use crate::error::PublishError;
 use crate::network::{Connection, Outgoing};
 use crate::node::NodeInner;
@@ -33,8 +33,10 @@ pub(crate) async fn publish<M: Message>(
         return Err(PublishError::NotOwner);
     }
     let event = Event { name, node: node.name };
-    publish_payload(&topic, outgoing, Published::new(event, from, now(), Arc::new(Payload::new(message))))
-        .await
+    let now = node.network.options.ground.unix_time().as_nanos();
+    let timestamp = i64::try_from(now).unwrap_or(i64::MAX);
+    let published = Published::new(event, from, timestamp, Arc::new(Payload::new(message)));
+    publish_payload(&topic, outgoing, published).await
 }
 
 async fn publish_payload(

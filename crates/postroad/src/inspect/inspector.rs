@@ -136,8 +136,7 @@ impl Answer<DescribeNode> for Inspector {
     type Reply = NodeInfo;
 
     async fn answer(&mut self, _: DescribeNode, ctx: &mut Context) -> Result<Reply<NodeInfo>, ExitReason> {
-        let described = describe_node(&ctx.node());
-        Ok(self.aside_or_refused(ctx, described))
+        Ok(self.at_once(ctx, |ctx| describe_node(&ctx.node())))
     }
 }
 
@@ -149,8 +148,7 @@ impl Answer<ListProcesses> for Inspector {
         list: ListProcesses,
         ctx: &mut Context,
     ) -> Result<Reply<ProcessPage>, ExitReason> {
-        let page = list_processes(&ctx.process().node, &list);
-        Ok(self.aside(ctx, ready(page)))
+        Ok(self.at_once(ctx, |ctx| Ok(list_processes(&ctx.process().node, &list))))
     }
 }
 
@@ -162,8 +160,7 @@ impl Answer<ListConnections> for Inspector {
         list: ListConnections,
         ctx: &mut Context,
     ) -> Result<Reply<ConnectionPage>, ExitReason> {
-        let page = list_connections(&ctx.node().network(), &list);
-        Ok(self.aside(ctx, ready(page)))
+        Ok(self.at_once(ctx, |ctx| Ok(list_connections(&ctx.node().network(), &list))))
     }
 }
 
@@ -175,8 +172,7 @@ impl Answer<ListTunnels> for Inspector {
         list: ListTunnels,
         ctx: &mut Context,
     ) -> Result<Reply<TunnelPage>, ExitReason> {
-        let page = list_tunnels(&ctx.node().network(), &list);
-        Ok(self.aside(ctx, ready(page)))
+        Ok(self.at_once(ctx, |ctx| Ok(list_tunnels(&ctx.node().network(), &list))))
     }
 }
 
@@ -184,8 +180,7 @@ impl Answer<CloseTunnel> for Inspector {
     type Reply = ();
 
     async fn answer(&mut self, close: CloseTunnel, ctx: &mut Context) -> Result<Reply<()>, ExitReason> {
-        let closed = close_tunnel(&ctx.node().network(), ctx.sender(), close.id);
-        Ok(self.aside_or_refused(ctx, closed))
+        Ok(self.at_once(ctx, |ctx| close_tunnel(&ctx.node().network(), ctx.sender(), close.id)))
     }
 }
 
@@ -193,8 +188,7 @@ impl Answer<DrainTransit> for Inspector {
     type Reply = u64;
 
     async fn answer(&mut self, order: DrainTransit, ctx: &mut Context) -> Result<Reply<u64>, ExitReason> {
-        let drained = drain_transit(&ctx.node().network(), ctx.sender(), order.drain);
-        Ok(self.aside_or_refused(ctx, drained))
+        Ok(self.at_once(ctx, |ctx| drain_transit(&ctx.node().network(), ctx.sender(), order.drain)))
     }
 }
 
@@ -206,38 +200,43 @@ impl Answer<DescribeProcess> for Inspector {
         of: DescribeProcess,
         ctx: &mut Context,
     ) -> Result<Reply<ProcessReport>, ExitReason> {
-        let node = ctx.process().node.clone();
-        let process = match Atom::existing(&of.name) {
-            _ if of.id != 0 => node.processes.with(of.id, Arc::clone),
-            Some(name) => node.processes.by_name(name, Arc::clone),
-            None => None,
-        };
-        let Some(process) = process else { return Ok(refused(InspectError::ProcessUnknown)) };
-        // Before it is asked, which makes it run.
-        let info = describe_process(&process);
-        let report = async move { ProcessReport::new(info, ask(&process, PATIENCE).await) };
-        Ok(self.aside(ctx, report))
+        Ok(self.aside(ctx, |ctx| {
+            let processes = &ctx.process().node.processes;
+            let process = match Atom::existing(&of.name) {
+                _ if of.id != 0 => processes.with(of.id, Arc::clone),
+                Some(name) => processes.by_name(name, Arc::clone),
+                None => None,
+            };
+            let process = process.ok_or(InspectError::ProcessUnknown)?;
+            // Before it is asked, which makes it run.
+            let info = describe_process(&process);
+            Ok(async move { ProcessReport::new(info, ask(&process, PATIENCE).await) })
+        }))
     }
 }
 
 impl Inspector {
-    fn aside_or_refused<T: Message>(&self, ctx: &mut Context, answer: Result<T, InspectError>) -> Reply<T> {
-        match answer {
-            Ok(answer) => self.aside(ctx, ready(answer)),
-            Err(error) => refused(error),
-        }
+    /// Like [`aside`](Self::aside), when the answer is known as soon as it is asked for.
+    fn at_once<T: Message>(
+        &self,
+        ctx: &mut Context,
+        answer: impl FnOnce(&Context) -> Result<T, InspectError>,
+    ) -> Reply<T> {
+        self.aside(ctx, |ctx| answer(ctx).map(ready))
     }
 
     /// Answers beside what else is asked: a process that hangs, or an asker that
-    /// does not read, keeps nobody else waiting.
-    fn aside<T: Message>(
+    /// does not read, keeps nobody else waiting. Nothing is begun, and no order
+    /// carried out, that could not be answered.
+    fn aside<T: Message, F: Future<Output = T> + Send + 'static>(
         &self,
         ctx: &mut Context,
-        answer: impl Future<Output = T> + Send + 'static,
+        begin: impl FnOnce(&Context) -> Result<F, InspectError>,
     ) -> Reply<T> {
-        let turn = match self.answers.begin(ctx.sender().node) {
-            Ok(turn) => turn,
-            Err(error) => return refused(error),
+        let turn = self.answers.begin(ctx.sender().node);
+        let (turn, answer) = match turn.and_then(|turn| Ok((turn, begin(ctx)?))) {
+            Ok(begun) => begun,
+            Err(error) => return Reply::Error(ErrorValue::new(error.to_string())),
         };
         let Some(reply) = ctx.reply_to() else { return Reply::Later };
         let answered = async move {
@@ -253,10 +252,6 @@ impl Inspector {
         node.tasks.spawn_on(answered, &node.runtime);
         Reply::Later
     }
-}
-
-fn refused<T>(error: InspectError) -> Reply<T> {
-    Reply::Error(ErrorValue::new(error.to_string()))
 }
 
 impl ProcessReport {

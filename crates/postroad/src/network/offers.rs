@@ -10,6 +10,7 @@ use super::{Network, Refusal};
 use crate::actor::Actor;
 use crate::error::InvalidName;
 use crate::node::{node_name, process_name};
+use crate::process::discard;
 use crate::{Atom, Message, Payload};
 
 /// Which nodes something is enabled or disabled for.
@@ -177,7 +178,12 @@ impl<T: Clone + PartialEq> Offers<T> {
         let name = Atom::existing(name).ok_or(DisableError::Unknown)?;
         let mut offers = self.0.lock();
         match nodes {
-            Nodes::Any => offers.remove(&name).map(drop).ok_or(DisableError::Unknown),
+            Nodes::Any => {
+                let removed = offers.remove(&name);
+                drop(offers);
+                // What users wrote may use the node when it is dropped.
+                removed.map(discard).ok_or(DisableError::Unknown)
+            }
             Nodes::Only(names) => match &mut offers.get_mut(&name).ok_or(DisableError::Unknown)?.to {
                 OfferedTo::Anyone => Err(DisableError::EnabledForAny { name }),
                 OfferedTo::Nodes(known) => {

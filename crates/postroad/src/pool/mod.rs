@@ -7,8 +7,10 @@ mod error;
 mod handle;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use postroad_edf::{ErrorValue, Payload};
+use tokio::time::timeout;
 
 use crate::actor::{
     Actor, Arguments, Context, Down, Exit, ExitReason, Local, Messages, Recipe, Reply, Requests, Unforwarded,
@@ -30,6 +32,7 @@ pub struct PoolSpec {
     recipe: Recipe,
     size: usize,
     mailbox_capacity: Option<usize>,
+    init_timeout: Duration,
 }
 
 impl PoolSpec {
@@ -43,7 +46,12 @@ impl PoolSpec {
 
     /// Three workers whose arguments are made anew for each.
     pub fn with<W: Actor>(args: impl Fn() -> W::Args + Send + Sync + 'static) -> Self {
-        Self { recipe: Recipe::new::<W>(Arguments::new(args)), size: 3, mailbox_capacity: None }
+        Self {
+            recipe: Recipe::new::<W>(Arguments::new(args)),
+            size: 3,
+            mailbox_capacity: None,
+            init_timeout: Duration::from_secs(30),
+        }
     }
 
     /// How many workers there are at first.
@@ -59,11 +67,21 @@ impl PoolSpec {
         self
     }
 
+    /// How long the `init` of a worker may take: the pool does nothing else
+    /// meanwhile, and what is under way to its workers waits. Default 30 s.
+    pub fn worker_init_timeout(mut self, limit: Duration) -> Self {
+        self.init_timeout = limit;
+        self
+    }
+
     /// Spawns a worker of the process that `ctx` is for.
-    async fn spawn(&self, ctx: &Context) -> Result<Pid, SpawnError> {
+    async fn spawn(&self, ctx: &Context) -> Result<Pid, PoolError> {
         let mut options = SpawnOptions::new().link_parent();
         options.mailbox_capacity = self.mailbox_capacity;
-        ctx.spawn_recipe(&self.recipe, options).await
+        match timeout(self.init_timeout, ctx.spawn_recipe(&self.recipe, options)).await {
+            Ok(spawned) => Ok(spawned?),
+            Err(_) => Err(PoolError::InitTimeout { limit: self.init_timeout }),
+        }
     }
 }
 
@@ -175,7 +193,7 @@ impl<M: Actor> Actor for Pool<M> {
         let mut pool = Self { spec, manager, workers: VecDeque::new(), info: PoolInfo::default() };
         match pool.add(size, ctx).await {
             Ok(()) => Ok(pool),
-            Err(SpawnError::Init(reason)) => Err(reason),
+            Err(PoolError::Start(SpawnError::Init(reason))) => Err(reason),
             Err(error) => Err(error.into()),
         }
     }
@@ -272,7 +290,7 @@ impl<M: Actor> Pool<M> {
         Ok(PoolInfo { size: self.workers.len(), ..self.info })
     }
 
-    async fn add(&mut self, workers: usize, ctx: &Context) -> Result<(), SpawnError> {
+    async fn add(&mut self, workers: usize, ctx: &Context) -> Result<(), PoolError> {
         for _ in 0..workers {
             let worker = self.spec.spawn(ctx).await?;
             self.workers.push_back(worker);

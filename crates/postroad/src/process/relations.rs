@@ -182,7 +182,7 @@ fn find(node: &NodeInner, target: &Watched) -> Result<(), RelationError> {
         }
         Watched::Alias(alias) => node.processes.by_alias(*alias, |_| ()).ok_or(RelationError::AliasUnknown),
         Watched::Event(_) => Err(RelationError::EventUnknown),
-        Watched::Node(_) => Err(RelationError::NotAllowed),
+        Watched::Node(_) => Err(RelationError::Itself),
     }
 }
 
@@ -209,7 +209,7 @@ impl Process {
         relation: Relation,
     ) -> Result<(), RelationError> {
         if relation == Relation::Link && self.is_own(&target) {
-            return Err(RelationError::NotAllowed);
+            return Err(RelationError::Itself);
         }
         self.node.relations.add(self, target, relation)
     }

@@ -282,7 +282,9 @@ impl Children {
         if self.is_simple() || self.rules.restart == Restart::Permanent {
             return None;
         }
-        let alone = self.running.values().all(|child| child.life == Life::Down);
+        // Who ends for a restart is to run again; who was disabled does not count.
+        let left = |child: &Child| child.life != Life::Down && !self.specs[child.spec].disabled;
+        let alone = self.step.is_none() && !self.running.values().any(left);
         let over = self.specs[spec].significant || (self.rules.auto_shutdown && alone);
         over.then(|| reason.clone())
     }
@@ -328,6 +330,7 @@ mod tests {
 
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     use super::*;
     use crate::supervisor::Strategy;
@@ -336,7 +339,7 @@ mod tests {
 
     fn rules(strategy: Strategy, restart: Restart, keep_order: bool) -> Rules {
         let period = Duration::from_secs(5);
-        Rules { strategy, restart, intensity: 1000, period, keep_order, auto_shutdown: false }
+        Rules { strategy, restart, intensity: 1000, period, keep_order, auto_shutdown: true }
     }
 
     fn name(spec: usize) -> Atom {
@@ -348,12 +351,17 @@ mod tests {
         children: Children,
         up: Vec<(usize, Pid)>,
         ending: Vec<Pid>,
+        /// The specs whose child has ended by itself, and is not to run again.
+        rests: Vec<usize>,
+        /// Why the supervisor ends.
+        over: Option<ExitReason>,
         next: u64,
     }
 
     impl Stage {
         fn new(rules: Rules) -> Self {
-            let mut stage = Self { children: Children::new(rules), up: vec![], ending: vec![], next: 1 };
+            let children = Children::new(rules);
+            let mut stage = Self { children, up: vec![], ending: vec![], rests: vec![], over: None, next: 1 };
             for (spec, name) in NAMES.iter().enumerate() {
                 stage.children.add(Atom::new(name).unwrap(), false).unwrap();
                 stage.start(spec);
@@ -366,6 +374,7 @@ mod tests {
             let pid = Pid { node: Atom::new("stage@test").unwrap(), id: self.next, creation: 1 };
             self.next += 1;
             self.up.push((spec, pid));
+            self.rests.retain(|rests| *rests != spec);
             self.children.started(spec, pid);
         }
 
@@ -382,11 +391,25 @@ mod tests {
             }
         }
 
+        /// A child ends, asked or not.
         fn end(&mut self, pid: Pid, reason: &ExitReason) {
-            self.up.retain(|(_, up)| *up != pid);
+            let place = self.up.iter().position(|(_, up)| *up == pid).expect("it runs");
+            let (spec, _) = self.up.remove(place);
+            let asked = self.ending.contains(&pid);
             self.ending.retain(|ending| *ending != pid);
-            let actions = self.children.ended(pid, reason, Instant::now()).unwrap();
-            self.act(actions);
+            if !asked && !self.children.rules.restart.is_due(reason) {
+                self.rests.push(spec);
+            }
+            match self.children.ended(pid, reason, Instant::now()) {
+                Ok(actions) => self.act(actions),
+                Err(reason) => self.over = Some(reason),
+            }
+        }
+
+        /// Whether nobody runs, or is about to, who is not disabled.
+        fn is_deserted(&self) -> bool {
+            let mut up = self.up.iter();
+            self.children.at_rest().is_ok() && up.all(|(spec, _)| self.children.specs[*spec].disabled)
         }
 
         fn pid(&self, spec: usize) -> Option<Pid> {
@@ -457,37 +480,48 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever falls, is disabled or enabled, in whatever order: in the end
-        /// nothing is under way, and exactly those run that are to.
+        /// Whatever falls, is disabled or enabled, in whatever order: the supervisor
+        /// ends with the last one that ends by itself and is not restarted; or in the
+        /// end nothing is under way, and exactly those run that are to.
         #[test]
         fn everybody_who_is_to_run_does_in_the_end(
-            all in any::<bool>(),
+            strategy in select(vec![Strategy::OneForOne, Strategy::AllForOne, Strategy::RestForOne]),
+            restart in select(vec![Restart::Permanent, Restart::Transient, Restart::Temporary]),
             keep_order in any::<bool>(),
-            events in vec((0usize..4, 0u8..4), 0..40),
+            auto_shutdown in any::<bool>(),
+            events in vec((0usize..4, 0u8..5), 0..40),
         ) {
-            let strategy = if all { Strategy::AllForOne } else { Strategy::RestForOne };
-            let mut stage = Stage::new(rules(strategy, Restart::Permanent, keep_order));
+            let rules = Rules { auto_shutdown, ..rules(strategy, restart, keep_order) };
+            let mut stage = Stage::new(rules);
             for (spec, event) in events {
                 match event {
-                    0 => if let Some(pid) = stage.pid(spec) {
-                        stage.end(pid, &ExitReason::Kill);
+                    0 | 1 => if let Some(pid) = stage.pid(spec) {
+                        let reason = if event == 0 { ExitReason::Kill } else { ExitReason::Normal };
+                        stage.end(pid, &reason);
+                        let was_last = stage.rests.contains(&spec) && stage.is_deserted();
+                        let is_over = was_last && auto_shutdown && restart != Restart::Permanent;
+                        prop_assert_eq!(&stage.over, &is_over.then_some(reason));
                     },
-                    1 => if let Ok(actions) = stage.children.disable(name(spec)) {
+                    2 => if let Ok(actions) = stage.children.disable(name(spec)) {
                         stage.act(actions);
                     },
-                    2 => if let Ok(Some(spec)) = stage.children.enable(name(spec)) {
+                    3 => if let Ok(Some(spec)) = stage.children.enable(name(spec)) {
                         stage.start(spec);
                     },
                     _ => if let Some(pid) = stage.ending.first().copied() {
                         stage.end(pid, &ExitReason::Shutdown);
                     },
                 }
+                if stage.over.is_some() {
+                    return Ok(());
+                }
             }
             stage.settle();
+            prop_assert_eq!(&stage.over, &None);
             prop_assert!(stage.children.at_rest().is_ok());
             for (spec, info) in stage.children.list().iter().enumerate() {
                 prop_assert_eq!(info.pid, stage.pid(spec));
-                prop_assert_eq!(info.pid.is_none(), info.disabled);
+                prop_assert_eq!(info.pid.is_none(), info.disabled || stage.rests.contains(&spec));
             }
         }
     }

@@ -210,7 +210,7 @@ impl Supervisor {
     async fn child_ended(&mut self, pid: Pid, reason: &ExitReason, ctx: &Context) -> Result<(), ExitReason> {
         if let Some(spec) = self.children.spec_of(pid) {
             let name = self.children.name(spec);
-            self.tell(&ChildEvent::Ended { name, pid, reason: reason.clone() });
+            self.tell(&ChildEvent::Ended { name, pid, reason: Some(reason.clone()) });
         }
         let actions = self.children.ended(pid, reason, Instant::now())?;
         let acted = self.act(actions, ctx).await;
@@ -248,16 +248,15 @@ impl Supervisor {
             let ending = self.ending(spec, pid, reason, ctx);
             endings.spawn(async move { (spec, pid, ending.await) });
             if !self.children.is_simple() {
-                self.all_have_ended(&mut endings, reason).await;
+                self.all_have_ended(&mut endings).await;
             }
         }
-        self.all_have_ended(&mut endings, reason).await;
+        self.all_have_ended(&mut endings).await;
     }
 
-    async fn all_have_ended(&self, endings: &mut JoinSet<(usize, Pid, Ending)>, asked: &ExitReason) {
+    async fn all_have_ended(&self, endings: &mut JoinSet<(usize, Pid, Ending)>) {
         while let Some(Ok((spec, pid, ended))) = endings.join_next().await {
             if let Ok(reason) = ended {
-                let reason = reason.unwrap_or_else(|| asked.clone());
                 self.tell(&ChildEvent::Ended { name: self.children.name(spec), pid, reason });
             }
         }

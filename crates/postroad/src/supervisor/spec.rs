@@ -153,8 +153,9 @@ pub enum ChildEvent {
         name: Atom,
         /// The process.
         pid: Pid,
-        /// Why.
-        reason: ExitReason,
+        /// Why; nothing if it had ended by itself, and the supervisor was asked to
+        /// end before it had read of that.
+        reason: Option<ExitReason>,
     },
 }
 

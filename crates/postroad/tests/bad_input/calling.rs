@@ -5,7 +5,7 @@ use std::time::Duration;
 use postroad::edf::Atom;
 use postroad_wire::ehs::{Introduction, MAX_CONTROL, MAX_INTRODUCE};
 
-use super::support::scripted::{Caller, Wire, introduction, join};
+use super::support::scripted::{Caller, Link, Wire, introduction, join};
 use super::{FIRST_ANSWERS, Scene};
 
 /// Says these bytes to a node, which must close and log all these parts.

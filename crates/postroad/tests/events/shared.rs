@@ -10,7 +10,7 @@ use postroad_wire::enp::{Head, Name, Priority, Subject};
 
 use super::*;
 use crate::support::puppet::puppet;
-use crate::support::scripted::{Caller, Link, introduction};
+use crate::support::scripted::{Link, introduction};
 use crate::support::{Echo, builder};
 
 /// A node, and a peer that has events and follows a script.

@@ -12,7 +12,7 @@ use postroad_wire::tunnel::{Admit, Answer, Knock, Open, Operations, Request, Tal
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::scripted::{Callee, Caller, Link, introduction};
+use crate::support::scripted::{Callee, Link, introduction};
 use crate::support::{COOKIE, port};
 
 /// How long is waited for what must come.

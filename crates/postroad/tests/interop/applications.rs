@@ -82,7 +82,7 @@ async fn rust_starts_an_application() {
         let said: serde_json::Value = serde_json::from_str(&said).unwrap();
         assert_eq!(said["name"], "shop_worker");
         let error = remote.start_application("shop").await.unwrap_err();
-        assert!(matches!(error, RemoteStartError::Running), "{error}");
+        assert!(matches!(error, RemoteStartError::Running { .. }), "{error}");
         end(node, go).await;
     }
 }

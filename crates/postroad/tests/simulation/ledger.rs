@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postroad::{Alias, Atom, CallError, Event, ExitReason, Pid, RelationError, SendError, Target, Watched};
+use postroad::{
+    Alias, Atom, CallError, Event, ExitReason, Pid, ProcessId, RelationError, SendError, Target, Watched,
+};
 use tokio::time::Instant;
 
 use crate::player::{By, Fate};
@@ -42,6 +44,8 @@ struct Book {
 struct Life {
     pid: Pid,
     node: usize,
+    /// The name that leads to it, if it has got it.
+    name: Option<ProcessId>,
     next_note: u64,
     /// By which reasons it may have ended.
     reasons: Vec<ExitReason>,
@@ -129,8 +133,15 @@ impl Ledger {
     pub fn born(&self, who: Who, pid: Pid, node: usize) {
         let mut book = self.0.lock();
         book.say(&format!("{who} is born on node {node}"));
-        let life = Life { pid, node, next_note: 0, reasons: Vec::new(), orders: 0, watches: None };
+        let life =
+            Life { pid, node, name: None, next_note: 0, reasons: Vec::new(), orders: 0, watches: None };
         book.lives.insert(who, life);
+    }
+
+    pub fn named(&self, who: Who, name: ProcessId) {
+        if let Some(life) = self.0.lock().lives.get_mut(&who) {
+            life.name = Some(name);
+        }
     }
 
     /// It ends, or may end, for this reason.
@@ -267,11 +278,26 @@ impl Ledger {
         }
     }
 
+    /// It asks for what is published.
+    pub fn subscribes(&self, who: Who, event: Event) {
+        let mut book = self.0.lock();
+        let node = book.lives.get(&who).map(|life| life.pid.node);
+        if let Some(node) = node {
+            book.publications.subscribes(who, node, event);
+        }
+    }
+
+    /// It gets what is published from now on, and this.
     pub fn subscribed(&self, who: Who, event: Event, kept: &[(Registration, u64)]) {
         let mut book = self.0.lock();
         book.say(&format!("{who} is given of {event}: {kept:?}"));
         let faults = book.publications.subscribed(who, event, kept);
         faults.iter().for_each(|fault| book.fault(fault));
+    }
+
+    /// It does not get what is published.
+    pub fn not_subscribed(&self, who: Who, event: Event) {
+        self.0.lock().publications.asks_no_more(who, event);
     }
 
     pub fn issue_came(&self, who: Who, event: Event, issue: (Registration, u64)) {
@@ -467,7 +493,7 @@ impl Book {
             }
             Watched::Name(name) => {
                 lost && *reason == ExitReason::NoConnection
-                    || self.lives.values().any(|life| life.pid.node == name.node && ended(life))
+                    || self.lives.values().any(|life| life.name == Some(*name) && ended(life))
             }
             Watched::Alias(alias) => {
                 let by_owner = |made: &Made| self.lives.get(&made.owner).is_some_and(ended);

@@ -172,10 +172,19 @@ impl Player {
         let (who, begun) = (*who, Instant::now());
         match order {
             Order::Watch(target, by) => {
+                if let Watched::Event(event) = target {
+                    ledger.subscribes(who, event);
+                }
                 let outcome = watch(ctx, target, by).await;
                 ledger.watched(who, target, by, begun, &outcome);
-                if let (Watched::Event(event), Ok(kept)) = (target, outcome) {
-                    ledger.subscribed(who, event, &kept.iter().filter_map(issue).collect::<Vec<_>>());
+                match (target, outcome) {
+                    (Watched::Event(event), Ok(kept)) => {
+                        ledger.subscribed(who, event, &kept.iter().filter_map(issue).collect::<Vec<_>>());
+                    }
+                    // It has the relation that it asked for.
+                    (Watched::Event(_), Err(RelationError::Exists)) => {}
+                    (Watched::Event(event), Err(_)) => ledger.not_subscribed(who, event),
+                    _ => {}
                 }
             }
             Order::Unwatch(target, by) => {

@@ -1,14 +1,18 @@
 //! What was published as which event, and who has got it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use postroad::Event;
+use postroad::{Atom, Event};
 use tokio::time::Instant;
 
 use crate::ledger::Who;
 
 /// So many of the last publications are kept for who subscribes later.
 pub const KEPT: usize = 2;
+
+/// What goes to another node is under way no longer than this, whatever happens on the roads.
+const UNDER_WAY: Duration = Duration::from_secs(10);
 
 /// The number of a registration: a later event of the same name is another one.
 pub type Registration = u32;
@@ -18,6 +22,7 @@ pub type Registration = u32;
 pub struct Publications {
     registered: Vec<Registered>,
     subscriptions: BTreeMap<(Who, Registration), Subscription>,
+    asked: Vec<Asked>,
     /// The last number that came to somebody.
     last: BTreeMap<(Who, Registration), u64>,
     /// Counts what happens, as time stands still most of the time.
@@ -40,6 +45,27 @@ struct Subscription {
     /// What comes next, if that is known.
     next: Option<u64>,
     received: BTreeSet<u64>,
+}
+
+/// That somebody asks for what is published, and gets it if it is granted.
+struct Asked {
+    who: Who,
+    node: Atom,
+    event: Event,
+    since: Instant,
+    until: Option<Instant>,
+}
+
+impl Asked {
+    fn is_of(&self, who: Who, event: Event) -> bool {
+        self.who == who && self.event == event
+    }
+
+    /// Whether what is published then is for it, or reaches its node within `late`
+    /// of the end.
+    fn covers(&self, at: Instant, late: Duration) -> bool {
+        self.since <= at && self.until.is_none_or(|until| at <= until + late)
+    }
 }
 
 /// Somebody who is there, and what it subscribes to.
@@ -86,6 +112,21 @@ impl Publications {
         again.then_some("is told so again")
     }
 
+    /// Somebody of a node asks for what is published.
+    pub fn subscribes(&mut self, who: Who, node: Atom, event: Event) {
+        if self.asking(who, event).is_none() {
+            self.asked.push(Asked { who, node, event, since: Instant::now(), until: None });
+        }
+    }
+
+    /// Somebody gets nothing of what is published from now on.
+    pub fn asks_no_more(&mut self, who: Who, event: Event) {
+        let mut asked = self.asked.iter_mut();
+        if let Some(asked) = asked.find(|asked| asked.is_of(who, event) && asked.until.is_none()) {
+            asked.until = Some(Instant::now());
+        }
+    }
+
     /// Somebody subscribes, and is given what was kept.
     pub fn subscribed(&mut self, who: Who, event: Event, kept: &[(Registration, u64)]) -> Vec<String> {
         let mut faults = Vec::new();
@@ -110,6 +151,7 @@ impl Publications {
 
     /// A subscription has ended. What was published before may still come.
     pub fn unsubscribed(&mut self, who: Who, event: Event) {
+        self.asks_no_more(who, event);
         let registered = &self.registered;
         self.subscriptions.retain(|(subscriber, registration), _| {
             *subscriber != who || registered[*registration as usize].event != event
@@ -130,8 +172,11 @@ impl Publications {
         if last >= number {
             faults.push(format!("{who} gets {number} of {event} after {last}"));
         }
+        let may_come_again = self.may_come_both_ways(who, event, (registration, number));
         if let Some(subscription) = self.subscriptions.get_mut(&(who, registration)) {
-            subscription.received.insert(number);
+            if !subscription.received.insert(number) && !may_come_again {
+                faults.push(format!("{who} gets {number} of {event}, which it was given when it subscribed"));
+            }
             let expected = subscription.next.unwrap_or(number);
             subscription.next = Some(expected.max(number + 1));
             let issues = &self.registered[registration as usize].issues;
@@ -169,6 +214,31 @@ impl Publications {
             }
         }
         faults
+    }
+
+    /// Whether somebody who was given something published when it subscribed may
+    /// get it besides: what its own former subscription has left in its mailbox, and
+    /// what was under way to others of its node.
+    fn may_come_both_ways(
+        &self,
+        who: Who,
+        event: Event,
+        (registration, number): (Registration, u64),
+    ) -> bool {
+        let issues = self.registered.get(registration as usize).map(|registered| &registered.issues);
+        let Some((at, _)) = issues.and_then(|issues| issues.get(number as usize - 1)) else { return false };
+        let Some(asking) = self.asking(who, event) else { return true };
+        let mut others = self.asked.iter().filter(|asked| asked.event == event && asked.node == asking.node);
+        let is_under_way = event.node != asking.node && asking.since <= *at + UNDER_WAY;
+        others.any(|other| match other.until {
+            Some(_) if other.who == who => other.covers(*at, Duration::ZERO),
+            _ => other.who != who && is_under_way && other.covers(*at, UNDER_WAY),
+        })
+    }
+
+    /// What somebody asks for, or gets, at present.
+    fn asking(&self, who: Who, event: Event) -> Option<&Asked> {
+        self.asked.iter().find(|asked| asked.is_of(who, event) && asked.until.is_none())
     }
 
     fn misplaced(&self, who: Who, event: Event, registration: Registration, number: u64) -> Option<String> {

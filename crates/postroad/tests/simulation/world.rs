@@ -130,7 +130,10 @@ impl World {
         let node = &self.nodes[number];
         let pid = node.spawn::<Player>(begin).await.unwrap();
         // Whoever sat here before may still be clearing its place.
-        let _ = node.register_name(&seat_name(seat), pid);
+        if node.register_name(&seat_name(seat), pid).is_ok() {
+            self.ledger
+                .named(who, ProcessId { name: Atom::new(&seat_name(seat)).unwrap(), node: node.name() });
+        }
         Seat { node: number, who, pid, orders }
     }
 

@@ -121,7 +121,7 @@ impl Stage {
     /// The next thing that happens is that this child ends.
     pub async fn ended(&mut self, expected: &str) -> ExitReason {
         match self.events.recv().await {
-            Some(ChildEvent::Ended { name, reason, .. }) if name.as_str() == expected => reason,
+            Some(ChildEvent::Ended { name, reason: Some(reason), .. }) if name.as_str() == expected => reason,
             other => panic!("{expected} was to end: {other:?}"),
         }
     }

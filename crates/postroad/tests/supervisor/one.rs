@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use postroad::supervisor::{ChildSpec, Restart, Strategy, SupervisorError, SupervisorSpec};
-use postroad::{ExitReason, SpawnError};
+use postroad::supervisor::{ChildEvent, ChildSpec, Restart, Strategy, SupervisorError, SupervisorSpec};
+use postroad::{Atom, ExitReason, SpawnError};
 
 use super::{ENDS, Mood, Settings, Worker, stage, three, try_stage, worker};
 
@@ -91,6 +91,36 @@ async fn conformance_k08_k12_the_supervisor_ends_with_its_last_child_unless_told
             stage.node.stop().await;
         }
     }
+}
+
+/// Who was disabled does not count, however long it takes to end.
+#[tokio::test(start_paused = true)]
+async fn a_disabled_child_that_clings_does_not_keep_the_supervisor() {
+    let clings = Settings { clings: true, ..Settings::default() };
+    let spec = SupervisorSpec::new(Strategy::OneForOne);
+    let spec = spec.child(ChildSpec::new::<Worker>("a", clings)).child(worker("b"));
+    let mut stage = stage(spec).await;
+    stage.all_started(&["a", "b"]).await;
+    stage.supervisor.disable_child("a").await.unwrap();
+    stage.end(stage.pid_of("b"), &ExitReason::Normal).await;
+    assert_eq!(stage.ended("b").await, ExitReason::Normal);
+    stage.ended("a").await;
+    assert_eq!(stage.over().await, ExitReason::Normal);
+}
+
+/// The supervisor is asked to end before it has read of the end of a child.
+#[tokio::test]
+async fn no_reason_is_made_up_for_a_child_that_fell_unnoticed() {
+    let mut stage = stage(one(Restart::Permanent)).await;
+    let pids = stage.all_started(&["a", "b", "c"]).await;
+    // On a runtime of one thread neither runs before both have been asked.
+    stage.end(pids[1], &ExitReason::error("boom")).await;
+    stage.end(stage.pid, &ExitReason::Shutdown).await;
+    assert_eq!(stage.ended("c").await, ExitReason::Shutdown);
+    let b = ChildEvent::Ended { name: Atom::new("b").unwrap(), pid: pids[1], reason: None };
+    assert_eq!(stage.events.recv().await, Some(b));
+    assert_eq!(stage.ended("a").await, ExitReason::Shutdown);
+    assert_eq!(stage.over().await, ExitReason::Shutdown);
 }
 
 #[tokio::test]

@@ -206,9 +206,24 @@ pub async fn wish(puppet: &Strings, wish: Wish, target: Watched) -> Result<(), R
                         Wish::Unlink => ctx.unlink_node(node.as_str()).await,
                         Wish::Demonitor => ctx.demonitor_node(node.as_str()).await,
                     },
-                    Watched::Event(_) => unreachable!("puppets watch no events"),
+                    Watched::Event(event) => match wish {
+                        Wish::Link => ctx.link_event(event).await.map(drop),
+                        Wish::Monitor => ctx.monitor_event(event).await.map(drop),
+                        Wish::Unlink => ctx.unlink_event(event).await,
+                        Wish::Demonitor => ctx.demonitor_event(event).await,
+                    },
                 }
             })
         })
         .await
+}
+
+/// Checks that a process is told of all these ends, in any order, and of nothing else.
+pub async fn told_exactly(puppet: &mut Strings, mut expected: Vec<Notice>) {
+    while !expected.is_empty() {
+        let notice = puppet.told().await;
+        let place = expected.iter().position(|expected| *expected == notice);
+        expected.swap_remove(place.unwrap_or_else(|| panic!("{notice:?} is not among {expected:?}")));
+    }
+    assert_eq!(puppet.told_so_far().await, []);
 }

@@ -201,9 +201,8 @@ impl Connection {
         self.place_left(from, left).await
     }
 
-    /// Tells the peer of an end. If its link is congested the frame comes back,
-    /// for [`place_late`](Self::place_late).
-    /// Does not wait, and is not lost.
+    /// Tells the peer of an end. Does not wait, and is not lost: if the link is
+    /// congested a task waits for room in its stead.
     pub(super) fn place_end(
         self: &Arc<Self>,
         by: u64,

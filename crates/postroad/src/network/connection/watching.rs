@@ -99,7 +99,7 @@ impl Connection {
             Relation::Monitor => Operations::MONITOR,
         };
         let permitted = matches!(target, Watched::Node(_)) || self.permits(operation);
-        if permitted { Ok(()) } else { Err(RelationError::NotAllowed) }
+        if permitted { Ok(()) } else { Err(RelationError::WayForbids { node: self.peer.name }) }
     }
 
     fn not_watched(&self, error: AskError) -> RelationError {
@@ -114,7 +114,7 @@ impl Connection {
                 Refusal::AliasUnknown => RelationError::AliasUnknown,
                 Refusal::EventUnknown => RelationError::EventUnknown,
                 Refusal::TargetExists => RelationError::Exists,
-                Refusal::NotAllowed => RelationError::NotAllowed,
+                Refusal::NotAllowed => RelationError::NotAllowed { node },
                 other => RelationError::Refused { node, error: other.into() },
             },
         }

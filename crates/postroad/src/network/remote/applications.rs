@@ -45,14 +45,31 @@ pub enum RemoteStartError {
         name: Atom,
     },
     /// It is enabled, but not loaded there.
-    #[error("unknown application")]
-    ApplicationUnknown,
+    #[error("unknown application: {name} is enabled on {node}, but not loaded there")]
+    ApplicationUnknown {
+        /// The other node.
+        node: Atom,
+        /// The application.
+        name: Atom,
+    },
     /// It runs already.
-    #[error("application is still running")]
-    Running,
+    #[error("application is still running: {name} on {node}")]
+    Running {
+        /// The other node.
+        node: Atom,
+        /// The application.
+        name: Atom,
+    },
     /// It was not started, for a reason of that node.
-    #[error("not started: {0}")]
-    Refused(ExitReason),
+    #[error("{node} has not started {name}: {reason}")]
+    Refused {
+        /// The other node.
+        node: Atom,
+        /// The application.
+        name: Atom,
+        /// What the node says.
+        reason: ExitReason,
+    },
     /// The node did not answer in time. The application may have been started
     /// all the same.
     #[error("timed out: {node} did not answer within {limit:?}")]
@@ -177,9 +194,13 @@ impl RemoteNode {
             AskError::Send(error) => RemoteStartError::Send(error),
             AskError::Refused(Refusal::NotAllowed) => RemoteStartError::NotAllowed { node },
             AskError::Refused(Refusal::NameUnknown) => RemoteStartError::NameUnknown { node, name },
-            AskError::Refused(Refusal::ApplicationUnknown) => RemoteStartError::ApplicationUnknown,
-            AskError::Refused(Refusal::ApplicationRunning) => RemoteStartError::Running,
-            AskError::Refused(other) => RemoteStartError::Refused(ExitReason::error(other)),
+            AskError::Refused(Refusal::ApplicationUnknown) => {
+                RemoteStartError::ApplicationUnknown { node, name }
+            }
+            AskError::Refused(Refusal::ApplicationRunning) => RemoteStartError::Running { node, name },
+            AskError::Refused(other) => {
+                RemoteStartError::Refused { node, name, reason: ExitReason::error(other) }
+            }
             AskError::Timeout(limit) => RemoteStartError::Timeout { node, limit },
             AskError::NoConnection { node } => RemoteStartError::NoConnection { node },
         })
