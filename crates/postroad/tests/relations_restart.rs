@@ -77,7 +77,7 @@ fn ends(targets: &[Watched], reason: &ExitReason) -> Vec<Notice> {
 }
 
 #[tokio::test]
-async fn conformance_x05_x13_a_life_within_the_same_second_is_another_one() {
+async fn a_life_within_the_same_second_is_another_one() {
     let node = builder("second").pool_size(1).keepalive(None).start().await.unwrap();
     let echo = node.spawn::<Echo>(()).await.unwrap();
     let mut watcher = puppet(&node).await;
