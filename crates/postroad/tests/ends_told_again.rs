@@ -267,6 +267,26 @@ async fn a_question_for_all_that_was_lost_is_not_counted_on() {
     scene.end().await;
 }
 
+/// The subscription that it had by itself is not wanted any more.
+#[tokio::test(start_paused = true)]
+async fn who_subscribes_again_and_shares_has_taken_its_own_subscription_back() {
+    let scene = scene().await;
+    let event = scene.event();
+    scene.there.register_event("prices", EventOptions::new()).unwrap();
+    let subscribers = scene.subscribed(2).await;
+    let again = subscribers[0].act(move |ctx: &mut Context| -> Act<'_, _> {
+        Box::pin(async move {
+            let _ = tokio::time::timeout(Duration::from_millis(1), ctx.demonitor_event(event)).await;
+            ctx.monitor_event(event).await.map(drop)
+        })
+    });
+    let (again, ()) = tokio::join!(again, scene.break_links());
+    again.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(scene.watched(), 1, "the one for all");
+    scene.end().await;
+}
+
 /// The answers come by another link than the one that the requests took.
 #[tokio::test(start_paused = true)]
 async fn unless_the_relation_is_there_again() {

@@ -428,7 +428,8 @@ impl Process {
         extras.further.as_mut().is_some_and(|further| further.watches.has(target, relation))
     }
 
-    fn end_watch(&self, target: &Watched, over: Over, reason: &ExitReason) -> Due {
+    /// Ends what it watches there; which notices are due now.
+    pub(crate) fn end_watch(&self, target: &Watched, over: Over, reason: &ExitReason) -> Due {
         let mut extras = self.extras.lock();
         extras.further.as_mut().map_or_else(Due::default, |further| further.watches.end(target, over, reason))
     }

@@ -186,19 +186,12 @@ fn find(node: &NodeInner, target: &Watched) -> Result<(), RelationError> {
     }
 }
 
-/// Tells a process that something it watches there has ended, if it still does:
-/// which notices were due.
-pub(crate) fn notify(
-    node: &NodeInner,
-    watcher: u64,
-    target: &Watched,
-    over: Over,
-    reason: &ExitReason,
-) -> Due {
-    let Some(process) = node.processes.with(watcher, Arc::clone) else { return Due::default() };
-    let due = process.end_watch(target, over, reason);
-    process.tell(target, due, reason);
-    due
+/// Tells a process that something it watches there has ended, if it still does.
+pub(crate) fn notify(node: &NodeInner, watcher: u64, target: &Watched, over: Over, reason: &ExitReason) {
+    if let Some(process) = node.processes.with(watcher, Arc::clone) {
+        let due = process.end_watch(target, over, reason);
+        process.tell(target, due, reason);
+    }
 }
 
 impl Process {
@@ -282,7 +275,8 @@ impl Process {
         is_here
     }
 
-    fn tell(self: &Arc<Self>, subject: &Watched, due: Due, reason: &ExitReason) {
+    /// Hands over the notices of an end that are due.
+    pub(crate) fn tell(self: &Arc<Self>, subject: &Watched, due: Due, reason: &ExitReason) {
         if due.link {
             let exit = Exit { subject: *subject, reason: reason.clone(), requested: false };
             self.hand(Envelope::Exit(Box::new(exit)));

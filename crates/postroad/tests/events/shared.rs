@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use postroad::edf::ErrorValue;
 use postroad::{Payload, Pid, Ref};
+use postroad_wire::NetworkFlags;
+use postroad_wire::ehs::Introduction;
 use postroad_wire::enp::any::{Answer, LastEvents, PublishedEvent, Request, Verb, Watch};
 use postroad_wire::enp::{Head, Name, Priority, Subject};
 
@@ -22,8 +24,14 @@ struct Scene {
 
 impl Scene {
     async fn new(name: &str) -> Self {
+        let mut producer = introduction("producer");
+        producer.flags = producer.flags.with(NetworkFlags::TUNNELS);
+        Self::with(name, producer).await
+    }
+
+    async fn with(name: &str, producer: Introduction) -> Self {
         let node = builder(name).pool_size(1).start().await.unwrap();
-        let link = Link::to(&node, introduction("producer")).await;
+        let link = Link::to(&node, producer).await;
         let echo = node.spawn::<Echo>(()).await.unwrap();
         let mut scene = Self { node, link, echo };
         scene.is_asked_nothing().await;
@@ -247,7 +255,18 @@ async fn each_asks_for_what_an_event_keeps() {
     scene.node.stop().await;
 }
 
-/// It says nothing of what it keeps, or grants nothing to a node as such.
+/// Before 3.2.0 Ergo answers alike whether an event keeps nothing or has nothing yet.
+#[tokio::test]
+async fn a_peer_that_does_not_say_whether_it_keeps_anything_is_asked_for_each() {
+    let mut scene = Scene::with("unsaid", introduction("producer")).await;
+    for _ in 0..5 {
+        let subscriber = puppet(&scene.node).await;
+        assert_eq!(scene.monitored(&subscriber).await, subscriber.pid.id);
+    }
+    scene.node.stop().await;
+}
+
+/// It keeps something after all, or grants nothing to a node as such.
 #[tokio::test]
 async fn a_peer_that_does_not_let_one_subscribe_for_all_is_asked_for_each() {
     for (name, error, kept) in [("keeps", None, Some(vec![])), ("refuses", Some("not allowed"), None)] {

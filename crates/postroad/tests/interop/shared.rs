@@ -33,6 +33,26 @@ async fn unsubscribe(subscriber: &Strings, links: bool, event: Event) {
     gone.await.unwrap();
 }
 
+/// Nothing has been published when the first ones come.
+#[tokio::test]
+async fn each_gets_what_an_event_in_go_has_kept() {
+    for dialer in Dialer::BOTH {
+        let (node, go) = pair(dialer).await;
+        let event = Event { name: Atom::new(NAME).unwrap(), node: go.atom() };
+        go.ask("register_event", json!({"name": NAME, "count": 2})).await;
+        for _ in 0..4 {
+            subscribe(&puppet(&node).await, true, event).await;
+        }
+        go.ask("publish", json!({"name": NAME, "value": {"type": "uint32", "value": 7}})).await;
+        for _ in 0..2 {
+            let last = puppet(&node).await.act(move |ctx| Box::pin(ctx.link_event(event))).await.unwrap();
+            let last: Vec<u32> = last.iter().map(|kept| *kept.downcast_ref().unwrap()).collect();
+            assert_eq!(last, [7]);
+        }
+        end(node, go).await;
+    }
+}
+
 /// The Go node knows neither how many there are nor when they come and go.
 #[tokio::test]
 async fn many_share_one_subscription_to_an_event_in_go() {

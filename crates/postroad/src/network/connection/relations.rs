@@ -246,15 +246,17 @@ impl Connection {
         reason: &ExitReason,
         may_be_left: impl Fn(Relation) -> bool,
     ) {
-        let node = self.node();
+        let Some(process) = self.node().processes.with(watcher, Arc::clone) else { return };
         // Who begins to watch it anew asks behind what is told here.
-        let _ours = self.relations.ours.lock();
-        let due = notify(node, watcher, target, Over::number(self.number), reason);
+        let ours = self.relations.ours.lock();
+        let due = process.end_watch(target, Over::number(self.number), reason);
         for relation in [Relation::Link, Relation::Monitor] {
             if due.of(relation) && may_be_left(relation) {
-                self.tell_watched_no_more(Pid { id: watcher, ..node.core() }, *target, relation);
+                self.tell_watched_no_more(process.pid, *target, relation);
             }
         }
+        drop(ours);
+        process.tell(target, due, reason);
     }
 
     /// Notes that a process of this node watches something of the peer, or is

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use postroad_edf::Payload;
-use postroad_wire::enp::any::LastEvents;
+use postroad_wire::enp::any::{Generation, LastEvents};
 
 use super::Connection;
 use super::withdrawn::Withdrawal;
@@ -170,10 +170,12 @@ impl Connection {
     }
 
     /// The peer has answered who asked for itself: now it is known whether one
-    /// subscription will do for all.
+    /// subscription will do for all. Ergo before 3.2.0 says the same of an event
+    /// that has nothing to give yet.
     pub(super) fn learn_sharing(&self, event: Event, process: u64, relation: Relation, answer: &Payload) {
         let mut ours = self.relations.ours.lock();
-        if keeps_nothing(answer)
+        if self.peer.generation >= Generation::V320
+            && keeps_nothing(answer)
             && let Some(known) = ours.events.events.get_mut(&event.name)
             && known.sharing == Sharing::Unknown
             && known.subscribers.was_asked(process, relation).is_some()
