@@ -10,7 +10,7 @@ use postroad::{Actor, Alias, Atom, CallError, Context, Event, ExitReason, Payloa
 use postroad_wire::enp::any::{
     Answer, ApplicationInfo, ApplicationStart, LastEvents, Request, Spawn, Verb, Watch, WatchTarget,
 };
-use postroad_wire::enp::{Head, order};
+use postroad_wire::enp::{Frame, Head, Subject, order};
 use support::log::Log;
 use support::scripted::{Link, introduction};
 use support::{Echo, builder};
@@ -61,6 +61,30 @@ async fn every_watch_of_what_is_not_there_is_answered() {
             _ => assert!(result.is::<()>(), "{watch:?}: {result:?}"),
         }
     }
+    node.stop().await;
+}
+
+/// Ergo loses answers that come fast, and whoever asked may try again.
+#[tokio::test]
+async fn what_is_watched_already_is_granted_again_and_its_end_is_told_once() {
+    let node = builder("node").pool_size(1).start().await.unwrap();
+    let mut link = link(&node, introduction("peer")).await;
+    let (target, echo) = (node.spawn::<Echo>(()).await.unwrap(), node.spawn::<Echo>(()).await.unwrap());
+    for (number, verb) in [Verb::Link, Verb::Link, Verb::Monitor, Verb::Monitor].into_iter().enumerate() {
+        let reference = reference(&link, number as u64);
+        let watch = Watch { verb, source: link.sender(), target: WatchTarget::Pid(target), reference };
+        link.ask(&Request::Watch(watch)).await;
+        let (answer, _) = link.hears_answer().await;
+        assert_eq!((answer.error, answer.reference), (None, reference), "{verb:?}");
+    }
+    assert!(node.kill(target));
+    let frame = link.frame().await;
+    let Frame { head: Head::Terminate { subject }, .. } = Frame::parse(&frame).unwrap() else {
+        panic!("an end is told: {frame:?}")
+    };
+    assert!(matches!(subject, Subject::Pid(id) if id == target.id), "{subject:?}");
+    link.send_request(echo, [7, 0, u64::MAX], &1u8).await;
+    assert_eq!(link.hears::<u8>().await, 1, "and nothing else is told");
     node.stop().await;
 }
 

@@ -89,17 +89,17 @@ async fn conformance_y01_y02_x04_go_subscribes_to_rust() {
         let (node, go) = pair(dialer).await;
         let (linked, monitoring) = (rust_event(&node, "driver"), rust_event(&node, "echo"));
         let mut producer = puppet(&node).await;
-        let unknown = go.try_ask("monitor", monitoring.clone()).await.unwrap_err();
+        let unknown = go.refusal("monitor", monitoring.clone()).await;
         assert_eq!(unknown, "unknown event");
 
         let token = register(&producer).await;
-        assert_eq!(go.ask("link", linked.clone()).await, json!([]));
+        assert_eq!(go.get("link", linked.clone()).await, json!([]));
         assert_eq!(told(&mut producer).await, Notice::Start(Atom::new(NAME).unwrap()));
         publish(&producer, token, 1, Priority::Normal).await;
         let got = go.event("published").await;
         assert_eq!((&got["name"], &got["node"]), (&json!(NAME), &json!(node.name().as_str())));
         assert_eq!((&got["to"], &got["value"]), (&json!("driver"), &number(1)));
-        assert_eq!(go.ask("monitor", monitoring.clone()).await, json!([number(1)]));
+        assert_eq!(go.get("monitor", monitoring.clone()).await, json!([number(1)]));
         publish(&producer, token, 2, Priority::High).await;
         // One frame for both.
         for _ in ["driver", "echo"] {
@@ -121,7 +121,7 @@ async fn go_unsubscribes_from_rust() {
         register(&producer).await;
         for (begin, end) in [("link", "unlink"), ("monitor", "demonitor")] {
             for subscriber in ["driver", "echo", "mute"] {
-                assert_eq!(go.ask(begin, rust_event(&node, subscriber)).await, json!([]), "{begin}");
+                assert_eq!(go.get(begin, rust_event(&node, subscriber)).await, json!([]), "{begin}");
             }
             assert_eq!(told(&mut producer).await, Notice::Start(Atom::new(NAME).unwrap()));
             for subscriber in ["mute", "driver", "echo"] {
@@ -146,7 +146,7 @@ async fn conformance_x08_y04_the_loss_of_a_node_ends_its_subscriptions() {
         let mut producer = puppet(&node).await;
         let options = EventOptions::new().notify();
         producer.act(move |ctx| Box::pin(async move { ctx.register_event(NAME, options) })).await.unwrap();
-        go.ask("monitor", rust_event(&node, "driver")).await;
+        go.get("monitor", rust_event(&node, "driver")).await;
         assert_eq!(told(&mut producer).await, Notice::Start(Atom::new(NAME).unwrap()));
         let subscriber = lost_event(&node, &go).await;
         assert!(node.network().disconnect(go.name()).await);

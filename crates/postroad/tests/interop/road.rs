@@ -161,8 +161,8 @@ pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 31_100;
     const COUNT: u16 = 1600;
-    // Several runs of these tests begin at different places.
-    let start = (std::process::id() % u32::from(COUNT)) as u16;
+    // Several runs of these tests begin at different places, far from each other.
+    let start = (std::process::id() % u32::from(COUNT) * 97 % u32::from(COUNT)) as u16;
     loop {
         let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
         let udp = UdpSocket::bind(("0.0.0.0", port));
