@@ -221,6 +221,62 @@ async fn rules_are_read_again_and_open_tunnels_stay() {
     gateway.stop("-TERM");
 }
 
+/// The program of a gateway is killed while calls are under way: some are told that
+/// they are lost, and those that follow go by the second one.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_gateway_takes_over_from_one_that_was_killed() {
+    const CALLERS: u64 = 4;
+    let folder = Folder::new("killed");
+    let target = Node::start("target", &["--no-registrar"]);
+    let rules = "[transit]\n[[transit.rule]]\nfrom = '.*'\nto = 'target-.*'\n";
+    let [first, second] = ["first", "second"].map(|name| {
+        let (name, file) = (format!("{name}-{}", std::process::id()), format!("{name}.toml"));
+        folder.put(&file, &(hermit(&name, 0) + &route(&target.name, &target.port) + rules));
+        Node::run(&["--config", &folder.path(&file), "--no-watch"])
+    });
+    let client = client("client", &first, &target.name).await;
+    let network = client.network();
+    let by = NetworkRoute::to("127.0.0.1", second.port.parse().unwrap());
+    network.add_route(&postroad::network::exact(&second.name), by, 1).unwrap();
+    network.add_proxy_route("^target-", NetworkProxyRoute::via(&second.name), 0).unwrap();
+    let path = || network.peer(&target.name).map(|peer| peer.path);
+    let way = |gateway: &Node| {
+        let names = [client.name().as_str(), &gateway.name, &target.name];
+        Some(names.map(|name| postroad::Atom::new(name).unwrap()).to_vec())
+    };
+
+    let (outcomes, mut incoming) = tokio::sync::mpsc::unbounded_channel();
+    for caller in 0..CALLERS {
+        let (client, target, outcomes) = (client.clone(), target.name.clone(), outcomes.clone());
+        tokio::spawn(async move {
+            for number in (caller << 32).. {
+                let answer = client.call::<u64>(("echo", target.as_str()), number).await;
+                if outcomes.send(answer.map(|answer| assert_eq!(answer, number))).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    for _ in 0..100 {
+        incoming.recv().await.unwrap().expect("nothing is lost before");
+    }
+    assert_eq!(path(), way(&first));
+    first.signal("-KILL");
+    let (mut answered, mut lost) = (0, 0);
+    while path() != way(&second) || answered < 100 {
+        match incoming.recv().await.unwrap() {
+            Ok(()) => answered += 1,
+            Err(error) => {
+                (answered, lost) = (0, lost + 1);
+                assert!(lost <= CALLERS * 10, "more is lost than was under way: {error}");
+            }
+        }
+    }
+    drop(incoming);
+    client.stop().await;
+}
+
 /// A traceroute for nodes: each step to the gateway and behind it, what is
 /// refused, by whom, and what to do.
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use postroad::network::{AcceptorOptions, NetworkRoute};
+use postroad::tls::{Identity, TlsOptions};
 use postroad::{Actor, Answer, Context, ExitReason, Handle, Node, Pid, Reply};
 use tokio::runtime::Runtime;
 
@@ -104,10 +105,11 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-async fn node(name: &str) -> Node {
+async fn node(name: &str, tls: TlsOptions) -> Node {
     Node::builder(format!("{name}@127.0.0.1"))
         .cookie("bench")
         .acceptor(AcceptorOptions::bind("127.0.0.1", 0))
+        .tls(tls)
         .without_registrar()
         .start()
         .await
@@ -116,11 +118,23 @@ async fn node(name: &str) -> Node {
 
 /// Two nodes, the second reachable from the first.
 async fn pair() -> (Node, Node) {
-    let (a, b) = (node("bench-a").await, node("bench-b").await);
+    connected("bench", TlsOptions::new(), |route| route).await
+}
+
+/// Two nodes that speak TLS with each other.
+async fn tls_pair() -> (Node, Node) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes()).expect("an identity");
+    let tls = TlsOptions::new().identity(identity);
+    connected("bench-tls", tls, |route| route.tls(true).insecure_skip_verify(true)).await
+}
+
+async fn connected(name: &str, tls: TlsOptions, by: fn(NetworkRoute) -> NetworkRoute) -> (Node, Node) {
+    let (a, b) = (node(&format!("{name}-a"), tls.clone()).await, node(&format!("{name}-b"), tls).await);
     let port = b.network().acceptors()[0].address.port();
-    a.network()
-        .add_route(&postroad::network::exact(b.name().as_str()), NetworkRoute::to("127.0.0.1", port), 1)
-        .expect("a route");
+    let route = by(NetworkRoute::to("127.0.0.1", port));
+    a.network().add_route(&postroad::network::exact(b.name().as_str()), route, 1).expect("a route");
     a.network().connect(b.name().as_str()).await.expect("a connection");
     (a, b)
 }
@@ -155,8 +169,9 @@ async fn flood(from: &Node, to: &Node, pairs: usize, count: u64, load: Load) -> 
 
 fn throughput(criterion: &mut Criterion) {
     let runtime = runtime();
-    let local = runtime.block_on(node("bench-local"));
+    let local = runtime.block_on(node("bench-local", TlsOptions::new()));
     let (a, b) = runtime.block_on(pair());
+    let (c, d) = runtime.block_on(tls_pair());
     let mut group = criterion.benchmark_group("send");
     group.sample_size(10).measurement_time(Duration::from_secs(4));
     let cases = [
@@ -166,6 +181,9 @@ fn throughput(criterion: &mut Criterion) {
         ("remote 2-2 int", &a, &b, 2, BATCH, Load::Number),
         ("remote 1-1 1 KiB", &a, &b, 1, BATCH / 4, Load::Bytes(1024)),
         ("remote 1-1 64 KiB", &a, &b, 1, BATCH / 100, Load::Bytes(64 << 10)),
+        ("remote TLS 1-1 int", &c, &d, 1, BATCH, Load::Number),
+        ("remote TLS 1-1 1 KiB", &c, &d, 1, BATCH / 4, Load::Bytes(1024)),
+        ("remote TLS 1-1 64 KiB", &c, &d, 1, BATCH / 100, Load::Bytes(64 << 10)),
     ];
     for (name, from, to, pairs, count, load) in cases {
         group.throughput(Throughput::Elements(count * pairs as u64));
@@ -190,9 +208,9 @@ fn throughput(criterion: &mut Criterion) {
     }
     group.finish();
     runtime.block_on(async {
-        local.stop().await;
-        a.stop().await;
-        b.stop().await;
+        for node in [local, a, b, c, d] {
+            node.stop().await;
+        }
     });
 }
 

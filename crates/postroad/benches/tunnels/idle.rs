@@ -1,8 +1,10 @@
 //! Tunnels over which nothing comes.
 
 use std::io::{BufRead, Read};
+use std::time::Duration;
 
-use postroad::NetworkFlags;
+use postroad::network::{NetworkProxyRoute, NetworkRoute, exact};
+use postroad::{NetworkFlags, NetworkMode, Node, NodeBuilder};
 use postroad_wire::tunnel::{Answer, Knock, Open, Operations, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,6 +17,14 @@ use crate::support::scripted::{Caller, Desk, introduction};
 
 /// How many are opened at once.
 const AT_ONCE: usize = 16;
+
+/// How many tunnels one connection has where there is TLS: its links. An acceptor
+/// lets one address shake hands 64 times at once, and both ends dial.
+const LINKS: u16 = 20;
+
+/// So long the links of a connection are waited for: on a busy machine some are
+/// given up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a process has open besides, at most.
 const OTHER_FILES: usize = 64;
@@ -31,7 +41,70 @@ pub(crate) fn measure(tunnels: usize) -> Idle {
     let before = carrier.resident();
     idlers.tell(&format!("{gateway} {port} {tunnels}"));
     idlers.ready();
-    Idle { tunnels, before, after: carrier.resident() }
+    Idle { tls: false, tunnels, before, after: carrier.resident() }
+}
+
+/// The same with TLS between the gateway and both ends, which real nodes are: the
+/// targets have dialed the gateway, and dial back.
+pub(crate) fn measure_tls(tunnels: usize) -> Idle {
+    let carrier = Process::start("tls gateway", &[TLS_GATEWAY.to_owned()]);
+    let port = carrier.ready().remove(0);
+    let mut idlers = Process::start("tls idlers", &[]);
+    let most = (carrier.files().min(idlers.files()) - OTHER_FILES) / 2;
+    let connections = tunnels.min(most - most / LINKS as usize).div_ceil(LINKS.into());
+    idlers.tell(&format!("{port} {connections}"));
+    idlers.ready();
+    let before = carrier.resident();
+    idlers.tell("open");
+    let tunnels = idlers.ready().remove(0).parse().unwrap();
+    Idle { tls: true, tunnels, before, after: carrier.resident() }
+}
+
+const TLS_GATEWAY: &str = "tls-gateway-of-idlers@127.0.0.1";
+
+/// A client and so many targets without a port.
+pub(crate) fn play_tls() {
+    let runtime = roles::runtime();
+    let mut lines = std::io::stdin().lock().lines();
+    let mut hears = || lines.next().unwrap().unwrap();
+    let line = hears();
+    let (port, connections) = line.split_once(' ').unwrap();
+    let connections: usize = connections.parse().unwrap();
+    let gateway = NetworkRoute::to("127.0.0.1", port.parse().unwrap()).tls(true).insecure_skip_verify(true);
+    let start = async |name: String, builder: fn(NodeBuilder) -> NodeBuilder| -> Node {
+        let node = Node::builder(name).cookie(COOKIE).network(NetworkMode::Hidden).without_registrar();
+        let node = builder(node.keepalive(None)).start().await.unwrap();
+        node.network().add_route(&exact(TLS_GATEWAY), gateway.clone(), 1).unwrap();
+        node.network().connect(TLS_GATEWAY).await.unwrap();
+        node
+    };
+    let (client, targets) = runtime.block_on(async {
+        let client = start("client@127.0.0.1".to_owned(), |builder| builder).await;
+        let mut targets = Vec::new();
+        for number in 0..connections {
+            targets
+                .push(start(format!("idler-{number}@127.0.0.1"), |builder| builder.pool_size(LINKS)).await);
+        }
+        (client, targets)
+    });
+    println!("ready");
+    hears();
+    runtime.block_on(async {
+        client.network().add_proxy_route("^idler-", NetworkProxyRoute::via(TLS_GATEWAY), 1).unwrap();
+        for target in &targets {
+            client.network().connect(target.name().as_str()).await.unwrap();
+            let _ = tokio::time::timeout(PATIENCE, async {
+                while client.network().peer(target.name().as_str()).unwrap().links < LINKS.into() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+            .await;
+        }
+    });
+    let peers = client.network().peers();
+    let links = peers.iter().filter(|peer| peer.name.as_str() != TLS_GATEWAY).map(|peer| peer.links);
+    println!("{}\nready", links.sum::<usize>());
+    lines.for_each(drop);
 }
 
 /// Both ends of all of them: a client, and a target that knows of no tunnels.

@@ -8,7 +8,7 @@
 //! of processes are those of `/proc`: Linux only.
 //!
 //! ```text
-//! cargo bench -p postroad --bench tunnels [-- --quick] [--idle 10000] [--json FILE]
+//! cargo bench -p postroad --bench tunnels [-- --quick] [--idle 10000] [--idle-tls 2500] [--json FILE]
 //! ```
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
 
@@ -41,6 +41,7 @@ struct Options {
     messages: u64,
     calls: u32,
     idle: usize,
+    idle_tls: usize,
     json: Option<String>,
 }
 
@@ -58,17 +59,19 @@ fn main() {
     // As a test of the benches nothing is measured that could be relied on.
     let is_bench = arguments.iter().any(|argument| argument == "--bench");
     let quick = !is_bench || arguments.iter().any(|argument| argument == "--quick");
-    let idle = after("--idle").map(|number| number.parse().expect("--idle takes a number"));
+    let number =
+        |name| after(name).map(|number| number.parse().unwrap_or_else(|_| panic!("{name} takes a number")));
     let options = Options {
         rounds: if quick { 3 } else { 15 },
         messages: if quick { 5_000 } else { 50_000 },
         calls: if quick { 200 } else { 2_000 },
-        idle: idle.unwrap_or(if is_bench { 10_000 } else { 100 }),
+        idle: number("--idle").unwrap_or(if is_bench { 10_000 } else { 100 }),
+        idle_tls: number("--idle-tls").unwrap_or(if is_bench { 2_500 } else { 50 }),
         json: after("--json"),
     };
     let mut report = Report::default();
     roads(&options, &mut report);
-    report.idle = Some(idle::measure(options.idle));
+    report.idle = vec![idle::measure(options.idle), idle::measure_tls(options.idle_tls)];
     print!("{report}");
     if let Some(file) = options.json {
         std::fs::write(file, report.json()).expect("the file can be written");

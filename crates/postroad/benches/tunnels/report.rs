@@ -12,7 +12,7 @@ use crate::{Measured, RELAYS};
 pub(crate) struct Report {
     /// The direct one first.
     pub(crate) roads: Vec<Figures>,
-    pub(crate) idle: Option<Idle>,
+    pub(crate) idle: Vec<Idle>,
 }
 
 /// One road, round by round.
@@ -26,6 +26,8 @@ pub(crate) struct Figures {
 
 /// Memory of a gateway, in bytes.
 pub(crate) struct Idle {
+    /// Whether it speaks TLS with both neighbours.
+    pub(crate) tls: bool,
     pub(crate) tunnels: usize,
     pub(crate) before: u64,
     pub(crate) after: u64,
@@ -77,10 +79,11 @@ impl Report {
                 "carrier_ns_per_kib": (!road.worked.is_empty()).then(|| median(road.worked.iter().copied())),
             })
         });
-        let idle = self.idle.as_ref().map(|idle| {
-            json!({"tunnels": idle.tunnels, "gateway_rss_before": idle.before, "gateway_rss": idle.after})
+        let idle = self.idle.iter().map(|idle| {
+            let Idle { tls, tunnels, before, after } = idle;
+            json!({"tls": tls, "tunnels": tunnels, "gateway_rss_before": before, "gateway_rss": after})
         });
-        let roads: Vec<_> = roads.collect();
+        let (roads, idle): (Vec<_>, Vec<_>) = (roads.collect(), idle.collect());
         serde_json::to_string_pretty(&json!({"roads": roads, "idle": idle})).unwrap()
     }
 }
@@ -110,12 +113,13 @@ impl fmt::Display for Report {
                 worked => writeln!(f, " {:>11.0} ns", median(worked.iter().copied()))?,
             }
         }
-        if let Some(Idle { tunnels, before, after }) = self.idle {
-            let each = after.saturating_sub(before) / tunnels.max(1) as u64;
-            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        for Idle { tls, tunnels, before, after } in &self.idle {
+            let each = after.saturating_sub(*before) / (*tunnels).max(1) as u64;
+            let mib = |bytes: &u64| *bytes as f64 / f64::from(1 << 20);
+            let tls = if *tls { " with TLS on both sides" } else { "" };
             writeln!(
                 f,
-                "{tunnels} idle tunnels: {:.1} MiB at the gateway, {:.1} before; {each} bytes each",
+                "{tunnels} idle tunnels{tls}: {:.1} MiB at the gateway, {:.1} before; {each} bytes each",
                 mib(after),
                 mib(before)
             )?;

@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use postroad::network::{
     AcceptorOptions, NetworkProxyRoute, NetworkRoute, TransitOptions, TransitRule, exact,
 };
+use postroad::tls::TlsOptions;
 use postroad::{Actor, Answer, Context, ExitReason, Handle, Node, NodeBuilder, Reply, SpawnOptions};
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 use socket2::SockRef;
@@ -15,16 +16,22 @@ use tokio::runtime::Runtime;
 
 use crate::load::SENDERS;
 use crate::support::COOKIE;
+use crate::support::authority::Authority;
 use crate::{idle, support};
 
 /// Plays a role until nobody listens any more; false if it is none.
 pub(crate) fn play(role: &str, arguments: &[String]) -> bool {
     match role {
         "target" => run(targets(arguments[0].parse().unwrap())),
-        "gateway" => run(gateway(&arguments[0], &arguments[1..])),
+        "gateway" => run(gateway(builder(&arguments[0]), &arguments[1..])),
+        "tls gateway" => {
+            let tls = TlsOptions::new().identity(Authority::new("bench").identity());
+            run(gateway(builder(&arguments[0]).tls(tls).pool_size(1).keepalive(None), &[]));
+        }
         "relay" => run(relay(arguments[0].parse().unwrap(), copy)),
         "splicer" => run(relay(arguments[0].parse().unwrap(), splice_both)),
         "idlers" => idle::play(),
+        "tls idlers" => idle::play_tls(),
         _ => return false,
     }
     true
@@ -83,10 +90,10 @@ async fn targets(count: usize) -> Vec<Node> {
 }
 
 /// Lets everybody pass.
-async fn gateway(name: &str, ways: &[String]) -> Node {
+async fn gateway(builder: NodeBuilder, ways: &[String]) -> Node {
     let anybody = TransitRule::new(".*", ".*").unwrap().through(".*").unwrap();
     let transit = TransitOptions::new().allow(anybody).max_tunnels(20_000).max_tunnels_per_client(20_000);
-    let node = builder(name).transit(transit.requests_per_second(1_000_000)).start().await.unwrap();
+    let node = builder.transit(transit.requests_per_second(1_000_000)).start().await.unwrap();
     learn(&node, ways);
     println!("{}", support::port(&node));
     node
