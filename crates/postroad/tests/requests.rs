@@ -68,10 +68,10 @@ async fn every_watch_of_what_is_not_there_is_answered() {
 #[tokio::test]
 async fn what_is_watched_already_is_granted_again_and_its_end_is_told_once() {
     let node = builder("node").pool_size(1).start().await.unwrap();
-    let mut link = link(&node, introduction("peer")).await;
+    let mut link = Link::to(&node, introduction("peer")).await;
     let (target, echo) = (node.spawn::<Echo>(()).await.unwrap(), node.spawn::<Echo>(()).await.unwrap());
     for (number, verb) in [Verb::Link, Verb::Link, Verb::Monitor, Verb::Monitor].into_iter().enumerate() {
-        let reference = reference(&link, number as u64);
+        let reference = link.reference(number as u64);
         let watch = Watch { verb, source: link.sender(), target: WatchTarget::Pid(target), reference };
         link.ask(&Request::Watch(watch)).await;
         let (answer, _) = link.hears_answer().await;
