@@ -438,6 +438,23 @@ mod tests {
         assert_eq!(stage.up.iter().map(|(spec, _)| *spec).collect::<Vec<_>>(), [0, 1, 2, 3]);
     }
 
+    /// A supervisor does not stay for who was disabled, but for the round that
+    /// waits for it.
+    #[test]
+    fn a_round_that_waits_for_the_disabled_is_no_end_of_the_supervisor() {
+        let mut stage = Stage::new(rules(Strategy::RestForOne, Restart::Transient, false));
+        for disabled in [2, 3] {
+            let asked = stage.children.disable(name(disabled)).unwrap();
+            stage.act(asked);
+        }
+        stage.end(stage.pid(1).unwrap(), &ExitReason::Kill);
+        stage.end(stage.pid(0).unwrap(), &ExitReason::Normal);
+        assert_eq!(stage.over, None, "the second one is to run again");
+        stage.settle();
+        stage.end(stage.pid(1).expect("it runs again"), &ExitReason::Normal);
+        assert_eq!(stage.over, Some(ExitReason::Normal));
+    }
+
     /// Among very many the end of one takes no longer, and those left keep their
     /// order: the youngest is asked to end first.
     #[test]
