@@ -407,6 +407,14 @@ impl World {
         }
         self.publish_and_release().await;
         self.settle().await;
+        self.ledger.say("everybody leaves what many subscribe to, and comes again");
+        let (event, by) = self.subscription(FAVOURITE);
+        for order in [Order::Unwatch(event, by), Order::Watch(event, by)] {
+            for seat in 0..self.seats.len() {
+                self.tell(seat, order.clone());
+            }
+            self.settle().await;
+        }
         self.ledger.say("those on node 0 are killed");
         for seat in 0..self.seats.len() {
             let Seat { node, who, pid, .. } = self.seats[seat];
