@@ -201,6 +201,7 @@ pub(crate) async fn fill(stream: &TcpStream) -> u64 {
     let mut taken = 0;
     while tokio::time::timeout(Duration::from_millis(300), stream.writable()).await.is_ok() {
         taken += stream.try_write(&[7; 64 << 10]).unwrap_or(0) as u64;
+        assert!(taken < 256 << 20, "somebody takes it all");
     }
     taken
 }

@@ -18,6 +18,8 @@ mod support;
 mod tap;
 mod trust;
 
+use std::time::Duration;
+
 use postroad::network::{
     AcceptorOptions, AttemptError, ConnectError, FailedAttempt, NetworkProxyRoute, NetworkRoute,
     TransitOptions, TransitRule, TunnelError, TunnelRefusal, exact,
@@ -97,9 +99,12 @@ async fn refusal(from: &Node, to: &str) -> (Atom, TunnelRefusal) {
 
 /// Waits until a gateway carries nothing any more.
 async fn has_ended(gateway: &Node) {
-    while !gateway.network().tunnels().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let ended = async {
+        while !gateway.network().tunnels().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the tunnels end");
 }
 
 async fn stop(nodes: impl IntoIterator<Item = Node>) {
