@@ -174,7 +174,9 @@ pub enum RelationError {
     Itself,
     /// The way to the target's node leads through gateways and was not opened
     /// for this; the node was not asked.
-    #[error("not allowed: the way to {node} is not open for this; the flags of its proxy route say for what")]
+    #[error(
+        "not allowed: the way to {node} is not open for this: its proxy route or the rules of a gateway do not allow it"
+    )]
     WayForbids {
         /// The target's node.
         node: Atom,

@@ -209,7 +209,7 @@ impl World {
         let outcome = wish(&self.lives[watcher].strings, by.wish(true), target).await;
         let agree = match (&outcome, expected) {
             (Ok(()), Ok(())) => true,
-            (Err(error), Err(text)) => error.to_string() == text,
+            (Err(error), Err(text)) => error.to_string().starts_with(text),
             _ => false,
         };
         assert!(agree, "{watcher} watches {target:?}: {outcome:?} instead of {expected:?}");

@@ -65,7 +65,7 @@ fn table(connections: &[ConnectionSummary]) -> Table {
             bytes(connection.transit_in),
             bytes(connection.transit_out),
             names(&between(&connection.path)),
-            if connection.path.is_empty() { "all".to_owned() } else { names(&connection.operations) },
+            if connection.path.is_empty() { "-".to_owned() } else { names(&connection.operations) },
             if connection.dialed { connection.road.clone() } else { "in".to_owned() },
         ]);
     }

@@ -80,7 +80,7 @@ async fn list(visit: &Visit<'_>) -> anyhow::Result<String> {
         list.after = page.next;
     };
     let mut neighbours = visit.connections().await?;
-    neighbours.retain(|neighbour| neighbour.transit_in + neighbour.transit_out > 0);
+    neighbours.retain(|neighbour| neighbour.transit_in > 0 || neighbour.transit_out > 0);
     if visit.asked.json {
         let tunnels: Vec<Json> = tunnels.iter().map(tunnel_json).collect();
         let neighbours: Vec<Json> = neighbours.iter().map(neighbour_json).collect();

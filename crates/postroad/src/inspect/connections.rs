@@ -44,10 +44,12 @@ pub struct ConnectionSummary {
     pub path: Vec<Atom>,
     /// What may be done besides messages, as in
     /// [`TunnelSummary::operations`](super::TunnelSummary::operations), if the
-    /// connection leads through other nodes; over a direct one nothing is barred.
+    /// connection leads through other nodes. Of a direct one this says nothing:
+    /// there the flags of the door or route tell.
     pub operations: Vec<String>,
     /// Bytes that came from the peer in tunnels that the node that was asked carries
-    /// for others, since it began.
+    /// for others. It begins anew for a node that has no tunnel open if there have been
+    /// more than a thousand others.
     pub transit_in: u64,
     /// Bytes that went to the peer in such tunnels.
     pub transit_out: u64,

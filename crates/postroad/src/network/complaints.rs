@@ -15,6 +15,21 @@ const A_WHILE: Duration = Duration::from_secs(10);
 /// How many sources are told apart.
 const SOURCES: usize = 1024;
 
+/// What is logged about a peer: each of these has its lines for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Matter {
+    /// It asked for a tunnel and got none.
+    Refusal,
+    /// A stream for a tunnel came to nothing.
+    Stream,
+    /// A tunnel was opened.
+    Opening,
+    /// A tunnel was closed.
+    Closing,
+    /// An answer to it was dropped.
+    Answer,
+}
+
 /// Lets so many lines into the log for each source, an address or a node:
 /// somebody who asks in a loop is not to fill a disk.
 #[derive(Debug)]

@@ -57,7 +57,7 @@ use crate::registrar::{
 use crate::tls::{TlsOptions, Trust, Watched};
 use crate::{Atom, Pid};
 
-use self::complaints::Complaints;
+use self::complaints::{Complaints, Matter};
 use self::factory::Factory;
 use self::joinable::Joinable;
 use self::offers::Offers;
@@ -369,8 +369,8 @@ pub(crate) struct NetworkInner {
     /// The system's trust store, once somebody was dialed who needs it.
     system_trust: Mutex<Option<Trust>>,
     tunnels: tunnel::Tunnels,
-    /// What is logged about peers that ask for more than they get.
-    complaints: Complaints<Atom>,
+    /// What is logged about peers that may bring it about as often as they like.
+    complaints: Complaints<(Atom, Matter)>,
     /// Certificates and keys that are kept as their files are.
     pub(crate) watched: Watched,
 }

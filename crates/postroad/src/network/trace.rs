@@ -36,7 +36,7 @@ pub enum HopAnswer {
     Refuses,
 }
 
-/// After so long every gateway answers who has asked too often once more.
+/// After so long a gateway usually answers who has asked too often once more.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether a gateway would not hear of one request more for now. Somebody who walks

@@ -428,10 +428,11 @@ impl Process {
         extras.further.as_mut().is_some_and(|further| further.watches.has(target, relation))
     }
 
-    /// Ends what it watches there; which notices are due now.
-    pub(crate) fn end_watch(&self, target: &Watched, over: Over, reason: &ExitReason) -> Due {
+    /// Ends these relations with what is there; which notices are due now.
+    pub(crate) fn end_watch(&self, target: &Watched, which: Due, over: Over, reason: &ExitReason) -> Due {
         let mut extras = self.extras.lock();
-        extras.further.as_mut().map_or_else(Due::default, |further| further.watches.end(target, over, reason))
+        let end = |further: &mut Box<Further>| further.watches.end(target, which, over, reason);
+        extras.further.as_mut().map_or_else(Due::default, end)
     }
 
     fn take_watches(&self) -> impl Iterator<Item = (Watched, Relation, Over)> {

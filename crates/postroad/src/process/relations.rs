@@ -189,7 +189,7 @@ fn find(node: &NodeInner, target: &Watched) -> Result<(), RelationError> {
 /// Tells a process that something it watches there has ended, if it still does.
 pub(crate) fn notify(node: &NodeInner, watcher: u64, target: &Watched, over: Over, reason: &ExitReason) {
     if let Some(process) = node.processes.with(watcher, Arc::clone) {
-        let due = process.end_watch(target, over, reason);
+        let due = process.end_watch(target, Due::BOTH, over, reason);
         process.tell(target, due, reason);
     }
 }

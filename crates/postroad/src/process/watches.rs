@@ -41,6 +41,8 @@ pub(crate) struct Due {
 }
 
 impl Due {
+    pub(crate) const BOTH: Self = Self { link: true, monitor: true };
+
     pub(crate) fn of(self, relation: Relation) -> bool {
         match relation {
             Relation::Link => self.link,
@@ -260,10 +262,13 @@ impl Watches {
         self.0.get_mut(target).is_some_and(|watch| watch.stage(relation).over().is_some())
     }
 
-    /// Ends the relations with a target that has ended there.
-    pub(super) fn end(&mut self, target: &Watched, over: Over, reason: &ExitReason) -> Due {
+    /// Ends these relations with a target that has ended there.
+    pub(super) fn end(&mut self, target: &Watched, which: Due, over: Over, reason: &ExitReason) -> Due {
         let Some(watch) = self.0.get_mut(target) else { return Due::default() };
-        let due = Due { link: watch.link.end(over, reason), monitor: watch.monitor.end(over, reason) };
+        let due = Due {
+            link: which.link && watch.link.end(over, reason),
+            monitor: which.monitor && watch.monitor.end(over, reason),
+        };
         self.tidy(target);
         due
     }
@@ -331,10 +336,13 @@ mod tests {
             if id % 2 == 0 {
                 assert_eq!(watches.forget(&target(id), Relation::Monitor), Some((HERE, true)));
             } else {
-                assert_eq!(watches.end(&target(id), HERE, &ExitReason::Normal), due);
+                let link = Due { link: true, monitor: false };
+                let mut end = |which| watches.end(&target(id), which, HERE, &ExitReason::Normal);
+                assert_eq!(end(link), Due::default(), "the other one has begun since");
+                assert_eq!(end(Due::BOTH), due);
             }
             assert_eq!(watches.forget(&target(id), Relation::Monitor), None);
-            assert_eq!(watches.end(&target(id), HERE, &ExitReason::Normal), Due::default());
+            assert_eq!(watches.end(&target(id), Due::BOTH, HERE, &ExitReason::Normal), Due::default());
         }
         assert_eq!(watches.into_relations().count(), 0);
     }

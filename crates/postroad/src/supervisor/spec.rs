@@ -153,8 +153,8 @@ pub enum ChildEvent {
         name: Atom,
         /// The process.
         pid: Pid,
-        /// Why; nothing if it had ended by itself, and the supervisor was asked to
-        /// end before it had read of that.
+        /// Why; nothing if it had ended by itself, and the supervisor came to end
+        /// it, for whatever reason, before it had read of that.
         reason: Option<ExitReason>,
     },
 }

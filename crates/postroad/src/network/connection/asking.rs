@@ -74,7 +74,7 @@ impl Connection {
         request: Request,
     ) -> Result<Payload, AskError> {
         let (pending, left) = self.place_question(link_by, reference, request)?;
-        self.leave_to_task(link_by, left);
+        self.place_at_once(link_by, left);
         self.in_time(ASK_TIMEOUT, self.answered_after(link_by, None, pending)).await
     }
 
@@ -126,7 +126,7 @@ impl Connection {
     /// itself.
     pub(super) fn tell(self: &Arc<Self>, link_by: u64, request: Request) {
         match self.place(link_by, |out| self.write_request(out, &request)) {
-            Ok(left) => self.leave_to_task(link_by, left),
+            Ok(left) => self.place_at_once(link_by, left),
             Err(error) => log!(self.log, DEBUG, peer = %self.peer.name, %error, "the peer was not told"),
         }
     }

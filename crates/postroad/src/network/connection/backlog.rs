@@ -127,6 +127,12 @@ impl Backlog {
         true
     }
 
+    /// Takes a whole frame, whatever waits already.
+    pub(super) fn append_at_once(&mut self, sender: u64, frame: &mut Vec<u8>) {
+        let queue = self.parts.behind(sender).map_or(&mut self.buffer, |(behind, _)| behind);
+        queue.append(frame);
+    }
+
     /// Takes a frame that was sent already: there is room for it.
     pub(super) fn admit(&mut self, sender: u64, mut frame: Vec<u8>) {
         let is_large = self.parts.are_for(frame.len());

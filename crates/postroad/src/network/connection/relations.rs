@@ -56,16 +56,17 @@ pub(super) struct Ours {
 
 impl Theirs {
     fn add(&mut self, target: Watched, watcher: u64, relation: Relation) -> Result<(), Refusal> {
+        // Since 3.2.0 Ergo asks as its core, once and again, for all of its processes. Before,
+        // a process that asks again has lost the answer: it does not know that it is told.
+        let known = self.targets.get(&target).and_then(|watchers| watchers.get(&watcher));
+        if known.is_some_and(|due| due.of(relation)) {
+            return Ok(());
+        }
         if self.count >= self.max {
             let why = format!("too many relations: a node may have {} here", self.max);
             return Err(Refusal::Other(ErrorValue::new(why)));
         }
         let due = self.targets.entry(target).or_default().entry(watcher).or_default();
-        if due.of(relation) {
-            // Since 3.2.0 Ergo asks as its core, once and again, for all of its processes. Before,
-            // a process that asks again has lost the answer: it does not know that it is told.
-            return Ok(());
-        }
         *due.of_mut(relation) = true;
         self.count += 1;
         Ok(())
@@ -250,7 +251,13 @@ impl Connection {
         let Some(process) = self.node().processes.with(watcher, Arc::clone) else { return };
         // Who begins to watch it anew asks behind what is told here.
         let ours = self.relations.ours.lock();
-        let due = process.end_watch(target, Over::number(self.number), reason);
+        // A subscription that is there has begun since.
+        let former = |relation| match target {
+            Watched::Event(event) => ours.events.was_asked(event.name, watcher, relation).is_none(),
+            _ => true,
+        };
+        let which = Due { link: former(Relation::Link), monitor: former(Relation::Monitor) };
+        let due = process.end_watch(target, which, Over::number(self.number), reason);
         for relation in [Relation::Link, Relation::Monitor] {
             if due.of(relation) && may_be_left(relation) {
                 self.tell_watched_no_more(process.pid, *target, relation);
@@ -372,7 +379,7 @@ mod tests {
             theirs.add(target(number / (2 * watchers)), number / 2 % watchers, relation).unwrap();
         }
         let refused = |theirs: &mut Theirs| {
-            let Err(Refusal::Other(error)) = theirs.add(target(0), watchers, Relation::Link) else {
+            let Err(Refusal::Other(error)) = theirs.add(target(0), watchers + 1, Relation::Link) else {
                 panic!("it has all that it may")
             };
             let error = error.to_string();
@@ -383,6 +390,7 @@ mod tests {
         assert_eq!(theirs.remove(&target(0), 0, Relation::Link), (false, false), "it counts once");
         theirs.add(target(0), watchers, Relation::Link).unwrap();
         refused(&mut theirs);
+        theirs.add(target(0), watchers, Relation::Link).expect("what it has is granted again");
         assert!(theirs.remove_target(&target(1)));
         assert_eq!(theirs.count, MAX - 2 * watchers as usize);
         assert!(!theirs.remove_target(&target(1)));

@@ -70,8 +70,13 @@ impl Connection {
             // What was published before may be too much for one frame. Who subscribes does so all the same.
             Err(error @ (SendError::TooLarge { .. } | SendError::Encode(_))) => {
                 log!(self.log, WARN, peer = %self.peer.name, %reference, %error, "answered without its result");
-                let answer = Answer { error: None, result: nothing, reference };
-                self.log_unsent(self.respond_any(order, link, &answer));
+                // By no list at all it would be an event that keeps nothing.
+                let result = if nothing.is::<LastEvents>() {
+                    Payload::new(LastEvents::Some(Vec::new()))
+                } else {
+                    nothing
+                };
+                self.log_unsent(self.respond_any(order, link, &Answer { error: None, result, reference }));
             }
             sent => self.log_unsent(sent),
         }

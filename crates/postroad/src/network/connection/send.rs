@@ -12,6 +12,7 @@ use super::slot::Appended;
 use super::{Connection, log};
 use crate::actor::ExitReason;
 use crate::error::SendError;
+use crate::network::complaints::Matter;
 use crate::node::Target;
 use crate::process::{Compression, Priority};
 use crate::{Atom, Pid};
@@ -180,7 +181,7 @@ impl Connection {
         match outcome {
             Ok(Placed::Done) => {}
             Ok(Placed::Full) => {
-                if let Some(unsaid) = self.node().network.complaints.about(self.peer.name) {
+                if let Some(unsaid) = self.node().network.complaints.about((self.peer.name, Matter::Answer)) {
                     log!(self.log, WARN, peer = %self.peer.name, unsaid, "answer dropped: the peer does not read");
                 }
             }
@@ -201,8 +202,7 @@ impl Connection {
         self.place_left(from, left).await
     }
 
-    /// Tells the peer of an end. Does not wait, and is not lost: if the link is
-    /// congested a task waits for room in its stead.
+    /// Tells the peer of an end. Does not wait, and is not lost.
     pub(super) fn place_end(
         self: &Arc<Self>,
         by: u64,
@@ -210,18 +210,28 @@ impl Connection {
         reason: &ErrorValue,
     ) -> Result<(), SendError> {
         let left = self.place(by, |out| self.write(out, head, None, reason))?;
-        self.leave_to_task(by, left);
+        self.place_at_once(by, left);
         Ok(())
     }
 
-    /// Has a task wait for room for a frame that was handed back. It ends with
-    /// the connection, of whose end the peer knows by itself.
-    pub(super) fn leave_to_task(self: &Arc<Self>, from: u64, left: Option<Vec<u8>>) {
-        if let Some(frame) = left {
-            let connection = self.clone();
-            let placed = async move { drop(connection.place_late(from, frame).await) };
-            self.node().tasks.spawn_on(placed, &self.node().runtime);
+    /// Appends a frame that was handed back, however congested the link is:
+    /// nobody waits with it, and what the sender says later comes behind it. There
+    /// are as many such frames as there are relations, at most.
+    pub(super) fn place_at_once(self: &Arc<Self>, from: u64, left: Option<Vec<u8>>) {
+        let Some(mut frame) = left else { return };
+        let mut slot = self.slot_of(from);
+        loop {
+            match self.slots[slot].append_at_once(from, &mut frame) {
+                Appended::Elsewhere(other) => slot = other,
+                // Of the end of the connection the peer knows by itself.
+                Appended::Done | Appended::Closed => return,
+                Appended::Full => break,
+            }
         }
+        // Somebody encodes for this slot who has come here by that.
+        let connection = self.clone();
+        let placed = async move { drop(connection.place_late(from, frame).await) };
+        self.node().tasks.spawn_on(placed, &self.node().runtime);
     }
 
     fn message_head(&self, outgoing: Outgoing, to: Target) -> Head<'static> {

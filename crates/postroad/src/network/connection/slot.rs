@@ -129,6 +129,18 @@ impl Slot {
         Appended::Done
     }
 
+    /// Appends a frame that there are only so many of, whatever waits already.
+    pub(super) fn append_at_once(&self, sender: u64, frame: &mut Vec<u8>) -> Appended {
+        let Some(mut guard) = self.lock_unless_encoding() else { return self.put_aside(sender, frame) };
+        let out = &mut *guard;
+        if let Some(elsewhere) = out.leads_elsewhere() {
+            return elsewhere;
+        }
+        out.backlog.append_at_once(sender, frame);
+        self.appended(guard, 1);
+        Appended::Done
+    }
+
     /// The lock, with everything behind it that was put aside; nothing if that
     /// would have to be waited for by an encoder, which may have it itself.
     #[inline]
@@ -427,6 +439,20 @@ mod tests {
         let mut batch = Vec::new();
         slot.take(&mut batch);
         assert_eq!(batch, b"wholeagain");
+    }
+
+    #[test]
+    fn what_is_appended_at_once_is_in_front_of_what_comes_later() {
+        let slot = Slot::new(Parts::never());
+        slot.append(1, true, bytes(&vec![0; HIGH_WATER])).unwrap();
+        let waits = |number: u8| slot.append(1, true, bytes(&[number])).unwrap();
+        assert!(matches!(waits(3), Appended::Full));
+        assert!(matches!(slot.append_at_once(1, &mut vec![1]), Appended::Done));
+        assert!(matches!(slot.append_at_once(1, &mut vec![2]), Appended::Done));
+        let mut batch = Vec::new();
+        slot.take(&mut batch);
+        assert_eq!(batch[HIGH_WATER..], [1, 2]);
+        assert!(matches!(waits(3), Appended::Done));
     }
 
     /// As an encoder that sends does: what it sends waits for it to end.

@@ -44,10 +44,17 @@ impl Connection {
         let may_be_left = has_a_name && attempt.asked == Asked::Itself;
         // From here on it is the relation that holds, not the attempt.
         std::mem::forget(attempt);
-        if !process.confirm_watch(&target, relation) && may_be_left {
-            // What has ended is the former one of that name, and the peer may
-            // have answered for the present one.
-            self.tell_watched_no_more(process.pid, target, relation);
+        if !process.confirm_watch(&target, relation) {
+            // It may be noted among those who watch the present one of that name.
+            let last = ![Relation::Link, Relation::Monitor]
+                .iter()
+                .any(|relation| process.wants_to_watch(&target, *relation));
+            self.forget_watcher(process.pid.id, &target, relation, last);
+            if may_be_left {
+                // What has ended is the former one of that name, and the peer may
+                // have answered for the present one.
+                self.tell_watched_no_more(process.pid, target, relation);
+            }
         }
         Ok(answer)
     }

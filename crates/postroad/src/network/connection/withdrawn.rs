@@ -43,13 +43,26 @@ pub(super) struct Withdrawal {
     pub(super) relation: Relation,
 }
 
+impl UnderWay {
+    /// Forgets the oldest one that does not stand for all: while one does, that
+    /// event is not shared.
+    fn forget_first(&mut self) {
+        let of_one = |(_, (_, noted)): &(&_, &(_, Withdrawal))| noted.watcher.id != Pid::CORE;
+        let oldest = self.told.iter().find(of_one).map(|(reference, (at, _))| (*reference, *at));
+        if let Some((reference, at)) = oldest {
+            self.told.remove(&reference);
+            self.forgotten = Some(at);
+        }
+    }
+}
+
 impl Withdrawn {
     /// The peer is about to be told by a request with these ids.
     pub(super) fn note(&self, reference: [u64; 3], withdrawal: Withdrawal) {
         let mut under_way = self.0.lock();
         under_way.told.insert(reference, (Instant::now(), withdrawal));
         if under_way.told.len() > MOST {
-            under_way.forgotten = under_way.told.pop_first().map(|(_, (at, _))| at);
+            under_way.forget_first();
         }
     }
 
@@ -78,7 +91,10 @@ impl Connection {
     /// not known any more, the connection ends.
     pub(super) fn withdraw_again(self: &Arc<Self>, lost: usize) {
         let lost: Vec<_> = (0..self.slots.len()).map(|slot| self.leads_to(slot) == lost).collect();
-        let withdrawn = self.withdrawn.take(|watcher| lost[self.slot_of(watcher.id)]);
+        // Of what stands for all the answer may have been lost as well, which
+        // comes by another link.
+        let withdrawn =
+            self.withdrawn.take(|watcher| watcher.id == Pid::CORE || lost[self.slot_of(watcher.id)]);
         let Some(withdrawn) = withdrawn else { return self.shut_down(DownReason::Lost) };
         for Withdrawal { watcher, target, relation } in withdrawn {
             // Who begins to watch it now either is seen here, or asks behind this.
@@ -120,10 +136,13 @@ mod tests {
         (0..MOST as u64).for_each(note);
         assert!(withdrawn.is_known([0, 0, 0]).is_some() && withdrawn.is_known([0, 0, 0]).is_none());
         assert_eq!(withdrawn.take(|watcher| watcher.id % 2 == 0).unwrap().len(), MOST / 2 - 1);
+        let for_all = Withdrawal { watcher: watcher(Pid::CORE), target, relation: Relation::Link };
+        withdrawn.note([0, 1, 0], for_all);
         (0..=MOST as u64).for_each(note);
+        assert!(withdrawn.is_known([0, 1, 0]).is_some(), "what stands for all is not forgotten");
         assert!(withdrawn.take(|_| true).is_none());
         tokio::time::advance(LATELY + Duration::from_secs(1)).await;
-        assert_eq!(withdrawn.take(|_| true).unwrap().len(), MOST);
+        assert_eq!(withdrawn.take(|_| true).unwrap().len(), MOST - 1);
         assert_eq!(withdrawn.take(|_| true).unwrap().len(), 0);
     }
 }

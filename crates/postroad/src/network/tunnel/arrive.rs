@@ -9,6 +9,7 @@ use super::side::Side;
 use super::{Through, are_distinct};
 use crate::Atom;
 use crate::network::acceptor::Acceptor;
+use crate::network::complaints::Matter;
 use crate::network::connection::Connection;
 use crate::network::log::log;
 
@@ -44,7 +45,7 @@ pub(super) async fn arrive(
 
 async fn refuse(side: Side, from: &Connection, reason: Refusal) {
     let (own, gateway) = (from.node().name, from.peer.name);
-    if let Some(unsaid) = from.node().network.complaints.about(gateway) {
+    if let Some(unsaid) = from.node().network.complaints.about((gateway, Matter::Refusal)) {
         log!(from.log, INFO, %gateway, %reason, unsaid, "tunnel not accepted");
     }
     side.reply(&Answer::Refused { hop: own, reason }).await;

@@ -19,7 +19,6 @@ use super::policy::TransitOptions;
 use super::side::Summoned;
 use crate::Atom;
 use crate::network::acceptor::Guests;
-use crate::network::complaints::Complaints;
 use crate::network::places::Places;
 use crate::network::{Network, ProxyFlags};
 use crate::node::NodeInner;
@@ -69,8 +68,6 @@ pub(in crate::network) struct Tunnels {
     pub(super) summoned: Mutex<HashMap<Token, Summoned>>,
     pub(super) obeyed: Arc<Places<Atom>>,
     pub(in crate::network) guests: Guests,
-    /// What is logged about tunnels that are opened and closed, for each neighbour.
-    pub(super) openings: Complaints<Atom>,
     lender: Lender,
 }
 
@@ -119,7 +116,6 @@ impl Tunnels {
             summoned: Mutex::default(),
             obeyed: Places::new(OBEYED, OBEYED_OF_ONE),
             guests: Guests::default(),
-            openings: Complaints::default(),
             lender: Lender::default(),
         }
     }

@@ -11,11 +11,12 @@ use super::carried::Tunnels;
 use super::error::TunnelError;
 use super::passage::Order;
 use super::policy::TransitOptions;
-use super::relay::relay;
+use super::relay::{End, relay};
 use super::side::Side;
 use super::{Through, are_distinct, leads_on};
 use crate::Atom;
 use crate::network::NetworkInner;
+use crate::network::complaints::Matter;
 use crate::network::connect::ConnectError;
 use crate::network::connection::Connection;
 use crate::network::log::log;
@@ -65,7 +66,7 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
     let (listed, far, answer) = match opened {
         Ok(opened) => opened,
         Err((hop, reason)) => {
-            if let Some(unsaid) = node.network.complaints.about(peer) {
+            if let Some(unsaid) = node.network.complaints.about((peer, Matter::Refusal)) {
                 log!(from.log, INFO, %peer, %target, %hop, %reason, unsaid, "tunnel refused");
             }
             side.reply(&Answer::Refused { hop, reason }).await;
@@ -74,15 +75,17 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
     };
     let Some(near) = side.reply(&answer).await else { return };
     let log = from.log;
-    let is_told = node.network.tunnels.openings.about(peer);
-    if let Some(unsaid) = is_told {
+    if let Some(unsaid) = node.network.complaints.about((peer, Matter::Opening)) {
         log!(log, INFO, %peer, %target, unsaid, "tunnel opened");
     }
     // By itself: a tunnel lasts, and all that was needed to open it does not.
+    let gateway = node.clone();
     let carrying = async move {
         let end = relay(near, far, &listed.carried, listed.lender()).await;
-        if is_told.is_some() {
-            log!(log, INFO, %peer, %target, %end, "tunnel closed");
+        let unsaid = gateway.network.complaints.about((peer, Matter::Closing));
+        // An operator's order is carried out seldom, and is to be seen.
+        if let Some(unsaid) = unsaid.or(matches!(end, End::Killed).then_some(0)) {
+            log!(log, INFO, %peer, %target, %end, unsaid, "tunnel closed");
         }
     };
     node.tasks.spawn_on(node.stopping.clone().run_until_cancelled_owned(carrying), &node.runtime);

@@ -19,6 +19,7 @@ use super::error::TunnelError;
 use super::{arrive, carry};
 use crate::Atom;
 use crate::network::acceptor::Acceptor;
+use crate::network::complaints::Matter;
 use crate::network::connection::Connection;
 use crate::network::handshake::{Doorkeeper, HandshakeError};
 use crate::network::log::log;
@@ -322,7 +323,7 @@ fn serve<'a>(
             }
             Ok(_) => {}
             Err(error) => {
-                if let Some(unsaid) = network.complaints.about(connection.peer.name) {
+                if let Some(unsaid) = network.complaints.about((connection.peer.name, Matter::Stream)) {
                     log!(connection.log, WARN, peer = %connection.peer.name, %error, unsaid, "a stream for a tunnel came to nothing");
                 }
             }
