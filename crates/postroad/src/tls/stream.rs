@@ -249,8 +249,10 @@ impl AsyncWrite for TlsWriteHalf {
             Self::collect(&mut this.out, &mut session)?;
             taken
         };
-        // What the system does not take now goes with the next call.
-        let _ = this.poll_out(cx)?;
+        // What the system does not take now goes with the next call. If the road is
+        // broken that one says so: a part may have gone out by now, and what is said
+        // not to be taken is sent again on another link.
+        let _ = this.poll_out(cx);
         Poll::Ready(Ok(taken))
     }
 
@@ -398,6 +400,27 @@ mod tests {
         })
         .await;
         assert_eq!((read.received.capacity(), write.out.capacity()), (0, 0));
+    }
+
+    /// Who is told that nothing was taken sends it again.
+    #[tokio::test]
+    async fn what_a_broken_road_may_have_taken_counts_as_taken() {
+        let (near, far) = pair().await;
+        let (_read, mut write) = split(near);
+        let TlsStream::Server(far) = far else { panic!("the accepting end") };
+        let (Stream::Tcp(socket), _session) = far.into_inner() else { panic!("it is TCP") };
+        socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(socket);
+        let bytes = vec![7; 2 * PORTION];
+        let mut written = 0;
+        let error = loop {
+            match write.write(&bytes).await {
+                Ok(taken) => written += taken,
+                Err(error) => break error,
+            }
+        };
+        assert!(written >= PORTION, "it was encrypted, and handed to the system: {written}, {error}");
+        assert!(write.write(&bytes).await.is_err());
     }
 
     #[tokio::test]
