@@ -1,5 +1,9 @@
 //! What a pattern says once it is read: a tree over characters.
 
+use std::borrow::Borrow;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use regex_syntax::hir::{self, ClassUnicode, Hir, Look};
@@ -96,7 +100,7 @@ impl Element {
         match *ranges {
             [(first, last)] if first == last => Self::Char(first),
             [('\0', '\t'), ('\u{b}', char::MAX)] => Self::Any,
-            _ => Self::Class(Arc::new(Class::new(ranges))),
+            _ => Self::Class(Class::shared(ranges)),
         }
     }
 
@@ -111,7 +115,7 @@ impl Element {
     /// The ASCII characters it may be.
     pub(super) fn ascii(&self) -> AsciiSet {
         match self {
-            Self::Char(char) => AsciiSet::of(|other| other == *char),
+            Self::Char(char) => AsciiSet::only(*char),
             Self::Any => AsciiSet::of(|char| char != '\n'),
             Self::Class(class) => class.ascii,
         }
@@ -153,7 +157,36 @@ impl AsciiSet {
     }
 }
 
+/// So many sets a thread remembers at most.
+const MAX_SHARED: usize = 256;
+/// Those of more ranges are not shared: they are rare, and would be kept for long.
+const MAX_SHARED_RANGES: usize = 32;
+
+thread_local! {
+    /// The sets that patterns were read with lately.
+    static SHARED: RefCell<HashSet<ByRanges>> = RefCell::default();
+}
+
 impl Class {
+    /// Patterns have most sets in common: one of each takes less memory, and less
+    /// time to read.
+    fn shared(ranges: Box<[(char, char)]>) -> Arc<Self> {
+        if ranges.len() > MAX_SHARED_RANGES {
+            return Arc::new(Self::new(ranges));
+        }
+        SHARED.with_borrow_mut(|shared| {
+            if let Some(ByRanges(class)) = shared.get(&*ranges) {
+                return Arc::clone(class);
+            }
+            if shared.len() == MAX_SHARED {
+                shared.clear();
+            }
+            let class = Arc::new(Self::new(ranges));
+            shared.insert(ByRanges(Arc::clone(&class)));
+            class
+        })
+    }
+
     fn new(ranges: Box<[(char, char)]>) -> Self {
         Self { ascii: AsciiSet::of(|char| within(&ranges, char)), ranges }
     }
@@ -168,6 +201,29 @@ impl Class {
 
     fn to_unicode(&self) -> ClassUnicode {
         ClassUnicode::new(self.ranges.iter().map(|&(start, end)| hir::ClassUnicodeRange::new(start, end)))
+    }
+}
+
+/// A set that is found by its ranges.
+struct ByRanges(Arc<Class>);
+
+impl Borrow<[(char, char)]> for ByRanges {
+    fn borrow(&self) -> &[(char, char)] {
+        &self.0.ranges
+    }
+}
+
+impl PartialEq for ByRanges {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ranges == other.0.ranges
+    }
+}
+
+impl Eq for ByRanges {}
+
+impl Hash for ByRanges {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.ranges.hash(state);
     }
 }
 
