@@ -23,7 +23,7 @@ use syn::{DeriveInput, parse_macro_input, parse_quote};
 ///
 /// | attribute of the type | meaning |
 /// |---|---|
-/// | `name = "#main/Order"` | the name on the wire; `#<package>/<Type>` without it. Go programs call a type `#<package path>/<Type>` |
+/// | `name = "#main/Order"` | the name on the wire; `#<package>/<Type>` without it, whatever the module: of two types with one name only the first, in the order of their paths, arrives from other nodes. Go programs call a type `#<package path>/<Type>` |
 /// | `transparent` | a named type in Go's sense, such as `type Celsius float64` or `type Basket []Item`: a tuple struct with one field |
 /// | `marshal` | the type has bytes of its own, by the trait `Marshal` |
 /// | `unlinked` | registries do not know the type by themselves, as if it were generic; for a type whose name has several layouts |

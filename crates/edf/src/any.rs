@@ -31,11 +31,11 @@ fn read(input: &mut Decoder<'_>, place: Place) -> Result<Payload, DecodeError> {
     match input.u8()? {
         tag::REGISTERED => match input.name()? {
             Name::Known(name) => match input.registry().rust_type(name) {
-                Some(decode) => decode(input),
+                Some(decode) => decode(input).map_err(|error| error.of(name)),
                 None if place == Place::Top && input.registry().definition(name).is_none() => {
                     Ok(Payload::new(Opaque::read(name.as_str(), input)))
                 }
-                None => value(&Type::Registered(name), input),
+                None => value(&Type::Registered(name), input).map_err(|error| error.of(name)),
             },
             Name::Unknown(name) if place == Place::Top => Ok(Payload::new(Opaque::read(name, input))),
             Name::Unknown(name) => Err(DecodeError::UnknownType(name.into())),
@@ -105,12 +105,16 @@ fn composite(input: &mut Decoder<'_>) -> Result<Payload, DecodeError> {
         Type::Registered(name) => input.registry().rust_type(*name),
         ty => ty.key().ok().and_then(|key| input.registry().unnamed(&key)),
     };
-    match known {
+    let read = match known {
         Some(decode) => decode(input),
         None if ty == Type::slice(Type::Uint8) => {
             Ok(Payload::new(slice_of_bytes(input, Marker::Plain)?.unwrap_or_default()))
         }
         None => value(&ty, input),
+    };
+    match ty {
+        Type::Registered(name) => read.map_err(|error| error.of(name)),
+        _ => read,
     }
 }
 

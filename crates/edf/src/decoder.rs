@@ -86,7 +86,7 @@ pub enum DecodeError {
     #[error("a value of type {} stands where {} belongs", .0.found, .0.expected)]
     Mismatch(Box<Mismatch>),
     /// A string or a name is not UTF-8. A [`Text`](crate::Text) would take it.
-    #[error("a string is not UTF-8")]
+    #[error("a string is not UTF-8; a `Text` in place of the `String` would take it")]
     NotUtf8,
     /// An atom is too long, or there are too many of them.
     #[error(transparent)]
@@ -102,7 +102,7 @@ pub enum DecodeError {
     UnknownErrorId(u16),
     /// Nobody has registered this type here, so nothing that contains it can be
     /// read.
-    #[error("unknown type {0}: derive `Message` with this name, or register its schema")]
+    #[error("unknown type {}: derive `Message` with this name, or register its schema", .0.escape_debug())]
     UnknownType(Box<str>),
     /// The type expression is longer than [`Limits::fold`].
     #[error("a type expression of {len} bytes, more than {limit}")]
@@ -152,6 +152,10 @@ pub enum DecodeError {
     /// A pointer to a pointer.
     #[error("a pointer to a pointer")]
     PointerToPointer,
+    /// The bytes of a message, or of what `any` holds, are not those of the type
+    /// of this name here.
+    #[error("{} cannot be read: {}{}", .0.name, .0.source, .0.advice())]
+    Unreadable(Box<Unreadable>),
     /// The marshaler of a type refused its bytes.
     #[error("{} could not be unmarshaled", .0.name)]
     Marshal(#[source] Box<MarshalFailure>),
@@ -453,6 +457,36 @@ impl<'a> Decoder<'a> {
 impl DecodeError {
     pub(crate) fn mismatch(expected: Type, found: Type) -> Self {
         Self::Mismatch(Box::new(Mismatch { expected, found }))
+    }
+
+    /// Adds of which type the value was to be, unless it is said already.
+    pub(crate) fn of(self, name: TypeName) -> Self {
+        match self {
+            Self::Unreadable(_) | Self::UnknownType(_) | Self::Marshal(_) => self,
+            source => Self::Unreadable(Box::new(Unreadable { name, source })),
+        }
+    }
+}
+
+/// Bytes that do not fit the type they are said to be of.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Unreadable {
+    /// The name of the type.
+    pub name: TypeName,
+    /// Why they do not fit.
+    pub source: DecodeError,
+}
+
+impl Unreadable {
+    /// What to do, where the cause does not say it.
+    fn advice(&self) -> &'static str {
+        match self.source {
+            DecodeError::EndOfData | DecodeError::BadMarker { .. } | DecodeError::TooManyElements { .. } => {
+                "; compare its fields, their order and their widths with those of the peer's type"
+            }
+            _ => "",
+        }
     }
 }
 

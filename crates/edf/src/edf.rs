@@ -19,7 +19,7 @@ use crate::{
     message = "`{Self}` has no form in the Ergo Data Format",
     label = "not an EDF type",
     note = "add `#[derive(Message)]` to types of your own",
-    note = "EDF has integers to 64 bits, floats, bool, strings, binaries, atoms, identifiers, times, errors, \
+    note = "EDF has integers to 64 bits, floats, bool, strings, binaries, atoms, identifiers, times (`Time`), errors, \
             slices (`Vec`), arrays, maps and registered types"
 )]
 pub trait Edf: Sized {
@@ -199,7 +199,8 @@ pub trait Registered: Message {
 #[diagnostic::on_unimplemented(
     message = "EDF has no nil for `{Self}`, so `Option<{Self}>` cannot be carried",
     label = "has no nil on the wire",
-    note = "only slices, maps, errors, `any` (`Value`, `Payload`) and pointers (`Box`) can be nil",
+    note = "only slices, maps, errors, `any` (`Value`, `Payload`) and pointers (`Box`) can be nil; \
+            pointers are understood by postroad, and by Ergo from 3.3.0 on",
     note = "carry a zero value, a `Vec` of at most one element, or an `Option<Value>` instead"
 )]
 pub trait Nilable: Edf {

@@ -48,7 +48,9 @@ pub enum EncodeError {
     #[error("{0} cannot be encoded: the nanoseconds or the zone offset are out of range")]
     Time(crate::Time),
     /// The peer does not understand pointers.
-    #[error("the peer does not understand pointers (Ergo before 3.3.0); send the value itself or a slice")]
+    #[error(
+        "the peer does not understand pointers (`Box`), as nodes of postroad and Ergo from 3.3.0 on do; send the value itself or a slice"
+    )]
     NoPointers,
     /// A pointer to a pointer.
     #[error("a pointer to a pointer cannot be encoded")]

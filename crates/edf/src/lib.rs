@@ -127,7 +127,7 @@ mod type_name;
 mod value;
 
 pub use atom::{Atom, AtomError};
-pub use decoder::{DecodeError, Decoder, Limits};
+pub use decoder::{DecodeError, Decoder, Limits, Unreadable};
 pub use edf::{Edf, Message, Nilable, Registered};
 pub use encoder::{EncodeError, Encoder, MarshalFailure, Mismatch};
 pub use error_value::ErrorValue;

@@ -34,7 +34,7 @@ impl Opaque {
 
 impl fmt::Debug for Opaque {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Opaque({}, {} bytes)", self.name, self.bytes.len())
+        write!(f, "Opaque({}, {} bytes)", self.name.escape_debug(), self.bytes.len())
     }
 }
 

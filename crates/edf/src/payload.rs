@@ -9,7 +9,7 @@ use std::any::{TypeId, type_name};
 use std::fmt;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
-use crate::{EncodeError, Encoder, Message};
+use crate::{EncodeError, Encoder, Message, Opaque, Value};
 
 /// A message of any type. Small values (three words) are kept in place, larger
 /// ones in a box. As a field or an element it is EDF's `any`.
@@ -105,6 +105,16 @@ impl Payload {
         (self.vtable.type_name)()
     }
 
+    /// The name of the value's type, for logs: where no Rust type of this program
+    /// stands for it, that which the peer gives it, cut after 128 characters.
+    pub fn label(&self) -> String {
+        if let Some(opaque) = self.downcast_ref::<Opaque>() {
+            return opaque.name.chars().take(128).flat_map(char::escape_debug).collect();
+        }
+        self.downcast_ref::<Value>()
+            .map_or_else(|| self.type_name().to_owned(), |value| value.type_of().to_string())
+    }
+
     /// Looks at the value, if it is a `T`.
     pub fn downcast_ref<T: Message>(&self) -> Option<&T> {
         // SAFETY: the type was compared, so `Payload::new::<T>` wrote the words.
@@ -160,8 +170,10 @@ unsafe impl Send for Payload {}
 // SAFETY: every `Message` is `Sync`, and so is a box of it.
 unsafe impl Sync for Payload {}
 
+/// The Rust type of the value; of one whose type nobody knows here, the name that
+/// the peer gave it.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Payload({})", self.type_name())
+        write!(f, "Payload({})", self.label())
     }
 }

@@ -81,12 +81,14 @@ impl RustType {
 pub enum RegisterError {
     /// The name, or for a composite the type expression, belongs to something
     /// else already.
-    #[error("{name} is taken: it stands for {by}")]
+    #[error("{name} is taken: it stands for {by}, so it cannot stand for {wanted}")]
     Taken {
         /// The name or type expression.
         name: Box<str>,
         /// The Rust type or schema that has it.
         by: Box<str>,
+        /// The Rust type or schema that was to have it.
+        wanted: Box<str>,
     },
     /// The name cannot travel.
     #[error(transparent)]
@@ -166,7 +168,7 @@ impl Registry {
     /// but for the names of fields. The types of its fields need to be known
     /// only when a value arrives.
     pub fn register_schema(&self, name: TypeName, schema: Schema) -> Result<(), RegisterError> {
-        self.write(|registrar| registrar.definition(name, schema).map(drop))
+        self.write(|registrar| registrar.definition(name, schema, "this schema").map(drop))
     }
 
     /// The names of all registered types, in a stable order: linked ones by
@@ -252,20 +254,26 @@ impl Registrar {
             return if known.id == rust.id {
                 Ok(())
             } else {
-                Err(RegisterError::taken(name.as_str(), known.name))
+                Err(RegisterError::taken(name.as_str(), known.name, rust.name))
             };
         }
         // A type may contain itself: it must be known before its parts are
         // visited, but stands behind them in the order of names.
         let place = self.types.names.len();
-        self.definition(name, T::schema())?.rust = Some(rust);
+        self.definition(name, T::schema(), rust.name)?.rust = Some(rust);
         let added = self.types.names.len() - place;
         parts(self)?;
         self.types.names[place..].rotate_left(added);
         Ok(())
     }
 
-    fn definition(&mut self, name: TypeName, schema: Schema) -> Result<&mut Entry, RegisterError> {
+    /// The entry of a name, for `wanted` to have it.
+    fn definition(
+        &mut self,
+        name: TypeName,
+        schema: Schema,
+        wanted: &str,
+    ) -> Result<&mut Entry, RegisterError> {
         TypeName::check(name.as_str())?;
         let registered = &mut self.types.registered;
         if registered.len() <= name.index() {
@@ -275,7 +283,7 @@ impl Registrar {
             && !entry.definition.schema.same_shape(&schema)
         {
             let by = entry.rust.map_or("another schema", |rust| rust.name);
-            return Err(RegisterError::taken(name.as_str(), by));
+            return Err(RegisterError::taken(name.as_str(), by, wanted));
         }
         let names = &mut self.types.names;
         Ok(registered[name.index()].get_or_insert_with(|| {
@@ -291,12 +299,16 @@ impl Registrar {
             _ => RegisterError::Type(ty.clone()),
         })?;
         let known = self.types.unnamed.entry(key.into()).or_insert(rust);
-        if known.id == rust.id { Ok(()) } else { Err(RegisterError::taken(&ty.to_string(), known.name)) }
+        if known.id == rust.id {
+            Ok(())
+        } else {
+            Err(RegisterError::taken(&ty.to_string(), known.name, rust.name))
+        }
     }
 }
 
 impl RegisterError {
-    fn taken(name: &str, by: &str) -> Self {
-        Self::Taken { name: name.into(), by: by.into() }
+    fn taken(name: &str, by: &str, wanted: &str) -> Self {
+        Self::Taken { name: name.into(), by: by.into(), wanted: wanted.into() }
     }
 }

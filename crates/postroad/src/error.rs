@@ -82,7 +82,9 @@ pub enum SendError {
     #[error("the message cannot be encoded: {0}")]
     Encode(Arc<EncodeError>),
     /// The message is longer than the peer accepts.
-    #[error("too large: a frame of {size} bytes, {node} accepts {limit}")]
+    #[error(
+        "too large: a frame of {size} bytes, {node} accepts {limit}; send it in parts, or let that node accept more (`max_message_size`)"
+    )]
     TooLarge {
         /// The peer.
         node: Atom,
@@ -94,9 +96,11 @@ pub enum SendError {
     /// The target is no valid name.
     #[error("not a target: {0}")]
     Target(#[from] AtomError),
-    /// A process may not ask this of itself; or the gateways that the target's
-    /// node is reached through do not allow it.
-    #[error("not allowed")]
+    /// A process may not ask this of itself, or, if it is to end, of its parent;
+    /// or the gateways that the target's node is reached through do not allow it.
+    #[error(
+        "not allowed: a process cannot ask this of itself or its parent, and gateways on the way to another node may forbid it"
+    )]
     NotAllowed,
     /// This node has been stopped.
     #[error("node terminated")]
@@ -123,7 +127,8 @@ pub enum CallError {
         /// The node that was lost.
         node: Atom,
     },
-    /// The callee answered with this error.
+    /// The callee answered with this error; or its answer is an error, as Ergo's
+    /// actors give it (`return err, nil`), and something else was asked for.
     #[error("answered with an error: {0}")]
     Answer(ErrorValue),
     /// The answer is of another type than the caller asked for.
@@ -131,8 +136,10 @@ pub enum CallError {
     UnexpectedAnswer {
         /// The type that was asked for.
         expected: &'static str,
-        /// The type that came.
-        got: &'static str,
+        /// The type that came: its name on the wire, if no type of this program
+        /// has that. A type has the same name on both nodes if they have it from
+        /// one package, or if its `#[message(name = "..")]` says so.
+        got: Box<str>,
     },
     /// The answer could not be decoded.
     #[error("the answer cannot be decoded: {0}")]
@@ -329,7 +336,8 @@ pub enum StartError {
     Name(#[from] InvalidName),
     /// An acceptor could not listen.
     #[error(
-        "cannot listen on {host}, ports {first} to {last}: {source}; give the acceptor another port or range"
+        "cannot listen on {host:?}, {}: {source}; give the acceptor another host, port or range",
+        ports(*first, *last)
     )]
     Listen {
         /// The host of the acceptor.
@@ -395,4 +403,8 @@ pub enum StartError {
     /// `start` was called outside of a tokio runtime.
     #[error("no tokio runtime: call start() within one")]
     NoRuntime,
+}
+
+fn ports(first: u16, last: u16) -> String {
+    if first == last { format!("port {first}") } else { format!("ports {first} to {last}") }
 }

@@ -53,6 +53,11 @@ struct ReadMe;
 #[doc = include_str!("../../../docs/supervision.md")]
 struct Supervision;
 
+/// The example of the guide for Ergo's users compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/ergo.md")]
+struct AmongErgoNodes;
+
 /// The example for operators compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/tls.md")]

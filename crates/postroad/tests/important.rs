@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use postroad::edf::ErrorValue;
 use postroad::network::NetworkRoute;
 use postroad::{
@@ -146,6 +148,16 @@ async fn full_mailboxes_and_ending_processes_are_told_apart() {
     let error = here.send_important(full, 3u8).await.unwrap_err();
     assert!(matches!(error, SendError::MailboxFull), "{error}");
 
+    let stuck = there.spawn::<Stuck>(tell.clone()).await.unwrap();
+    here.send_important(stuck, 1u8).await.unwrap();
+    told.recv().await.unwrap();
+    let limit = Duration::from_millis(20);
+    let error = here.call_important_with_timeout::<u8>(stuck, 1u8, limit).await.unwrap_err();
+    assert!(
+        matches!(error, CallError::Timeout(waited) if waited == limit),
+        "delivered, not answered: {error}"
+    );
+
     let ending = there.spawn::<Stuck>(tell).await.unwrap();
     there.send_exit(ending, ExitReason::Shutdown).await.unwrap();
     told.recv().await.unwrap();
@@ -158,7 +170,7 @@ async fn full_mailboxes_and_ending_processes_are_told_apart() {
     let call = here.call_important::<u8>(full, 1u8);
     let error = call.await.unwrap_err();
     assert!(matches!(error, CallError::Send(SendError::MailboxFull)), "{error}");
-    for stuck in [full, ending] {
+    for stuck in [full, stuck, ending] {
         assert!(there.kill(stuck));
     }
     here.stop().await;
@@ -265,7 +277,8 @@ async fn an_acknowledgement_ends_a_call_only_if_it_failed() {
     node.stop().await;
 }
 
-/// Neither another peer nor the end of the connection makes a message delivered.
+/// Neither another peer, nor what the peer acknowledges to another process, nor the
+/// end of the connection makes a message delivered.
 #[tokio::test]
 async fn only_the_peer_acknowledges() {
     let (node, mut link) = with_peer(ACKNOWLEDGES).await;
@@ -281,8 +294,12 @@ async fn only_the_peer_acknowledges() {
     let forged = Head::ResponseError { from: to.id, delivery, to: Pid::CORE, reference, code: Code::Ok };
     forger.send_frame(&forged, &[]).await;
     let echo = node.spawn::<Echo>(()).await.unwrap();
-    forger.send_request(echo, [7, 0, u64::MAX], &1u8).await;
-    assert_eq!(forger.hears::<u8>().await, 1, "what it sent before has been handled");
+    let mistaken = Head::ResponseError { from: to.id, delivery, to: 1001, reference, code: Code::Ok };
+    link.send_frame(&mistaken, &[]).await;
+    for link in [&mut forger, &mut link] {
+        link.send_request(echo, [7, 0, u64::MAX], &1u8).await;
+        assert_eq!(link.hears::<u8>().await, 1, "what it sent before has been handled");
+    }
     assert!(!sending.is_finished());
     node.network().disconnect(to.node.as_str()).await;
     let error = sending.await.unwrap().unwrap_err();

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
+use postroad::edf::ErrorValue;
 use postroad::{
     Actor, Answer, CallError, Context, Exit, ExitReason, Handle, NameError, Node, Payload, Pid, Priority,
     Reply, SendError, SpawnError, SpawnOptions,
@@ -39,8 +40,13 @@ async fn every_way_to_answer() {
     assert!(matches!(node.call::<()>(adder, "never".to_owned()).await, Err(CallError::NoAnswer)));
     assert!(matches!(
         node.call::<String>(adder, false).await,
-        Err(CallError::UnexpectedAnswer { expected, got }) if expected.ends_with("String") && got == "i64"
+        Err(CallError::UnexpectedAnswer { expected, got }) if expected.ends_with("String") && &*got == "i64"
     ));
+    let echo = node.spawn::<Echo>(()).await.unwrap();
+    let error = ErrorValue::new("out of stock");
+    let told = node.call::<i64>(echo, error.clone()).await.unwrap_err();
+    assert!(matches!(told, CallError::Answer(text) if text == error), "an answer that is an error is one");
+    assert_eq!(node.call::<ErrorValue>(echo, error.clone()).await.unwrap(), error, "if asked for");
     let unhandled = node.call::<()>(adder, 1u8).await.unwrap_err();
     assert!(matches!(unhandled, CallError::Answer(error) if *error.text() == "not supported"));
     let last: i64 = node.call(adder, true).await.unwrap();
@@ -334,6 +340,9 @@ async fn a_stopped_node_takes_nothing_more() {
     assert!(matches!(node.spawn::<Echo>(()).await, Err(SpawnError::NodeStopped)));
     assert!(node.send(echo, 1u8).await.is_err());
     assert!(matches!(node.send(("x", "other@host"), 1u8).await, Err(SendError::NodeStopped)));
+    assert!(matches!(node.send("x", 1u8).await, Err(SendError::NodeStopped)));
+    let called = node.call::<u8>("x", 1u8).await;
+    assert!(matches!(called, Err(CallError::Send(SendError::NodeStopped))), "{called:?}");
     node.stop().await;
 }
 

@@ -30,6 +30,16 @@ fn lead(near: &Node, far: &Node) {
     near.network().add_route(&postroad::network::exact(far.name().as_str()), route, 100).unwrap();
 }
 
+/// A node, and the link of a peer that it has a connection with.
+async fn scripted(name: &str) -> (Node, Link) {
+    let near = builder(name).pool_size(1).start().await.unwrap();
+    let mut link = Link::to(&near, introduction("peer")).await;
+    let echo = near.spawn::<Echo>(()).await.unwrap();
+    link.send_message(echo, &1u8).await;
+    assert_eq!(link.hears::<u8>().await, 1, "the node has the connection");
+    (near, link)
+}
+
 struct Target {
     puppet: Strings,
     pid: Pid,
@@ -378,11 +388,7 @@ async fn the_end_of_a_name_is_told_before_it_can_be_that_of_its_successor() {
 /// The peer tells of the end of the former one while it answers for the present.
 #[tokio::test]
 async fn an_end_that_crosses_the_answer_does_not_hide_the_next_one() {
-    let near = builder("crossing").pool_size(1).start().await.unwrap();
-    let mut link = Link::to(&near, introduction("peer")).await;
-    let echo = near.spawn::<Echo>(()).await.unwrap();
-    link.send_message(echo, &1u8).await;
-    assert_eq!(link.hears::<u8>().await, 1, "the node has the connection");
+    let (near, mut link) = scripted("crossing").await;
     let worker = Watched::Name(ProcessId { name: Atom::new("worker").unwrap(), node: link.local.node });
     let head = Head::Terminate { subject: Subject::Name(Name::Inline(b"worker")) };
     let mut watcher = puppet(&near).await;
@@ -417,11 +423,7 @@ async fn an_end_that_crosses_the_answer_does_not_hide_the_next_one() {
 /// one then: it takes the watcher for one that is still there.
 #[tokio::test]
 async fn an_end_that_follows_the_answer_leaves_nothing_behind_at_the_peer() {
-    let near = builder("followed").pool_size(1).start().await.unwrap();
-    let mut link = Link::to(&near, introduction("peer")).await;
-    let echo = near.spawn::<Echo>(()).await.unwrap();
-    link.send_message(echo, &1u8).await;
-    assert_eq!(link.hears::<u8>().await, 1, "the node has the connection");
+    let (near, mut link) = scripted("followed").await;
     let worker = Watched::Name(ProcessId { name: Atom::new("worker").unwrap(), node: link.local.node });
     let head = Head::Terminate { subject: Subject::Name(Name::Inline(b"worker")) };
     let mut watcher = puppet(&near).await;
@@ -497,11 +499,8 @@ async fn a_peer_has_as_many_relations_as_the_node_allows() {
 /// back is over from then on, whatever the peer says; what was not is told once.
 #[tokio::test]
 async fn an_end_during_an_unlink_is_no_end_of_what_is_taken_back() {
-    let near = builder("unlinking").pool_size(1).start().await.unwrap();
-    let mut link = Link::to(&near, introduction("peer")).await;
+    let (near, mut link) = scripted("unlinking").await;
     let echo = near.spawn::<Echo>(()).await.unwrap();
-    link.send_message(echo, &1u8).await;
-    assert_eq!(link.hears::<u8>().await, 1, "the node has the connection");
     let target = Pid { id: 2000, ..link.sender() };
     let (head, burnt) = (Head::Terminate { subject: Subject::Pid(target.id) }, ExitReason::error("burnt"));
     let (target, payload) = (Watched::Pid(target), link.encode(&ErrorValue::new("burnt")));

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use postroad::network::{NetworkRoute, exact};
 use postroad::{
-    Actor, Alias, Answer, Atom, CallError, Context, Exit, ExitReason, Handle, Node, Pid, ProcessId, Reply,
-    ReplyTo, SendError, SpawnOptions, Target, Watched,
+    Actor, Alias, Answer, Atom, CallError, Context, Exit, ExitReason, Handle, Message, Node, Pid, ProcessId,
+    Reply, ReplyTo, SendError, SpawnOptions, Target, Watched,
 };
 use support::puppet::{Notice, puppet};
-use support::{node, port};
+use support::{node, port, probe};
 use tokio::sync::mpsc;
 
 /// Two nodes; the first one knows the way to the second.
@@ -21,6 +21,25 @@ async fn pair(name: &str) -> (Node, Node) {
     let route = NetworkRoute::to("127.0.0.1", port(&far));
     near.network().add_route(&exact(far.name().as_str()), route, 100).unwrap();
     (near, far)
+}
+
+#[derive(Message, Debug, Clone, PartialEq)]
+#[message(name = "#sending/Chain")]
+struct Chain {
+    id: u32,
+    next: Option<Box<Self>>,
+}
+
+#[tokio::test]
+async fn what_is_behind_pointers_arrives() {
+    let (near, far) = pair("pointers").await;
+    let (probe, mut inbox) = probe(&far).await;
+    let chain = Chain { id: 1, next: Some(Box::new(Chain { id: 2, next: None })) };
+    near.send_important(probe, chain.clone()).await.unwrap();
+    let (_, payload) = inbox.recv().await.unwrap();
+    assert_eq!(payload.downcast_ref(), Some(&chain));
+    near.stop().await;
+    far.stop().await;
 }
 
 /// Keeps what it is sent for the test, and answers requests with one more: a

@@ -47,7 +47,8 @@ impl NetworkFlags {
 
     /// Streams of tunnels are opened with this node, and
     /// [`Head::Summon`](crate::enp::Head::Summon) is understood: ours, see
-    /// `docs/wire/TUNNEL.md` section 1. Far from the bits that Ergo gives out.
+    /// `docs/wire/TUNNEL.md` section 1. Pointers are understood as well. Far from
+    /// the bits that Ergo gives out.
     pub const TUNNELS: Self = Self(1 << 40);
 
     const KEEPALIVE_SHIFT: u32 = 8;

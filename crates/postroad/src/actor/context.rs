@@ -58,8 +58,8 @@ impl Context {
         self.sender
     }
 
-    /// Who spawned this process: another process, or the node
-    /// ([`Pid::CORE`](crate::Pid::CORE)).
+    /// Who spawned this process: another process, or the node itself
+    /// ([`Node::pid`]).
     pub fn parent(&self) -> Pid {
         self.process.parent
     }
@@ -212,7 +212,17 @@ impl Context {
         to: impl ToTarget,
         request: impl Message,
     ) -> Result<R, CallError> {
-        self.call_within(to, request, DEFAULT_CALL_TIMEOUT, true).await
+        self.call_important_with_timeout(to, request, DEFAULT_CALL_TIMEOUT).await
+    }
+
+    /// [`call_important`](Self::call_important) with a time limit of its own.
+    pub async fn call_important_with_timeout<R: Message>(
+        &self,
+        to: impl ToTarget,
+        request: impl Message,
+        timeout: Duration,
+    ) -> Result<R, CallError> {
+        self.call_within(to, request, timeout, true).await
     }
 
     async fn call_within<R: Message>(

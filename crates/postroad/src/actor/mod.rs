@@ -24,6 +24,7 @@ pub use notice::{Down, Exit, Watched};
 pub(crate) use recipe::{Arguments, Recipe};
 pub(crate) use reply::Answered;
 pub use reply::{Reply, ReplyTo};
+pub(crate) use sets::register;
 pub use sets::{Messages, Requests};
 pub use timer::Timer;
 pub(crate) use timer::{after, every};
@@ -107,7 +108,7 @@ pub trait Actor: Sized + Send + 'static {
         message: Payload,
         ctx: &mut Context,
     ) -> impl Future<Output = Result<(), ExitReason>> + Send {
-        tracing::warn!(pid = %ctx.pid(), from = %ctx.sender(), actor = type_label::<Self>(), message = message.type_name(), "unhandled message");
+        tracing::warn!(pid = %ctx.pid(), from = %ctx.sender(), actor = type_label::<Self>(), payload = message.label(), "unhandled message");
         async { Ok(()) }
     }
 
@@ -118,7 +119,7 @@ pub trait Actor: Sized + Send + 'static {
         request: Payload,
         ctx: &mut Context,
     ) -> impl Future<Output = Result<Reply<Payload>, ExitReason>> + Send {
-        tracing::warn!(pid = %ctx.pid(), from = %ctx.sender(), actor = type_label::<Self>(), request = request.type_name(), "unhandled request");
+        tracing::warn!(pid = %ctx.pid(), from = %ctx.sender(), actor = type_label::<Self>(), payload = request.label(), "unhandled request");
         async { Ok(Reply::Error(postroad_edf::ErrorValue::new("not supported"))) }
     }
 
@@ -154,7 +155,7 @@ pub trait Actor: Sized + Send + 'static {
         published: Published,
         ctx: &mut Context,
     ) -> impl Future<Output = Result<(), ExitReason>> + Send {
-        tracing::warn!(pid = %ctx.pid(), event = %published.event(), message = published.message().type_name(), actor = type_label::<Self>(), "unhandled event");
+        tracing::warn!(pid = %ctx.pid(), event = %published.event(), payload = published.message().label(), actor = type_label::<Self>(), "unhandled event");
         async { Ok(()) }
     }
 
@@ -219,6 +220,11 @@ pub trait Actor: Sized + Send + 'static {
 }
 
 /// How an actor handles messages of type `M`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle messages of type `{M}`",
+    label = "no handler for `{M}`",
+    note = "add `impl Handle<{M}> for {Self}`, or take it out of `Messages`"
+)]
 pub trait Handle<M: Message>: Actor {
     /// Handles one message; [`Context::sender`] tells whose. An error ends the
     /// process with that reason.
@@ -232,6 +238,11 @@ pub trait Handle<M: Message>: Actor {
 }
 
 /// How an actor answers requests of type `R`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not answer requests of type `{R}`",
+    label = "no answer to `{R}`",
+    note = "add `impl Answer<{R}> for {Self}`, or take it out of `Requests`"
+)]
 pub trait Answer<R: Message>: Actor {
     /// What the answer is made of.
     type Reply: Message;

@@ -8,6 +8,12 @@ use super::{Actor, Answer, Context, ExitReason, Handle, Reply};
 
 /// A tuple of message types that `A` handles. Implemented for tuples of up to
 /// sixteen types; not meant to be implemented elsewhere.
+#[diagnostic::on_unimplemented(
+    message = "`{A}` cannot have the messages `{Self}`",
+    label = "not a tuple of message types that `{A}` handles",
+    note = "a tuple of one type has a comma, `(Tick,)`; `()` is no message, sixteen are the most",
+    note = "`{A}` needs `impl Handle<Tick> for {A}` for each of them"
+)]
 pub trait Messages<A: Actor>: sealed::Sealed {
     /// Makes the types known to the node, so that they arrive as themselves.
     #[doc(hidden)]
@@ -24,6 +30,12 @@ pub trait Messages<A: Actor>: sealed::Sealed {
 
 /// A tuple of request types that `A` answers. Implemented for tuples of up to
 /// sixteen types; not meant to be implemented elsewhere.
+#[diagnostic::on_unimplemented(
+    message = "`{A}` cannot have the requests `{Self}`",
+    label = "not a tuple of request types that `{A}` answers",
+    note = "a tuple of one type has a comma, `(Get,)`; `()` is no request, sixteen are the most",
+    note = "`{A}` needs `impl Answer<Get> for {A}` for each of them"
+)]
 pub trait Requests<A: Actor>: sealed::Sealed {
     /// Makes the types known to the node, so that they arrive as themselves.
     #[doc(hidden)]
@@ -42,9 +54,13 @@ mod sealed {
     pub trait Sealed {}
 }
 
-fn register<M: Message>(registry: &Registry) {
-    if let Err(error) = registry.register::<M>() {
-        tracing::error!(message = std::any::type_name::<M>(), %error, "message type not registered: it will arrive as a dynamic value");
+/// Makes a type known to the node, so that it arrives as itself.
+pub(crate) fn register<M: Message>(registry: &Registry) {
+    // What was found when the program was linked has been said when the node started.
+    if let Err(error) = registry.register::<M>()
+        && !registry.conflicts().contains(&error)
+    {
+        tracing::error!(r#type = std::any::type_name::<M>(), %error, "message type not registered: it does not arrive from other nodes as itself");
     }
 }
 

@@ -17,7 +17,9 @@ const RESOLVE_PATIENCE: Duration = Duration::from_secs(5);
 /// each time another one, those more often that have the greater weight, and the
 /// next one where that one cannot be reached.
 ///
-/// Where it runs is what this node and its registrar know.
+/// Where it runs is what this node and its registrar know: without a registrar
+/// that is this node alone. The embedded registrar knows of no applications,
+/// that of etcd does (`postroad-etcd`).
 #[derive(Debug, Clone)]
 pub struct WeightedRouter {
     node: Node,
@@ -37,7 +39,7 @@ pub enum RouteError {
         source: ResolveError,
     },
     /// No node runs it.
-    #[error("no node runs {application}")]
+    #[error("no node runs {application}, as far as this node and its registrar know")]
     NotRunning {
         /// The application.
         application: Atom,

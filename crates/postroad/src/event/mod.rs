@@ -55,6 +55,12 @@ impl EventOptions {
 
 /// What can be subscribed to: an [`Event`], the name of one on this node
 /// (`"prices"`), or a name on a node (`("prices", "node@host")`).
+#[diagnostic::on_unimplemented(
+    message = "a `{Self}` is no event",
+    label = "not the address of an event",
+    note = "an event is an `Event`, a local name as `&str` or `Atom`, or a name on a node, \
+            `(\"prices\", \"node@host\")`; of a `String` that is `.as_str()`"
+)]
 pub trait ToEvent: Send {
     /// The event. An error if a name is too long for an atom.
     fn to_event(self) -> Result<Event, AtomError>;

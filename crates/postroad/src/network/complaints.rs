@@ -28,6 +28,10 @@ pub(super) enum Matter {
     Closing,
     /// An answer to it was dropped.
     Answer,
+    /// A frame of it was dropped.
+    Frame,
+    /// More came than the value in a frame.
+    LeftOver,
 }
 
 /// Lets so many lines into the log for each source, an address or a node:

@@ -62,7 +62,7 @@ pub(super) struct Met {
     pub(super) established: Established,
     stack: Stack,
     way: Way,
-    through: Option<Arc<Through>>,
+    pub(super) through: Option<Arc<Through>>,
     cookie: Cookie,
 }
 

@@ -14,6 +14,9 @@ const FIRST_ATOM: u16 = 256;
 const FIRST_TYPE: u16 = 4096;
 const FIRST_ERROR: u16 = 32768;
 
+/// More errors than this do not fit into an introduction.
+const MOST_ERRORS: usize = 1 << 14;
+
 /// The errors a stock node registers (`docs/wire/EDF.md` section 12).
 const STOCK_ERRORS: [&str; 15] = [
     "incorrect value or argument",
@@ -43,8 +46,18 @@ impl NetworkInner {
         introduction.atoms = vec![(FIRST_ATOM, node.name)];
         introduction.types =
             (FIRST_TYPE..).zip(node.registry.names().into_iter().map(|name| name.as_str().into())).collect();
-        introduction.errors = (FIRST_ERROR..).zip(STOCK_ERRORS.map(Into::into)).collect();
+        introduction.errors = self.errors();
         Arc::new(introduction.fit())
+    }
+
+    /// The errors that a stock node registers and those of the program, each once.
+    fn errors(&self) -> Vec<(u16, Box<str>)> {
+        let mut errors: Vec<Box<str>> = STOCK_ERRORS.map(Into::into).to_vec();
+        let own = &self.options.errors;
+        errors.extend(own.iter().filter(|text| !STOCK_ERRORS.contains(&&***text)).take(MOST_ERRORS).cloned());
+        errors[STOCK_ERRORS.len()..].sort_unstable();
+        errors.dedup();
+        (FIRST_ERROR..).zip(errors).collect()
     }
 
     /// What this node offers to a peer that may do at most this.
@@ -108,6 +121,19 @@ mod tests {
     use super::*;
     use crate::edf::{Registry, Schema, TypeName};
     use crate::{NetworkMode, Node};
+
+    #[tokio::test]
+    async fn errors_of_the_program_follow_those_of_stock_nodes() {
+        let builder = Node::builder("errors@introducing").network(NetworkMode::Disabled);
+        let node =
+            builder.errors(["out of stock", "timed out"]).errors(["closed", "closed"]).start().await.unwrap();
+        let errors = node.network().0.network.introduction(&node.network().0, None).errors.clone();
+        let texts: Vec<_> = errors.iter().map(|(_, text)| &**text).collect();
+        assert_eq!(texts, [&STOCK_ERRORS[..], &["closed", "out of stock"]].concat());
+        let ids: Vec<_> = errors.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, (FIRST_ERROR..).take(17).collect::<Vec<_>>());
+        node.stop().await;
+    }
 
     #[tokio::test]
     async fn it_is_made_anew_when_there_is_something_else_to_say() {

@@ -169,6 +169,9 @@ pub struct NetworkOptions {
     /// cost memory as long as the connection lives. Further ones are refused.
     /// Default 262,144.
     pub max_relations: usize,
+    /// The errors of the program, by their texts, that peers know as their own:
+    /// see [`NodeBuilder::errors`](crate::NodeBuilder::errors). Default: none.
+    pub errors: Vec<Box<str>>,
 }
 
 /// What this version does for peers.
@@ -200,6 +203,7 @@ impl Default for NetworkOptions {
             transit: None,
             accept_tunnels: true,
             max_relations: 1 << 18,
+            errors: Vec::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::factory::{Factory, as_one};
 use super::{Network, Refusal};
-use crate::actor::Actor;
+use crate::actor::{Actor, register};
 use crate::error::InvalidName;
 use crate::node::{node_name, process_name};
 use crate::process::discard;
@@ -97,9 +97,7 @@ impl Network {
     where
         A::Args: Message,
     {
-        if let Err(error) = self.node().registry.register::<A::Args>() {
-            tracing::warn!(arguments = std::any::type_name::<A::Args>(), %error, "argument type not registered");
-        }
+        register::<A::Args>(&self.node().registry);
         self.enable_spawn_with::<A>(name, nodes, as_one::<A::Args>)
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use postroad_wire::Cookie;
 use tokio::time::Instant;
 
+use super::connect::Met;
 use super::plan::{Attempt, AttemptError, FailedAttempt, Reason, Stage, Step, Tunnel};
+use super::proxy_route::ProxyFlags;
 use super::trace::{Hop, PAUSE, Trace, asked_too_often};
 use super::{ConnectError, Network};
 use crate::Atom;
@@ -39,6 +41,11 @@ pub enum ProbeOutcome {
     Reached {
         /// What program it says it runs.
         version: String,
+        /// What may be done with it, as far as the nodes on the way and it itself allow, if the
+        /// way leads through other nodes. Of a direct one this says nothing: there its flags tell.
+        operations: Option<ProxyFlags>,
+        /// What the proxy route asks for besides, and is refused.
+        withheld: ProxyFlags,
     },
     /// Somebody answered with addresses or proxies, which are the next steps.
     Answered,
@@ -176,7 +183,7 @@ impl Network {
         let left = self.inner().options.connect_timeout;
         let met = self.inner().meet(self.node(), name, attempt, tunnel, left, reached, || true).await;
         let outcome = match met {
-            Ok(met) => ProbeOutcome::Reached { version: met.established.peer.version.to_string() },
+            Ok(met) => ProbeOutcome::reached(&met, tunnel),
             Err(error) => {
                 ProbeOutcome::Failed { stage: stage_behind(&stages, &error), after: last.elapsed(), error }
             }
@@ -220,6 +227,14 @@ impl Probe {
 }
 
 impl ProbeOutcome {
+    fn reached(met: &Met, tunnel: Option<&Tunnel>) -> Self {
+        let peer = &met.established.peer;
+        let operations = met.through.as_ref().map(|through| through.asked_of(peer.flags));
+        let asked = tunnel.map_or(ProxyFlags::NONE, |tunnel| tunnel.flags).operations();
+        let withheld = asked.without(operations.unwrap_or(ProxyFlags::NONE).operations()).into();
+        Self::Reached { version: peer.version.to_string(), operations, withheld }
+    }
+
     fn failed(failed: &FailedAttempt, after: Duration) -> Self {
         Self::Failed { stage: failed.stage, after, error: failed.error.clone() }
     }

@@ -78,8 +78,8 @@ impl ProxyFlags {
         encryption: false,
     };
 
-    /// What is on, besides messages.
-    pub(crate) fn names(self) -> Vec<&'static str> {
+    /// What is on, besides messages, by the names that configuration files have for it.
+    pub fn names(self) -> Vec<&'static str> {
         let Self { link, monitor, spawn, application_start, important_delivery, encryption } = self;
         let all = [
             (link, "link"),

@@ -48,7 +48,9 @@ pub enum RemoteSpawnError {
     /// The node is this one, or it starts nothing for this one: its operator
     /// enables that, for this node or for all. Or it is reached through gateways,
     /// and they or the proxy route do not allow it.
-    #[error("not allowed: {node} does not start that for this node, or not through the gateways in between")]
+    #[error(
+        "not allowed: {node} is this node itself, does not start that for this node, or not through the gateways in between"
+    )]
     NotAllowed {
         /// The other node.
         node: Atom,

@@ -152,6 +152,18 @@ impl Stream {
         Ok(Self::Tcp(socket))
     }
 
+    /// Waits for the first byte, without taking it; whether the end came instead. Of a
+    /// stream that is no socket nobody can tell, and it says no.
+    pub(super) async fn ends_unsaid(&self) -> bool {
+        match self {
+            Self::Tcp(socket) => match socket.peek(&mut [0]).await {
+                Ok(count) => count == 0,
+                Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+            },
+            Self::Memory(_) | Self::Tls(_) => false,
+        }
+    }
+
     /// Makes a stream secure that somebody opened, if it shall be. Waits for
     /// the peer as long as it likes.
     pub(crate) async fn answer(self, tls: Option<&Answering>) -> Result<Self, TlsHandshakeError> {

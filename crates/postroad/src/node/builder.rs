@@ -78,8 +78,9 @@ impl NodeBuilder {
         }
     }
 
-    /// The secret that peers must know as well. Without one the node invents
-    /// its own: it can talk to nobody but by cookies of routes and acceptors.
+    /// The secret that peers must know as well. Without one, or with an empty
+    /// one, the node invents its own: it can talk to nobody but by cookies of
+    /// routes and acceptors.
     pub fn cookie(mut self, cookie: impl Into<Cookie>) -> Self {
         self.cookie = Some(cookie.into());
         self
@@ -271,6 +272,16 @@ impl NodeBuilder {
         self
     }
 
+    /// Adds errors that Ergo nodes have registered (`edf.RegisterError`), by their
+    /// texts: answers and reasons that are one of them arrive there as that very
+    /// error, which Go compares with `==`. Others arrive as an error with the same
+    /// text. Ergo's own errors are among them anyway. Some hundreds of them are
+    /// announced, as far as they fit (`docs/wire/EHS.md`), before the types.
+    pub fn errors(mut self, texts: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        self.options.errors.extend(texts.into_iter().map(Into::into));
+        self
+    }
+
     /// What the node says it runs. Default: postroad itself.
     pub fn version(mut self, name: impl Into<String>, release: impl Into<String>) -> Self {
         self.version = Version::new(name, release);
@@ -343,7 +354,7 @@ impl NodeBuilder {
         let ground = self.options.ground.clone();
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         for conflict in self.registry.conflicts() {
-            tracing::error!(node = %name, %conflict, "two message types have one name");
+            tracing::error!(node = %name, %conflict, "two message types have one name, and from other nodes only the first arrives; say another with #[message(name = \"#package/Type\")]");
         }
         if let Err(error) = any::register(&self.registry) {
             tracing::error!(node = %name, %error, "past events of other nodes cannot be read");

@@ -26,9 +26,11 @@ pub(crate) enum Awaited {
     /// What the node at the other end of this connection answers, by the
     /// reference of the question.
     Node(u64, [u64; 3]),
-    /// The acknowledgement of what went out on this connection, by the ids that
-    /// it brings back. No other peer can give it.
-    Acknowledgement(u64, [u64; 3]),
+    /// The acknowledgement of what a process sent on this connection, by the ids
+    /// that it brings back. No other peer can give it, and an Ergo node that brings
+    /// back the ids of another message (`docs/wire/QUIRKS.md`) does not thereby
+    /// confirm what another process has sent.
+    Acknowledgement { connection: u64, to: u64, ids: [u64; 3] },
 }
 
 struct Waiting {
@@ -132,13 +134,16 @@ mod tests {
         let calls = Calls::default();
         let ids = [1, 0, 0];
         let mut question = calls.wait(Awaited::Node(1, ids), 1, node("a@calls"));
-        let mut acknowledgement = calls.wait(Awaited::Acknowledgement(1, ids), 1, node("a@calls"));
-        for foreign in [Awaited::Node(2, ids), Awaited::Acknowledgement(2, ids), Awaited::Call(ids)] {
+        let acknowledgement = |connection, to| Awaited::Acknowledgement { connection, to, ids };
+        let mut acknowledged = calls.wait(acknowledgement(1, 1001), 1, node("a@calls"));
+        for foreign in
+            [Awaited::Node(2, ids), acknowledgement(2, 1001), acknowledgement(1, 1002), Awaited::Call(ids)]
+        {
             assert!(!calls.answer(foreign, || Ok(Payload::new(()))), "{foreign:?}");
         }
         assert!(calls.answer(Awaited::Node(1, ids), || Ok(Payload::new(()))));
         assert!(question.receiver.try_recv().is_ok());
-        assert!(acknowledgement.receiver.try_recv().is_err(), "an answer is no acknowledgement");
+        assert!(acknowledged.receiver.try_recv().is_err(), "an answer is no acknowledgement");
     }
 
     #[test]
@@ -164,7 +169,7 @@ mod tests {
     #[test]
     fn who_waits_for_the_same_keeps_waiting_when_the_former_stops() {
         let calls = Calls::default();
-        let awaited = Awaited::Acknowledgement(1, [1, 0, 0]);
+        let awaited = Awaited::Acknowledgement { connection: 1, to: 1001, ids: [1, 0, 0] };
         let mut former = calls.wait(awaited, 1, node("a@calls"));
         let mut latter = calls.wait(awaited, 1, node("a@calls"));
         assert!(former.receiver.try_recv().is_err());

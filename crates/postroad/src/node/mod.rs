@@ -280,8 +280,18 @@ impl Node {
         to: impl ToTarget,
         request: impl Message,
     ) -> Result<R, CallError> {
+        self.call_important_with_timeout(to, request, DEFAULT_CALL_TIMEOUT).await
+    }
+
+    /// [`call_important`](Self::call_important) with a time limit of its own.
+    pub async fn call_important_with_timeout<R: Message>(
+        &self,
+        to: impl ToTarget,
+        request: impl Message,
+        timeout: Duration,
+    ) -> Result<R, CallError> {
         let to = to.to_target().map_err(SendError::from)?;
-        router::call(&self.0, router::From::Node, to, request, DEFAULT_CALL_TIMEOUT, true).await
+        router::call(&self.0, router::From::Node, to, request, timeout, true).await
     }
 
     /// Asks a process to end; see [`Context::send_exit`](crate::Context::send_exit).
@@ -477,7 +487,12 @@ pub(crate) fn process_name(name: &str) -> Result<Atom, InvalidName> {
 /// Checks the name of a node: `name@host`.
 pub(crate) fn node_name(name: &str) -> Result<Atom, InvalidName> {
     match name.split_once('@') {
-        Some((local, host)) if !local.is_empty() && !host.is_empty() && !host.contains('@') => {
+        Some((local, host))
+            if !local.is_empty()
+                && !host.is_empty()
+                && !host.contains('@')
+                && !name.contains(char::is_control) =>
+        {
             Ok(Atom::new(name)?)
         }
         _ => Err(InvalidName::Node(name.to_owned())),

@@ -13,7 +13,7 @@ use tokio::task::coop::poll_proceed;
 use tokio::task::yield_now;
 
 use super::{Awaited, FAR, Familiar, NodeInner, Target, ToTarget};
-use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Timer, Unforwarded, Watched};
+use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Timer, Unforwarded, Watched, register};
 use crate::error::{CallError, PublishError, RelationError, SendError};
 use crate::event::{self, EventToken, Published};
 use crate::network::{Connection, Outgoing};
@@ -48,6 +48,18 @@ impl From<'_> {
         match self {
             Self::Process(process, _) => process.priority(),
             Self::Node | Self::Pid(_) => Priority::Normal,
+        }
+    }
+
+    /// What it is told of this error: who is none of the node's processes may not
+    /// have heard that the node has been stopped.
+    #[cold]
+    fn told(&self, node: &NodeInner, error: SendError) -> SendError {
+        match (self, error) {
+            (Self::Node | Self::Pid(_), SendError::ProcessUnknown) if node.is_stopping() => {
+                SendError::NodeStopped
+            }
+            (_, error) => error,
         }
     }
 
@@ -229,21 +241,21 @@ pub(crate) async fn call<R: Message>(
                 payload: Payload::new(request),
                 reply: ReplyTo::local(reply),
             };
-            deliver(node, &to, envelope, from.priority())?;
+            deliver(node, &to, envelope, from.priority()).map_err(|error| from.told(node, error))?;
             answer_within(timeout, receiver).await?
         }
         Some(peer) => {
-            if let Err(error) = node.registry.register::<R>() {
-                tracing::warn!(answer = std::any::type_name::<R>(), %error, "answer type not registered");
-            }
+            register::<R>(&node.registry);
             let mut outgoing = from.outgoing(node);
             outgoing.important |= important;
             Box::pin(call_remote(node, outgoing, peer, to, request, timeout)).await?
         }
     };
-    answer.downcast().map_err(|answer| CallError::UnexpectedAnswer {
-        expected: std::any::type_name::<R>(),
-        got: answer.type_name(),
+    answer.downcast().map_err(|answer| match answer.downcast() {
+        Ok(error) => CallError::Answer(error),
+        Err(answer) => {
+            CallError::UnexpectedAnswer { expected: std::any::type_name::<R>(), got: answer.label().into() }
+        }
     })
 }
 
@@ -439,7 +451,9 @@ fn deliver_from(
         From::Process(process, familiar) => {
             deliver_familiar(node, to, envelope, process.priority(), familiar)
         }
-        From::Node | From::Pid(_) => deliver(node, to, envelope, Priority::Normal),
+        From::Node | From::Pid(_) => {
+            deliver(node, to, envelope, Priority::Normal).map_err(|error| from.told(node, error))
+        }
     }
 }
 

@@ -73,7 +73,7 @@ impl Node {
         };
         if timeout_at(begin + limit, reported).await.is_err() {
             for process in self.0.processes.all() {
-                tracing::warn!(pid = %process.pid, "did not end in time: killed");
+                tracing::warn!(process = described(&process), "did not end in time: killed");
                 process.kill();
             }
             self.0.at_most("a process that was killed", self.0.no_process_left()).await;
@@ -86,15 +86,23 @@ impl Node {
         loop {
             ticks.tick().await;
             let left = self.0.processes.all();
-            let some: Vec<_> = left.iter().take(REPORTED).map(|process| process.pid.to_string()).collect();
+            let some: Vec<_> = left.iter().take(REPORTED).map(described).collect();
             tracing::info!(
                 node = %self.0.name,
                 applications = ?self.running_applications(),
                 processes = left.len(),
-                among_them = some.join(" "),
+                among_them = some.join(", "),
                 "still stopping"
             );
         }
+    }
+}
+
+/// A process, as people know it.
+fn described(process: &Arc<Process>) -> String {
+    match process.name() {
+        Some(name) => format!("{} {name} [{}]", process.pid, process.actor_type()),
+        None => format!("{} [{}]", process.pid, process.actor_type()),
     }
 }
 

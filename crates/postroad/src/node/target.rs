@@ -17,6 +17,12 @@ pub enum Target {
 
 /// What can be sent to: a [`Pid`], a [`ProcessId`], an [`Alias`], a local name
 /// (`"worker"`), or a name on a node (`("worker", "node@host")`).
+#[diagnostic::on_unimplemented(
+    message = "nothing can be sent to a `{Self}`",
+    label = "not the address of a process",
+    note = "an address is a `Pid`, `ProcessId`, `Alias`, `Target`, a local name as `&str` or `Atom`, or a name on a \
+            node, `(\"worker\", \"node@host\")`; of a `String` that is `.as_str()`"
+)]
 pub trait ToTarget: Send {
     /// The target. An error if a name is too long for an atom.
     fn to_target(self) -> Result<Target, AtomError>;
@@ -28,21 +34,39 @@ impl ToTarget for Target {
     }
 }
 
+impl From<Pid> for Target {
+    fn from(pid: Pid) -> Self {
+        Self::Pid(pid)
+    }
+}
+
+impl From<ProcessId> for Target {
+    fn from(name: ProcessId) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<Alias> for Target {
+    fn from(alias: Alias) -> Self {
+        Self::Alias(alias)
+    }
+}
+
 impl ToTarget for Pid {
     fn to_target(self) -> Result<Target, AtomError> {
-        Ok(Target::Pid(self))
+        Ok(self.into())
     }
 }
 
 impl ToTarget for ProcessId {
     fn to_target(self) -> Result<Target, AtomError> {
-        Ok(Target::Name(self))
+        Ok(self.into())
     }
 }
 
 impl ToTarget for Alias {
     fn to_target(self) -> Result<Target, AtomError> {
-        Ok(Target::Alias(self))
+        Ok(self.into())
     }
 }
 

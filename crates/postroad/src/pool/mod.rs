@@ -203,7 +203,7 @@ impl<M: Actor> Actor for Pool<M> {
             return M::Messages::handle(&mut self.manager, message, ctx).await;
         }
         if let Err(Work::Message(message)) = self.hand_on(Work::Message(message), ctx).await {
-            tracing::error!(pool = %ctx.pid(), message = message.type_name(), "no worker has room: message dropped");
+            tracing::error!(pool = %ctx.pid(), payload = message.label(), "no worker has room: message dropped");
             discard(message);
         }
         Ok(())

@@ -22,6 +22,20 @@ pub struct Environment(Option<Arc<Variables>>);
 /// A name without a value removes the variable that lies below it.
 type Variables = BTreeMap<Box<str>, Option<Arc<[u8]>>>;
 
+/// How values are kept. What a peer does not understand of them is its own affair,
+/// when it is told.
+fn writing() -> EncodeTables {
+    let mut tables = EncodeTables::default();
+    tables.features.pointers = true;
+    tables
+}
+
+fn reading() -> DecodeTables {
+    let mut tables = DecodeTables::default();
+    tables.features.pointers = true;
+    tables
+}
+
 impl Environment {
     /// No variable.
     pub fn new() -> Self {
@@ -34,7 +48,7 @@ impl Environment {
     /// If the value has no EDF form; the variable is then as it was.
     pub fn set<T: Message>(&mut self, name: &str, value: &T) -> Result<(), EncodeError> {
         let mut bytes = Vec::new();
-        Encoder::new(&mut bytes, &EncodeTables::default()).top(value)?;
+        Encoder::new(&mut bytes, &writing()).top(value)?;
         self.variables().insert(key(name), Some(bytes.into()));
         Ok(())
     }
@@ -67,7 +81,7 @@ impl Environment {
     /// The value of a variable, if there is one and it is a `T`.
     pub(crate) fn get<T: Message>(&self, name: &str, registry: &Registry) -> Option<T> {
         let bytes = self.0.as_ref()?.get(&*key(name))?.as_ref()?;
-        Decoder::new(bytes, &DecodeTables::default(), registry).top().ok()
+        Decoder::new(bytes, &reading(), registry).top().ok()
     }
 
     /// This environment with another one on top of it.
@@ -102,7 +116,7 @@ impl Environment {
     /// What another node is told. A value that cannot be read as what it was is
     /// left out.
     pub(crate) fn to_wire(&self, registry: &Registry) -> any::Environment {
-        let tables = DecodeTables::default();
+        let tables = reading();
         let mut wire = any::Environment::new();
         for (name, value) in self.iter() {
             let value =
@@ -171,6 +185,15 @@ mod tests {
         let registry = Registry::new();
         let wire = environment.to_wire(&registry);
         assert_eq!(Environment::from_wire(wire).unwrap(), environment);
+    }
+
+    #[test]
+    fn a_value_may_be_behind_a_pointer() {
+        let mut environment = Environment::new();
+        environment.set("boxed", &Box::new(7u8)).unwrap();
+        let registry = Registry::new();
+        assert_eq!(environment.get::<Box<u8>>("boxed", &registry), Some(Box::new(7)));
+        assert_eq!(Environment::from_wire(environment.to_wire(&registry)).unwrap(), environment);
     }
 
     #[test]

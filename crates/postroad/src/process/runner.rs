@@ -27,7 +27,8 @@ pub struct SpawnOptions {
     /// Register the process under this name, before its `init` runs.
     pub name: Option<String>,
     /// The most envelopes each lane of the mailbox holds; unbounded if absent.
-    /// A sender to a full mailbox gets [`SendError::MailboxFull`](crate::SendError::MailboxFull).
+    /// A sender to a full mailbox gets [`SendError::MailboxFull`](crate::SendError::MailboxFull);
+    /// one of 0 is always full, unlike in Ergo, where 0 is no bound.
     /// Requests to end are let in by this node's processes at any time; of
     /// other nodes' as many wait as the bound says.
     pub mailbox_capacity: Option<usize>,

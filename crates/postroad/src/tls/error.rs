@@ -122,6 +122,9 @@ pub enum TlsHandshakeError {
         "the peer closed during the TLS handshake; a plain acceptor does that, check that TLS is on there"
     )]
     Closed,
+    /// Who dialed closed instead of going on.
+    #[error("whoever dialed closed during the TLS handshake")]
+    DialerClosed,
     /// The two sides have nothing in common, or one of them broke the protocol.
     #[error("no TLS session: {0}")]
     Protocol(Rustls),

@@ -158,7 +158,10 @@ impl Answering {
         let key = self.identity.key();
         let fingerprint = key.cert.first().map(|served| fingerprint(served));
         let accepting = TlsAcceptor::from(self.config(key)?).accept(socket);
-        let stream = accepting.await.map_err(TlsHandshakeError::of_io)?;
+        let stream = accepting.await.map_err(|error| match TlsHandshakeError::of_io(error) {
+            TlsHandshakeError::Closed => TlsHandshakeError::DialerClosed,
+            other => other,
+        })?;
         let (_, session) = stream.get_ref();
         let shown = session.peer_certificates().and_then(<[_]>::first);
         let named_by =

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use postroad::edf::Atom;
+use postroad::tls::TlsOptions;
 use postroad_wire::ehs::{Introduction, MAX_CONTROL, MAX_INTRODUCE};
 
+use super::support::authority::Authority;
+use super::support::builder;
+use super::support::log::Log;
 use super::support::scripted::{Caller, Link, Wire, introduction, join};
 use super::{FIRST_ANSWERS, Scene};
 
@@ -61,9 +65,11 @@ async fn wrong_digest() {
 
 #[tokio::test]
 async fn wrong_name() {
-    let mut nameless = introduction("caller");
-    nameless.node = Atom::new("no host").unwrap();
-    refused_introduction(Scene::new().await, nameless, &["not of the form name@host"]).await;
+    for name in ["no host", "more\nlines@host"] {
+        let mut nameless = introduction("caller");
+        nameless.node = Atom::new(name).unwrap();
+        refused_introduction(Scene::new().await, nameless, &["not of the form name@host"]).await;
+    }
 }
 
 #[tokio::test]
@@ -129,6 +135,33 @@ async fn truncated_message_and_close() {
     drop(caller);
     scene.log.says(&["handshake failed", "the link ended while waiting for a Hello or a Join"]).await;
     scene.end().await;
+}
+
+/// As load balancers do that ask whether the port is open; one byte more is a failure.
+#[tokio::test]
+async fn who_leaves_without_a_word_has_not_failed() {
+    for tls in [false, true] {
+        for reset in [false, true] {
+            let (log, mut node) = (Log::start(), builder("node"));
+            if tls {
+                node = node.tls(TlsOptions::new().identity(Authority::new("ours").identity()));
+            }
+            let node = node.start().await.unwrap();
+            let wire = Wire::to(&node).await;
+            if reset {
+                wire.reset()
+            } else {
+                drop(wire)
+            }
+            log.says(&["DEBUG", "whoever dialed closed before a word was said"]).await;
+            assert_eq!(log.count("WARN"), 0);
+            let mut wire = Wire::to(&node).await;
+            wire.send(if tls { &[22] } else { &[87] }).await;
+            drop(wire);
+            log.says(&["WARN", "handshake failed"]).await;
+            node.stop().await;
+        }
+    }
 }
 
 /// The deadline is for the handshake, not for each read.

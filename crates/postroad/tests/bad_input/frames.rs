@@ -94,7 +94,6 @@ async fn unknown_type() {
 #[tokio::test]
 async fn too_short_for_their_type() {
     let scene = Scene::new().await;
-    let mut link = scene.link().await;
     let types = [
         (101, 32),
         (102, 25),
@@ -122,12 +121,16 @@ async fn too_short_for_their_type() {
         (204, 31),
         (209, 31),
     ];
-    for (kind, len) in types {
-        let mut short = vec![0x4e, 1, 0, 0, 0, len, 0, kind];
-        // Wherever a compressed frame has its method, this is one.
-        short.resize(usize::from(len), Method::Gzip as u8);
-        let part = format!("a frame of type {kind} with {len} bytes is");
-        costs_the_frame(&scene, &mut link, &short, &part).await;
+    // There are not so many lines about one peer.
+    for types in types.chunks(10) {
+        let mut link = scene.link().await;
+        for (kind, len) in types {
+            let mut short = vec![0x4e, 1, 0, 0, 0, *len, 0, *kind];
+            // Wherever a compressed frame has its method, this is one.
+            short.resize(usize::from(*len), Method::Gzip as u8);
+            let part = format!("a frame of type {kind} with {len} bytes is");
+            costs_the_frame(&scene, &mut link, &short, &part).await;
+        }
     }
     scene.end().await;
 }

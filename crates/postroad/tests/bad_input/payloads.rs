@@ -3,8 +3,8 @@
 
 use std::mem::ManuallyDrop;
 
-use postroad::Message;
 use postroad::edf::{EncodeTables, Encoder, Opaque, Payload, Pid};
+use postroad::{Actor, Context, ExitReason, Message};
 use postroad_wire::enp::{Delivery, Head, Name, Target};
 
 use super::Scene;
@@ -62,6 +62,86 @@ async fn what_panics_while_it_is_decoded() {
     unreadable(&payload, "decoding it panicked: touched").await;
 }
 
+/// What the peer calls the same but describes otherwise.
+#[derive(Message, Debug, PartialEq)]
+#[message(name = "#payloads/Parcel")]
+struct Parcel {
+    weight: u32,
+    to: String,
+}
+
+fn parcel(rest: &[u8]) -> Vec<u8> {
+    [b"\x83\x00\x10#payloads/Parcel", rest].concat()
+}
+
+#[tokio::test]
+async fn fields_that_are_not_there() {
+    unreadable(&parcel(&[0, 0, 0, 7]), "#payloads/Parcel cannot be read: end of data").await;
+    unreadable(&parcel(&[0, 0, 0, 7]), "compare its fields").await;
+    unreadable(&parcel(&[0, 0, 0, 7, 0, 1, 0xff]), "#payloads/Parcel cannot be read: a string is not UTF-8")
+        .await;
+}
+
+#[tokio::test]
+async fn more_fields_than_are_known_are_complained_of() {
+    let scene = Scene::new().await;
+    let mut link = scene.link().await;
+    let (probe, mut inbox) = probe(&scene.node).await;
+    link.send_frame(&message_to(probe), &parcel(&[0, 0, 0, 7, 0, 1, b'x', 0, 0, 9])).await;
+    let (_, payload) = inbox.recv().await.unwrap();
+    assert_eq!(payload.downcast_ref(), Some(&Parcel { weight: 7, to: "x".into() }));
+    scene.log.says(&["bytes follow the value", "Parcel", "left=3", link.local.node.as_str()]).await;
+    scene.serves(&mut link).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_sends_nothing_else_does_not_fill_the_log() {
+    let scene = Scene::new().await;
+    let mut link = scene.link().await;
+    for _ in 0..1000 {
+        link.send_frame(&message_to(scene.echo), b"GET / HTTP/1.1").await;
+    }
+    scene.serves(&mut link).await;
+    let lines = scene.log.count("frame dropped");
+    assert!((1..100).contains(&lines), "{lines} lines");
+    scene.end().await;
+}
+
+/// Understands nothing.
+struct Deaf;
+
+impl Actor for Deaf {
+    type Args = ();
+    type Messages = ();
+    type Requests = ();
+
+    async fn init((): (), _: &mut Context) -> Result<Self, ExitReason> {
+        Ok(Self)
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_handles_is_named_as_the_peer_names_it() {
+    let scene = Scene::new().await;
+    let mut link = scene.link().await;
+    let deaf = scene.node.spawn::<Deaf>(()).await.unwrap();
+    link.send_message(deaf, &Opaque::new("#main/New", vec![1u8, 2])).await;
+    scene.log.says(&["unhandled message", "Deaf", "payload=\"#main/New\""]).await;
+    link.send_message(deaf, &vec![1u32]).await;
+    scene.log.says(&["unhandled message", "Deaf", "payload=\"[]uint32\""]).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_answer_of_an_unknown_type_is_named_as_the_peer_names_it() {
+    let scene = Scene::new().await;
+    let asked = Opaque::new("#main/New", vec![1u8, 2]);
+    let error = scene.neighbour.call::<u8>(scene.echo, asked).await.unwrap_err();
+    assert_eq!(error.to_string(), "the answer is a #main/New, not a u8");
+    scene.end().await;
+}
+
 #[tokio::test]
 async fn elements_that_are_not_there() {
     // An array of 2^28 numbers in 10 bytes (`docs/wire/QUIRKS.md` section 3).
@@ -109,10 +189,11 @@ async fn unknown_type_id() {
 async fn unregistered_type_within_other_data() {
     let scene = Scene::new().await;
     let link = scene.link().await;
-    let within = vec![Payload::new(Opaque::new("#main/New", vec![1u8, 2]))];
-    let payload = link.encode(&within);
+    let within = |name| link.encode(&vec![Payload::new(Opaque::new(name, vec![1u8, 2]))]);
+    let (new, lines) = (within("#main/New"), within("#main/N\new"));
     scene.end().await;
-    unreadable(&payload, "unknown type #main/New").await;
+    unreadable(&new, "unknown type #main/New").await;
+    unreadable(&lines, "unknown type #main/N\\new").await;
 }
 
 #[tokio::test]

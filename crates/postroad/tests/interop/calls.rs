@@ -83,6 +83,14 @@ async fn go_does_not_answer() {
         assert!(begun.elapsed() >= 2 * patience);
         let other = ask::<i64>(&node, go.pid("echo"), "text".to_owned()).await.unwrap_err();
         assert!(matches!(other, CallError::UnexpectedAnswer { .. }), "{other}");
+        let error = ErrorValue::new("out of stock");
+        let told = ask::<i64>(&node, go.pid("echo"), error.clone()).await.unwrap_err();
+        assert!(matches!(&told, CallError::Answer(text) if *text == error), "{told}");
+        assert_eq!(
+            ask::<ErrorValue>(&node, go.pid("echo"), error.clone()).await.unwrap(),
+            error,
+            "if asked for"
+        );
         assert_eq!(ask::<u8>(&node, go.pid("echo"), 1u8).await.unwrap(), 1, "later calls are not affected");
         end(node, go).await;
     }

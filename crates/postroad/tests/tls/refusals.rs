@@ -37,6 +37,17 @@ async fn a_tls_node_on_a_plain_port() {
     log.says(&["WARN", "handshake failed", "the peer speaks TLS to a plain acceptor"]).await;
 }
 
+#[tokio::test]
+async fn who_dials_a_tls_port_and_leaves_is_said_to_have_left() {
+    let log = Log::start();
+    let authority = Authority::new("ours");
+    let (there, _) = node("there", TlsOptions::new().identity(authority.identity())).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", port(&there))).await.unwrap();
+    stream.write_all(&[0x16]).await.unwrap();
+    drop(stream);
+    log.says(&["WARN", "handshake failed", "whoever dialed closed during the TLS handshake"]).await;
+}
+
 /// Something that answers, but not in TLS.
 #[tokio::test]
 async fn a_server_of_something_else() {

@@ -177,13 +177,14 @@ pub enum HandshakeError {
 }
 
 impl Stage {
-    /// What an operator should know about a link that ends at this stage: Ergo
-    /// says nothing when it refuses.
+    /// What an operator should know about a link that ends at this stage: who
+    /// refuses says nothing.
     fn hint_at_end(self) -> &'static str {
         match self {
-            Self::Hello => "; an Ergo node closes without a word if the cookies differ",
+            Self::Hello => "; a node closes without a word if the cookies differ: its log says why",
             Self::Accept | Self::Introduce => {
-                "; an Ergo node closes without a word if the names of the nodes are equal or the cookies differ"
+                "; a node closes without a word if the names of the nodes are equal, the cookies differ, or it demands \
+                 more of whoever has this name, such as a certificate: its log says why"
             }
             Self::Join => "; the peer may not know the connection any more",
             _ => "",

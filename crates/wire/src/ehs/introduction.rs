@@ -134,7 +134,8 @@ impl Introduction {
         let introduction = raw.into_introduction().map_err(malformed)?;
         let node = introduction.node;
         let (name, host) = node.as_str().split_once('@').unwrap_or_default();
-        if name.is_empty() || host.is_empty() || host.contains('@') {
+        let odd = host.contains('@') || node.as_str().contains(char::is_control);
+        if name.is_empty() || host.is_empty() || odd {
             return Err(HandshakeError::InvalidName(node));
         }
         if node == own_name {

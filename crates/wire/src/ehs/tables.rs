@@ -29,7 +29,8 @@ impl Established {
         let both = self.local.flags & self.peer.flags;
         let mut features = Features::default();
         features.wrapped_errors = both.allows(NetworkFlags::ENABLE | NetworkFlags::WRAPPED_ERRORS);
-        features.pointers = Generation::of(&self.peer) >= Generation::V330;
+        features.pointers =
+            Generation::are_own(&self.local, &self.peer) || Generation::of(&self.peer) >= Generation::V330;
         features
     }
 }

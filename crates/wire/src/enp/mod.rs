@@ -20,5 +20,5 @@ mod write;
 
 pub use frame::{Code, Delivery, Frame, Head, Method, Name, Priority, Subject, Target, order};
 pub use parse::FrameError;
-pub use split::{HEADER_LEN, Split, SplitError, frames, order_byte, split};
+pub use split::{HEADER_LEN, Split, SplitError, frames, is_end, order_byte, split};
 pub use write::{WriteError, write};

@@ -1,5 +1,7 @@
 //! Cutting a stream into frames (`docs/wire/ENP.md` sections 1 and 12).
 
+use super::kind;
+
 /// The length of the header that every frame begins with: magic, version,
 /// length of the whole frame, order byte, type.
 pub const HEADER_LEN: usize = 8;
@@ -103,6 +105,13 @@ pub fn order_byte(frame: &[u8]) -> u8 {
     frame.get(HEADER_LEN - 2).copied().unwrap_or_default()
 }
 
+/// Whether a whole frame tells the end of something that the peer watches.
+pub fn is_end(frame: &[u8]) -> bool {
+    frame
+        .get(HEADER_LEN - 1)
+        .is_some_and(|kind| (kind::TERMINATE_PID..=kind::TERMINATE_EVENT_CACHE).contains(kind))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +128,16 @@ mod tests {
         let announced = [0x4e, 1, 0, 0, 1, 0, 0, 101];
         assert_eq!(split(&announced, 256), Ok(Split::Need { more: 248 }));
         assert_eq!(split(&announced, 255), Err(SplitError::TooLong { len: 256, limit: 255 }));
+    }
+
+    #[test]
+    fn ends_are_known_by_their_kind() {
+        let is_end = |kind| is_end(&[0x4e, 1, 0, 0, 0, 8, 0, kind]);
+        assert_eq!(
+            (0..=255).filter(|kind| is_end(*kind)).collect::<Vec<_>>(),
+            (181..=186).collect::<Vec<u8>>()
+        );
+        assert!(!super::is_end(&KEEPALIVE[..7]));
     }
 
     #[test]

@@ -84,6 +84,11 @@ impl Operations {
         Self(self.0 | other.0)
     }
 
+    /// These, but none of `other`.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// What both allow.
     pub const fn both(self, other: Self) -> Self {
         Self(self.0 & other.0)

@@ -231,6 +231,10 @@ impl Acceptor {
             Err(HandshakeError::Duplicate(peer)) => {
                 log!(self.terms.log, DEBUG, %from, %peer, "second connection refused")
             }
+            // A load balancer asks whether the port is open; a node that leaves was dialing on.
+            Err(error @ HandshakeError::NothingSaid) => {
+                log!(self.terms.log, DEBUG, %from, %error, "no handshake")
+            }
             Err(error) => {
                 if let Some(unsaid) = self.complaints.about(source) {
                     log!(self.terms.log, WARN, %from, %error, unsaid, "handshake failed");

@@ -24,7 +24,8 @@ pub(super) struct Backlog {
     parts: Parts,
 }
 
-/// What was not handed to the system.
+/// What was not handed to the system. Ends are not counted: when the connection
+/// has ended, whoever watched hears of that instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Unsent {
     pub(super) frames: u64,
@@ -38,7 +39,9 @@ impl Unsent {
 
     /// Frames of a batch.
     pub(super) fn of(frames: &[u8]) -> Self {
-        Self { frames: enp::frames(frames).count() as u64, bytes: frames.len() }
+        enp::frames(frames)
+            .filter(|frame| !enp::is_end(frame))
+            .fold(Self::default(), |unsent, frame| unsent.and(Self { frames: 1, bytes: frame.len() }))
     }
 }
 
@@ -207,8 +210,7 @@ impl Backlog {
 
     /// Drops everything.
     pub(super) fn clear(&mut self) -> Unsent {
-        let frames = enp::frames(&self.buffer).count() as u64 + self.parts.frames();
-        let unsent = Unsent { frames, bytes: self.waiting() };
+        let unsent = Unsent::of(&self.buffer).and(self.parts.unsent());
         self.buffer = Vec::new();
         self.parts.clear();
         unsent

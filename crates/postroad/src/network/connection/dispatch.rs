@@ -14,6 +14,7 @@ use super::{Connection, log};
 use crate::actor::{Answered, Exit, ExitReason, ReplyTo, Watched};
 use crate::error::{CallError, SendError};
 use crate::event::FanOut;
+use crate::network::complaints::Matter;
 use crate::network::tunnel;
 use crate::node::{Awaited, Target, router};
 use crate::process::{Envelope, Priority, caught, discard};
@@ -61,8 +62,10 @@ impl Connection {
     /// very many is returned: for [`fan_out`](Self::fan_out), before the next frame.
     pub(super) fn handle_frame(self: &Arc<Self>, link: usize, frame: &[u8]) -> Option<FanOut> {
         let mut wide = None;
-        if let Err(dropped) = contained(|| self.dispatch(frame, Layer::Link(link), &mut wide)) {
-            log!(self.log, WARN, peer = %self.peer.name, reason = %dropped, "frame dropped");
+        if let Err(dropped) = contained(|| self.dispatch(frame, Layer::Link(link), &mut wide))
+            && let Some(unsaid) = self.node().network.complaints.about((self.peer.name, Matter::Frame))
+        {
+            log!(self.log, WARN, peer = %self.peer.name, reason = %dropped, unsaid, "frame dropped");
         }
         wide
     }
@@ -88,7 +91,7 @@ impl Connection {
                 Ok(())
             }
             Head::ResponseError { from, delivery, to, reference, code } => {
-                if !self.acknowledged_in(reference, code, payload) {
+                if !self.acknowledged_in(to, reference, code, payload) {
                     let answer = || match self.refusal(code, payload) {
                         // What a process itself answers important is its own word.
                         Err(CallError::Answer(error)) if !delivery.important && error.text() == NO_ANSWER => {
@@ -102,7 +105,7 @@ impl Connection {
             }
             Head::Ack { from, to, reference, code } => {
                 // That a request was delivered is no answer to it; that it was not is one.
-                if !self.acknowledged_in(reference, code, payload) && code != Code::Ok {
+                if !self.acknowledged_in(to, reference, code, payload) && code != Code::Ok {
                     let refusal = || self.refusal(code, payload);
                     self.answered(from, to, Delivery::default(), reference, code, refusal);
                 }
@@ -261,7 +264,27 @@ impl Connection {
     }
 
     pub(super) fn payload(&self, bytes: &[u8]) -> Result<Payload, DecodeError> {
-        self.decoder(bytes).payload()
+        let mut decoder = self.decoder(bytes);
+        let payload = decoder.payload()?;
+        if !decoder.remaining().is_empty() {
+            self.complain_of_more(&payload, decoder.remaining().len());
+        }
+        Ok(payload)
+    }
+
+    /// A value was read and bytes are left (`docs/wire/EDF.md` section 1): it may
+    /// be one of a type that has got further fields at its end, but as well one
+    /// that means something else here.
+    #[cold]
+    fn complain_of_more(&self, payload: &Payload, left: usize) {
+        if let Some(unsaid) = self.node().network.complaints.about((self.peer.name, Matter::LeftOver)) {
+            let (peer, value) = (self.peer.name, payload.label());
+            log!(
+                self.log, WARN, %peer, value, left, unsaid,
+                "bytes follow the value, which may be wrong: compare the fields of this type, their order and \
+                 their widths with those of the peer's"
+            );
+        }
     }
 
     pub(super) fn decoder<'a>(&'a self, bytes: &'a [u8]) -> Decoder<'a> {

@@ -107,7 +107,7 @@ impl Connection {
         let last = match answer.downcast::<LastEvents>() {
             Ok(last) => last.unwrap_or_default(),
             Err(other) => {
-                log!(self.log, WARN, peer = %self.peer.name, %event, got = other.type_name(), "no list of publications");
+                log!(self.log, WARN, peer = %self.peer.name, %event, got = other.label(), "no list of publications");
                 Vec::new()
             }
         };

@@ -38,7 +38,7 @@ impl Connection {
         self.check_acknowledges()?;
         self.check_incarnation(&to)?;
         let id = self.node().new_reference();
-        let pending = self.acknowledgement([id, 0, 0]);
+        let pending = self.acknowledgement(outgoing.from, [id, 0, 0]);
         let head = Head::Message {
             from: outgoing.from,
             delivery: Delivery { priority: outgoing.priority.into(), important: true },
@@ -61,7 +61,7 @@ impl Connection {
         back: WayBack,
         answer: Result<Payload, ErrorValue>,
     ) -> Result<(), SendError> {
-        let pending = self.acknowledgement(back.reference);
+        let pending = self.acknowledgement(back.responder, back.reference);
         let placed = self.place_answer(back, &answer, true);
         let error = answer.err();
         match self.acknowledged(back.responder, placed?, pending).await? {
@@ -88,8 +88,12 @@ impl Connection {
         }
     }
 
-    fn acknowledgement(&self, ids: [u64; 3]) -> Pending<'_> {
-        self.node().calls.wait(Awaited::Acknowledgement(self.number, ids), self.number, self.peer.name)
+    fn acknowledgement(&self, to: u64, ids: [u64; 3]) -> Pending<'_> {
+        self.node().calls.wait(self.acknowledgement_of(to, ids), self.number, self.peer.name)
+    }
+
+    fn acknowledgement_of(&self, to: u64, ids: [u64; 3]) -> Awaited {
+        Awaited::Acknowledgement { connection: self.number, to, ids }
     }
 
     async fn acknowledged(
@@ -114,10 +118,10 @@ impl Connection {
         }
     }
 
-    /// An acknowledgement has come; false if nobody waits for it. Only what
-    /// went out on this connection can be acknowledged by it.
-    pub(super) fn acknowledged_in(&self, ids: [u64; 3], code: Code, payload: &[u8]) -> bool {
-        self.node().calls.answer(Awaited::Acknowledgement(self.number, ids), || self.refusal(code, payload))
+    /// An acknowledgement has come; false if that process does not wait for it.
+    /// Only what went out on this connection can be acknowledged by it.
+    pub(super) fn acknowledged_in(&self, to: u64, ids: [u64; 3], code: Code, payload: &[u8]) -> bool {
+        self.node().calls.answer(self.acknowledgement_of(to, ids), || self.refusal(code, payload))
     }
 
     /// Tells the sender of an important message what became of it.

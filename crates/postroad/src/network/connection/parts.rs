@@ -14,6 +14,8 @@ use std::convert::Infallible;
 use postroad_wire::enp::fragment::{DEFAULT_FRAGMENT_LEN, fragment};
 use postroad_wire::enp::{self, Split};
 
+use super::backlog::Unsent;
+
 /// The longest frame that goes out whole, and how many bytes of fragments make a
 /// batch worth writing. A slot holds several times as much of whole frames in any
 /// case, so one that is no longer keeps nobody waiting who does not wait anyway.
@@ -119,9 +121,10 @@ impl Parts {
         self.queues.iter().map(|queue| queue.waits_behind().len()).sum()
     }
 
-    /// How many frames wait.
-    pub(super) fn frames(&self) -> u64 {
-        self.queues.iter().map(|queue| 1 + enp::frames(queue.waits_behind()).count() as u64).sum()
+    /// What has not been handed to the system: large frames and what waits behind them.
+    pub(super) fn unsent(&self) -> Unsent {
+        let large = Unsent { frames: self.queues.len() as u64, bytes: self.waiting };
+        self.queues.iter().fold(large, |unsent, queue| unsent.and(Unsent::of(queue.waits_behind())))
     }
 
     /// Where what a sender sends must wait, if a large frame of it is here, and

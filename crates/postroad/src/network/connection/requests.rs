@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use postroad_edf::{Opaque, Payload, Pid, Ref};
+use postroad_edf::{Payload, Pid, Ref};
 use postroad_wire::NetworkFlags;
 use postroad_wire::enp;
 use postroad_wire::enp::any::{Answer, AnyMessage, LastEvents, Request, Verb, Watch, WatchTarget};
@@ -27,7 +27,7 @@ impl Connection {
         match AnyMessage::decode(payload, self.peer.generation, tables, registry)? {
             AnyMessage::Request(request) => self.asked(request),
             AnyMessage::Answer(answer) => self.answer_in(answer),
-            AnyMessage::Unknown(payload) => return Err(Dropped::UnknownRequest(name(&payload))),
+            AnyMessage::Unknown(payload) => return Err(Dropped::UnknownRequest(payload.label())),
             other => return Err(Dropped::UnknownRequest(format!("{other:?}"))),
         }
         Ok(())
@@ -149,9 +149,4 @@ impl AnswerTo {
         };
         Self { reference: watch.reference, order: enp::order(watch.source.id), link, nothing }
     }
-}
-
-/// The name of a value's type, as the peer knows it if nobody here does.
-fn name(payload: &Payload) -> String {
-    payload.downcast_ref::<Opaque>().map_or(payload.type_name(), |opaque| &opaque.name).to_owned()
 }

@@ -526,6 +526,15 @@ mod tests {
     }
 
     #[test]
+    fn ends_that_are_lost_with_the_connection_are_not_counted() {
+        let slot = Slot::new(Parts::never());
+        for kind in [181, 101, 186] {
+            slot.append(1, true, bytes(&[0x4e, 1, 0, 0, 0, 8, 0, kind])).unwrap();
+        }
+        assert_eq!(slot.close(), Unsent { frames: 1, bytes: 8 });
+    }
+
+    #[test]
     fn what_is_lost_is_counted() {
         let slot = Slot::new(Parts::of_slot(0, 1, usize::MAX));
         let frame = |len: usize| {
@@ -535,7 +544,10 @@ mod tests {
         for len in [10, 300_000, 20] {
             slot.append(1, true, bytes(&frame(len))).unwrap();
         }
-        assert_eq!(slot.close(), Unsent { frames: 3, bytes: 300_030 });
+        let mut end = frame(8);
+        end[7] = 181;
+        slot.append(1, true, bytes(&end)).unwrap();
+        assert_eq!(slot.close(), Unsent { frames: 3, bytes: 300_030 }, "but not the end behind it");
         assert_eq!(slot.close(), Unsent::default());
     }
 }

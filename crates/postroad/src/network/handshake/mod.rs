@@ -179,6 +179,9 @@ pub enum HandshakeError {
     /// There is no secure connection, or the certificate does not fit the name.
     #[error("TLS: {0}")]
     Tls(#[from] TlsHandshakeError),
+    /// Whoever dialed has gone before a single byte came.
+    #[error("whoever dialed closed before a word was said")]
+    NothingSaid,
     /// The stream broke.
     #[error("the connection broke during the handshake: {0}")]
     Io(Arc<io::Error>),
@@ -216,7 +219,10 @@ pub enum HandshakeError {
     AnotherProtocol(#[from] Box<Mismatch>),
     /// The peer wants to add a link to a connection that does not exist, has
     /// all its links, or has seen this very request before.
-    #[error("{0} asked to join a connection that takes no link of it")]
+    #[error(
+        "{0} asked to join a connection that takes no link of it: that connection has ended here, is another one's, \
+          or has all its links; or two nodes have this name"
+    )]
     JoinRefused(Atom),
 }
 
@@ -386,10 +392,20 @@ pub(super) async fn accept(
     keeper: &dyn Doorkeeper,
 ) -> Result<(Stream, Arrived), HandshakeError> {
     within(timeout, async {
+        // Behind TLS nobody could tell any more.
+        if tls.is_some() && stream.ends_unsaid().await {
+            return Err(HandshakeError::NothingSaid);
+        }
         let mut stream = stream.answer(tls).await?;
         let mut handed = HandshakeStream::of(&mut stream);
         if stack.handshake.dialer_begins() {
-            handed.broken = handed.stream.read_buf(&mut handed.ahead).await.err();
+            match handed.stream.read_buf(&mut handed.ahead).await {
+                Ok(0) if tls.is_none() => return Err(HandshakeError::NothingSaid),
+                Err(error) if tls.is_none() && error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Err(HandshakeError::NothingSaid);
+                }
+                outcome => handed.broken = outcome.err(),
+            }
             if handed.ahead.first() == Some(&MAGIC) {
                 let ahead = handed.ahead;
                 let guest = tunnel::admit(&mut stream, ahead, local.node, cookie, keeper).await?;

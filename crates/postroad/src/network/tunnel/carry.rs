@@ -20,7 +20,7 @@ use crate::network::complaints::Matter;
 use crate::network::connect::ConnectError;
 use crate::network::connection::Connection;
 use crate::network::log::log;
-use crate::network::plan::{Attempt, Step, Tunnel};
+use crate::network::plan::{Attempt, NoRoute, Step, Tunnel};
 use crate::network::transport::{Address, Stream};
 use crate::network::way::Way;
 use crate::node::{NodeInner, node_name};
@@ -52,9 +52,10 @@ struct Onward {
 pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
     let node = from.node();
     let (peer, target) = (from.peer.name, open.target);
+    let mut tried = None;
     let opened = async {
         let errand = check(node, from, open).map_err(|reason| (node.name, reason))?;
-        let onward = tokio::time::timeout(errand.limit, onward(node, &errand.order)).await;
+        let onward = tokio::time::timeout(errand.limit, onward(node, &errand.order, &mut tried)).await;
         Ok((errand, onward.unwrap_or(Err((node.name, Refusal::TimedOut)))?))
     };
     let opened = opened.await.and_then(|(errand, Onward { stream, through })| {
@@ -67,7 +68,13 @@ pub(super) async fn carry(side: Side, from: &Arc<Connection>, open: Open) {
         Ok(opened) => opened,
         Err((hop, reason)) => {
             if let Some(unsaid) = node.network.complaints.about((peer, Matter::Refusal)) {
-                log!(from.log, INFO, %peer, %target, %hop, %reason, unsaid, "tunnel refused");
+                match tried {
+                    // The client is not told: it is for whoever runs this gateway.
+                    Some(tried) => {
+                        log!(from.log, INFO, %peer, %target, %hop, %reason, %tried, unsaid, "tunnel refused");
+                    }
+                    None => log!(from.log, INFO, %peer, %target, %hop, %reason, unsaid, "tunnel refused"),
+                }
             }
             side.reply(&Answer::Refused { hop, reason }).await;
             return;
@@ -135,8 +142,12 @@ fn check(node: &NodeInner, from: &Connection, open: Open) -> Result<Errand, Refu
     Ok(Errand { order, place, limit, transit })
 }
 
-/// Goes on by this node's own plan.
-async fn onward(node: &Arc<NodeInner>, order: &Order) -> Result<Onward, Refused> {
+/// Goes on by this node's own plan; `tried` is what that came to, if it led nowhere.
+async fn onward(
+    node: &Arc<NodeInner>,
+    order: &Order,
+    tried: &mut Option<NoRoute>,
+) -> Result<Onward, Refused> {
     let network = &node.network;
     let mut why = (node.name, Refusal::Unreachable);
     let mut note = |refused: Refused| {
@@ -192,6 +203,7 @@ async fn onward(node: &Arc<NodeInner>, order: &Order) -> Result<Onward, Refused>
             }
         }
     }
+    *tried = Some(plan.give_up());
     Err(why)
 }
 

@@ -56,6 +56,13 @@ pub(crate) struct Through {
 }
 
 impl Through {
+    /// Operations that ends of a connection announce as well, and how.
+    const ANNOUNCED: [(Operations, NetworkFlags); 3] = [
+        (Operations::SPAWN, NetworkFlags::REMOTE_SPAWN),
+        (Operations::APPLICATION_START, NetworkFlags::REMOTE_APPLICATION_START),
+        (Operations::IMPORTANT_DELIVERY, NetworkFlags::IMPORTANT_DELIVERY),
+    ];
+
     /// The end that asked for the tunnel.
     pub(super) fn client(&self) -> Option<Atom> {
         self.path.first().copied()
@@ -64,14 +71,21 @@ impl Through {
     /// What either end may announce over such a connection at most.
     pub(super) fn limit(&self, flags: Option<NetworkFlags>) -> NetworkFlags {
         let all = NetworkFlags::from_bits(u64::MAX);
-        [
-            (Operations::SPAWN, NetworkFlags::REMOTE_SPAWN),
-            (Operations::APPLICATION_START, NetworkFlags::REMOTE_APPLICATION_START),
-            (Operations::IMPORTANT_DELIVERY, NetworkFlags::IMPORTANT_DELIVERY),
-        ]
-        .into_iter()
-        .filter(|(operation, _)| !self.operations.allow(*operation))
-        .fold(flags.unwrap_or(all), |flags, (_, flag)| flags.without(flag))
+        Self::ANNOUNCED
+            .into_iter()
+            .filter(|(operation, _)| !self.operations.allow(*operation))
+            .fold(flags.unwrap_or(all), |flags, (_, flag)| flags.without(flag))
+    }
+
+    /// What may be asked of a peer at the other end that announces these flags.
+    pub(super) fn asked_of(&self, peer: NetworkFlags) -> ProxyFlags {
+        // Who does not say what it offers is asked, but acknowledges only what it says it does.
+        let silent = !peer.allows(NetworkFlags::ENABLE);
+        let offers =
+            |flag| peer.effective().allows(flag) || silent && flag != NetworkFlags::IMPORTANT_DELIVERY;
+        let refused = Self::ANNOUNCED.into_iter().filter(|(_, flag)| !offers(*flag));
+        let refused = refused.fold(Operations::NONE, |all, (operation, _)| all.with(operation));
+        self.operations.without(refused).into()
     }
 }
 
@@ -115,4 +129,22 @@ fn leads_on(way: &[Atom], path: &[Atom], next: Atom, target: Atom) -> bool {
 /// Whether every name is there once.
 fn are_distinct(path: &[Atom]) -> bool {
     path.iter().enumerate().all(|(at, node)| !path[..at].contains(node))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_asked_for_what_the_way_and_it_itself_allow() {
+        let way = Operations::LINK.with(Operations::SPAWN).with(Operations::IMPORTANT_DELIVERY);
+        let through = Through { path: vec![], operations: way };
+        let asked = |flags| through.asked_of(flags).names();
+        let announced = NetworkFlags::ENABLE.with(NetworkFlags::REMOTE_APPLICATION_START);
+        assert_eq!(asked(announced), ["link"]);
+        assert_eq!(asked(announced.with(NetworkFlags::REMOTE_SPAWN)), ["link", "spawn"]);
+        let all = NetworkFlags::from_bits(u64::MAX);
+        assert_eq!(asked(all), ["link", "spawn", "important_delivery"]);
+        assert_eq!(asked(NetworkFlags::NONE), ["link", "spawn"], "it does not say what it offers");
+    }
 }

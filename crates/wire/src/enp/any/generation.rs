@@ -39,8 +39,12 @@ impl Generation {
     /// [`TUNNELS`](NetworkFlags::TUNNELS) of both: one whose flags are all
     /// withheld is taken for a stranger, and takes the other for one.
     pub fn between(ours: &Introduction, peer: &Introduction) -> Self {
-        let is_own = |node: &Introduction| node.flags.allows(NetworkFlags::TUNNELS);
-        let of_own = if is_own(ours) && is_own(peer) { Self::V320 } else { Self::V320Dev };
+        let of_own = if Self::are_own(ours, peer) { Self::V320 } else { Self::V320Dev };
         Self::of(peer).max(of_own)
+    }
+
+    /// Whether both are nodes of this library, and tell each other so.
+    pub(crate) fn are_own(ours: &Introduction, peer: &Introduction) -> bool {
+        [ours, peer].iter().all(|node| node.flags.allows(NetworkFlags::TUNNELS))
     }
 }
