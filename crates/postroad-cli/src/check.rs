@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{Config, Difference, EXAMPLE, Notes, Roads, Severity};
+use postroad::NetworkMode;
+
+use crate::config::{Config, Difference, EXAMPLE, Notes, Roads, Said, Severity};
 
 /// Checks a configuration file, and says what a node would make of it.
 ///
@@ -29,7 +31,7 @@ impl Check {
             print!("{EXAMPLE}");
             return Ok(ExitCode::SUCCESS);
         };
-        let loaded = Config::load(&file)?;
+        let loaded = Config::load(&file, &Said::default())?;
         let notes = loaded.notes().clone();
         if notes.count(Severity::Error) + notes.count(Severity::Warning) > 0 {
             eprintln!("{notes}\n");
@@ -43,7 +45,7 @@ impl Check {
         roads.check(&config)?;
         match self.against {
             Some(running) => {
-                let running = Config::load(&running)?.config()?;
+                let running = Config::load(&running, &Said::default())?.config()?;
                 let difference = Difference::between(&running, &config);
                 if difference.is_empty() {
                     println!("nothing would change");
@@ -73,8 +75,12 @@ fn counted(notes: &Notes) -> String {
 fn summarize(config: &Config, roads: &Roads) {
     println!("  node          {}", config.node.name.as_deref().unwrap_or("(its name comes from --name)"));
     let listens: Vec<String> = config.acceptors.iter().map(ToString::to_string).collect();
-    let listens =
-        if listens.is_empty() { "the first free port from 11144".to_owned() } else { listens.join("; ") };
+    let listens = match config.node.mode {
+        NetworkMode::Enabled if listens.is_empty() => "the first free port from 11144".to_owned(),
+        NetworkMode::Enabled => listens.join("; "),
+        NetworkMode::Hidden => "nothing: it is hidden".to_owned(),
+        NetworkMode::Disabled => "nothing: its network is disabled".to_owned(),
+    };
     println!("  listens on    {listens}");
     println!("  registrar     {}", config.registrar);
     for (name, resolver) in &config.resolvers {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use postroad::Node;
-use postroad::network::ConnectError;
+use postroad::network::{AttemptError, ConnectError, FailedAttempt, TunnelError, TunnelRefusal};
 
 use crate::address::RouteArg;
-use crate::config::{Config, Embedded, Registrar, Roads};
+use crate::config::{Config, Embedded, Registrar, Roads, Said};
 use crate::cookie::CookieArgs;
 
 /// Which node a command is about, and how it finds it.
@@ -44,7 +44,10 @@ impl GuestArgs {
     /// The configuration that the arguments make.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let mut config = match &self.config {
-            Some(path) => Config::load(path)?.config()?,
+            Some(path) => {
+                let registrar = has_registrar(self.registrar_port, self.no_registrar);
+                Config::load(path, &Said { registrar, ..Said::default() })?.config()?
+            }
             None => Config::default(),
         };
         if let Some(cookie) = self.cookie.find()? {
@@ -100,15 +103,20 @@ impl Config {
     }
 }
 
+/// Whether a node has a registrar, if the command line says so.
+pub(crate) fn has_registrar(port: Option<u16>, none: bool) -> Option<bool> {
+    if none { Some(false) } else { port.map(|_| true) }
+}
+
 /// A name for a node that nobody else has.
 pub(crate) fn guest_name(command: &str) -> String {
     let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     format!("{command}-{}-{nanoseconds:x}@localhost", std::process::id())
 }
 
-/// What was tried to connect and why it failed, one line for each attempt, and
-/// what is left to do.
-pub(crate) fn explain_failure(error: &ConnectError) -> String {
+/// What was tried to connect, under the name `own`, and why it failed, one line
+/// for each attempt, and what is left to do.
+pub(crate) fn explain_failure(own: &str, error: &ConnectError) -> String {
     let ConnectError::NoRoute(no_route) = error else { return error.to_string() };
     let mut text = format!("no route to {}", no_route.name);
     for (number, attempt) in (1..).zip(&no_route.attempts) {
@@ -118,5 +126,16 @@ pub(crate) fn explain_failure(error: &ConnectError) -> String {
         text.push_str(&format!("\n  time was up with {} more to try", no_route.untried));
     }
     text.push_str(&format!("\n  {}", no_route.discovery));
+    let is_not_let_pass = |attempt: &FailedAttempt| {
+        matches!(
+            attempt.error,
+            AttemptError::Tunnel(TunnelError::Refused { reason: TunnelRefusal::NotAllowed, .. })
+        )
+    };
+    if no_route.attempts.iter().any(is_not_let_pass) {
+        text.push_str(&format!(
+            "\n  rules of gateways go by names, and this was {own}: --as NAME@HOST acts under one that they know"
+        ));
+    }
     text
 }

@@ -1,5 +1,9 @@
 //! The postroad program.
 
+// First: its macros hold in all that follow.
+#[macro_use]
+mod output;
+
 mod address;
 mod check;
 mod config;

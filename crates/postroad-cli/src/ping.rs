@@ -28,6 +28,9 @@ pub(crate) struct Ping {
     /// How long to wait for each answer, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
+    /// How long to wait between one call and the next, in seconds: to watch a road.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    interval: u64,
     /// Prints one JSON object instead of lines.
     #[arg(long)]
     json: bool,
@@ -48,7 +51,7 @@ impl Ping {
         let peer = match node.network().connect(&self.guest.name).await {
             Ok(peer) => peer.info().clone(),
             Err(error) => {
-                let why = explain_failure(&error);
+                let why = explain_failure(node.name().as_str(), &error);
                 if self.json {
                     println!("{}", json!({"node": self.guest.name, "error": why}));
                 }
@@ -62,6 +65,9 @@ impl Ping {
         let mut round_trips = Vec::new();
         let mut errors = Vec::new();
         for number in 1..=self.count {
+            if number > 1 {
+                tokio::time::sleep(Duration::from_secs(self.interval)).await;
+            }
             match self.call(node, number).await {
                 Ok(took) => {
                     round_trips.push(took);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use postroad::network::{
-    AttemptError, HandshakeError, HopAnswer, Probe, ProbeOutcome, TunnelError, TunnelRefusal,
+    AttemptError, HandshakeError, HopAnswer, Probe, ProbeOutcome, ProxyFlags, TunnelError, TunnelRefusal,
 };
 use postroad::tls::{CertificateFault, TlsHandshakeError};
 use postroad_wire::ehs;
@@ -50,7 +50,18 @@ fn show(probes: &[Probe], indent: &str) {
             println!("{indent}{:<10} {}", stage.to_string(), milliseconds(*took));
         }
         match &probe.outcome {
-            ProbeOutcome::Reached { version } => println!("{indent}reached    {version}"),
+            ProbeOutcome::Reached { version, operations, withheld, .. } => {
+                let operations =
+                    operations.map(|operations| format!(", for {operations}")).unwrap_or_default();
+                println!("{indent}reached    {version}{operations}");
+                if *withheld != ProxyFlags::NONE {
+                    println!(
+                        "{indent}to do:     the route asks for {} as well: allow it in `operations` of the rules on the \
+                         way and in the `flags` of the node that was asked for, or take it from those of the route",
+                        withheld.names().join(", ")
+                    );
+                }
+            }
             ProbeOutcome::Failed { stage, after, error } => {
                 println!("{indent}{:<10} FAILED after {}: {error}", stage.to_string(), milliseconds(*after));
                 if let Some(advice) = advice(error) {
@@ -91,6 +102,12 @@ fn advice(error: &AttemptError) -> Option<&'static str> {
             TlsHandshakeError::Certificate(CertificateFault::UnknownAuthority) => {
                 "name the authority of that certificate in `trust`"
             }
+            TlsHandshakeError::Certificate(CertificateFault::NotPinned { .. }) => {
+                "pin this certificate, if it is whose it should be"
+            }
+            TlsHandshakeError::Certificate(CertificateFault::NotYetValid { .. }) => {
+                "compare the clocks of both machines"
+            }
             TlsHandshakeError::CertificateRequired => "give the route or the node `chain` and `key`",
             _ => return None,
         },
@@ -98,6 +115,10 @@ fn advice(error: &AttemptError) -> Option<&'static str> {
             HandshakeError::Protocol(E::WrongDigest(_) | E::Closed(ehs::Stage::Hello)) => {
                 "compare the cookies of both sides: of the route or node that dials, of the acceptor or node \
                  that is dialed; a plain dial to a TLS port ends here too"
+            }
+            HandshakeError::Protocol(E::Closed(ehs::Stage::Introduce | ehs::Stage::Accept)) => {
+                "look into the log of the node that is dialed: it let this one come so far, and does not take it under \
+                 this name; its route to the name may demand a cookie or certificate that its acceptor does not"
             }
             HandshakeError::Protocol(E::WrongMagic { .. }) => {
                 "something else listens there, or one side has TLS and the other has not"
@@ -123,7 +144,8 @@ fn tunnel_advice(error: &TunnelError) -> Option<&'static str> {
         TunnelError::Refused { reason, .. } => match reason {
             R::NoTransit => "give that node a [transit] section with rules, or go through another one",
             R::NotAllowed => {
-                "add a [[transit.rule]] there whose `from` and `to` match client and target, in front"
+                "add a [[transit.rule]] there whose `from` and `to` match client and target, in front; the client was \
+                 this probe, which `--as` gives a name that the rules know"
             }
             R::HopsExhausted => {
                 "raise `max_hop` of the proxy route, or of [transit] at the gateway that is named"

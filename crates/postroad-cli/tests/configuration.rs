@@ -291,3 +291,32 @@ fn a_probe_says_where_each_road_ends_and_what_to_do() {
     assert!(stdout(&output).contains("another node listens there"), "{}", stdout(&output));
     assert!(stdout(&output).ends_with("the node was not reached\n"));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_cookie_file_that_everybody_may_read_is_warned_about() {
+    let folder = Folder::new("readable");
+    let again = "[[route]]\npattern = '^somebody@'\nport = 1\ncookie_file = \"cookie\"\n";
+    folder.put("node.toml", &(hermit("readable") + again));
+    for (mode, warnings) in [(0o604, "1 warning"), (0o640, "no warnings")] {
+        folder.permit("cookie", mode);
+        let output = run(&["check", &folder.path("node.toml")]);
+        assert!(stdout(&output).contains(&format!("no errors, {warnings}\n")), "{output:?}");
+        let said = "everybody on this machine may read the cookie file";
+        assert_eq!(stderr(&output).contains(said), mode == 0o604, "{}", stderr(&output));
+    }
+}
+
+/// A file that says `none` serves a node that is given a registrar by an option.
+#[test]
+fn a_registrar_from_the_command_line_is_what_routes_ask() {
+    let folder = Folder::new("given-registrar");
+    let asks = "[[route]]\npattern = '^somebody@'\nresolver = \"registrar\"\n";
+    folder.put("node.toml", &(hermit("given") + asks));
+    let config = folder.path("node.toml");
+    let start = ["node", "--dry-run", "--config", &config];
+    let refused = run(&start);
+    assert!(stderr(&refused).contains("the node has no registrar to ask"), "{}", stderr(&refused));
+    let given = run(&[&start[..], &["--registrar-port", "4599"]].concat());
+    assert!(given.status.success(), "{}", stderr(&given));
+}

@@ -306,3 +306,71 @@ async fn a_probe_walks_through_the_gateway() {
     assert!(refused.contains(&format!("{} REFUSES", gateway.name)), "{refused}");
     assert!(refused.contains("to do:     add a [[transit.rule]] there"), "{refused}");
 }
+
+/// A way that allows less than its route asks for leads there, and is not all right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_says_what_is_not_granted() {
+    let folder = Folder::new("granted");
+    let target = Node::start("target", &["--no-registrar"]);
+    let name = format!("granting-{}", std::process::id());
+    let rules =
+        "[transit]\n[[transit.rule]]\nfrom = 'probe-.*'\nto = 'target-.*'\noperations = [\"monitor\"]\n";
+    folder.put("gate.toml", &(hermit(&name, 0) + &route(&target.name, &target.port) + rules));
+    let gateway = Node::run(&["--config", &folder.path("gate.toml"), "--no-watch"]);
+    let probe = |flags: &str| {
+        let way = format!("[[proxy_route]]\nname = \"{}\"\nvia = \"{}\"\n", target.name, gateway.name);
+        let file = hermit("wisher", 0) + &route(&gateway.name, &gateway.port) + &way;
+        folder.put("client.toml", &format!("{file}flags = {flags}\n"));
+        let output = run(&["explain", "--config", &folder.path("client.toml"), "--probe", &target.name]);
+        told(&output).to_owned()
+    };
+    let version = concat!("postroad:", env!("CARGO_PKG_VERSION"));
+    let less = probe(r#"["link", "monitor", "spawn"]"#);
+    let lines: Vec<&str> = less.lines().map(str::trim).collect();
+    let reached = format!("reached    {version}, for messages, monitor");
+    let at = lines.iter().position(|line| *line == reached).unwrap_or_else(|| panic!("{less}"));
+    assert!(lines[at + 1].starts_with("to do:     the route asks for link, spawn as well: "), "{less}");
+    assert!(lines.contains(&format!("reached    {version}").as_str()), "of the gateway itself: {less}");
+    let enough = probe(r#"["monitor"]"#);
+    assert!(enough.contains(&reached) && !enough.contains("to do:"), "{enough}");
+}
+
+#[test]
+fn a_refusal_says_under_which_name_and_the_gateway_why_it_got_nowhere() {
+    let folder = Folder::new("nowhere");
+    let (name, closed) = (format!("dead-end-{}", std::process::id()), free_port());
+    let rules = "[transit]\n[[transit.rule]]\nfrom = 'known@.*'\nto = 'gone@.*'\n";
+    let way = route("gone@127.0.0.1", &closed.to_string());
+    let plain = Node::start("lets-nobody-pass", &["--no-registrar"]);
+    let beyond = format!("[[proxy_route]]\nname = \"gone@beyond\"\nvia = \"{}\"\n", plain.name);
+    let onward = route(&plain.name, &plain.port) + &beyond;
+    let file = hermit(&name, 0).replace("[node]", "[node]\nlog = \"info\"");
+    folder.put("gate.toml", &(file + &way + &onward + rules));
+    let mut gateway = Node::run(&["--config", &folder.path("gate.toml"), "--no-watch"]);
+    let through = format!("[[proxy_route]]\npattern = \"^gone@\"\nvia = \"{}\"\n", gateway.name);
+    let file = hermit("client", 0) + &route(&gateway.name, &gateway.port) + &through;
+    folder.put("client.toml", &file);
+
+    let config = folder.path("client.toml");
+    let ping = ["ping", "gone@127.0.0.1", "--config", &config];
+    let refused = run(&ping);
+    assert!(
+        stderr(&refused).contains("rules of gateways go by names, and this was ping-"),
+        "{}",
+        stderr(&refused)
+    );
+    let known = run(&[&ping[..], &["--as", "known@127.0.0.1"]].concat());
+    assert!(!stderr(&known).contains("--as"), "{}", stderr(&known));
+    run(&["ping", "gone@beyond", "--config", &config, "--as", "known@elsewhere"]);
+
+    let mut log = gateway.errors().map(Result::unwrap);
+    let line = log.find(|line| line.contains("tunnel refused") && line.contains("known@")).unwrap();
+    let tried = format!(
+        "tried=no route to gone@127.0.0.1; 1. route `^gone@127\\.0\\.0\\.1$` weight 100: 127.0.0.1:{closed}: dial: Connection refused"
+    );
+    assert!(line.contains(&tried), "{line}");
+    // Also where it is another node that refuses.
+    let line = log.find(|line| line.contains("tunnel refused") && line.contains("known@elsewhere")).unwrap();
+    let hop = format!("hop={} ", plain.name);
+    assert!(line.contains(&hop) && line.contains("tried=no route to gone@beyond; 1. "), "{line}");
+}

@@ -172,3 +172,14 @@ fn the_cookie_may_come_from_a_file_or_the_environment() {
     std::fs::remove_file(&file).unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
 }
+
+#[test]
+fn calls_are_as_far_apart_as_it_is_said() {
+    let node = Node::start("watched", &["--no-registrar"]);
+    let route = format!("^watched-=127.0.0.1:{},cookie=a cookie", node.port);
+    let began = std::time::Instant::now();
+    let ping = ["ping", &node.name, "--no-registrar", "--route", &route, "--count", "2", "--interval", "1"];
+    let output = run(&ping);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(began.elapsed() >= std::time::Duration::from_secs(1));
+}

@@ -1,11 +1,12 @@
 //! The files that a configuration depends on.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Files, and what was seen of each before it was read: so no change is missed.
 #[derive(Debug, Default)]
-pub(crate) struct Files(Vec<(PathBuf, Option<Seen>)>);
+pub(crate) struct Files(BTreeMap<PathBuf, Option<Seen>>);
 
 /// What tells one state of a file from another.
 #[derive(Debug, PartialEq)]
@@ -18,9 +19,13 @@ struct Seen {
 }
 
 impl Files {
-    /// Adds a file that is about to be read.
-    pub(crate) fn add(&mut self, path: &Path) {
-        self.0.push((path.to_owned(), Seen::of(path)));
+    /// Adds a file that is about to be read; whether it is new here.
+    pub(crate) fn add(&mut self, path: &Path) -> bool {
+        if self.0.contains_key(path) {
+            return false;
+        }
+        self.0.insert(path.to_owned(), Seen::of(path));
+        true
     }
 
     /// Whether one of them is not what it was when this was asked last.

@@ -20,6 +20,7 @@ mod source;
 mod tls;
 mod transit;
 mod units;
+mod wanted;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ use source::Source;
 pub(crate) use source::{Notes, Severity};
 pub(crate) use tls::Tls;
 pub(crate) use transit::Transit;
+use wanted::Wanted;
 
 /// A file that shows every key.
 pub(crate) const EXAMPLE: &str = include_str!("../../../../docs/node.toml");
@@ -90,26 +92,35 @@ pub(crate) struct Reading<'a> {
     files: RefCell<Files>,
     /// The node's own name, if the file says it.
     name: Option<String>,
-    /// Whether the file says that the node has none.
+    /// Whether the node has none.
     no_registrar: bool,
     resolvers: Vec<String>,
+    wanted: RefCell<Wanted>,
+}
+
+/// What goes before the file, and is known when it is checked.
+#[derive(Default)]
+pub(crate) struct Said<'a> {
+    pub(crate) name: Option<&'a str>,
+    /// Whether the node has a registrar.
+    pub(crate) registrar: Option<bool>,
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads a file, for a node of which something is said already.
     ///
     /// # Errors
     /// Only if it cannot be read; what is wrong in it is in the notes.
-    pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
+    pub(crate) fn load(path: &Path, said: &Said<'_>) -> anyhow::Result<Loaded> {
         let mut files = Files::default();
         files.add(path);
         let source = Source::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Self::read(source, files))
+        Ok(Self::read(source, files, said))
     }
 
-    fn read(source: Source, files: Files) -> Loaded {
+    fn read(source: Source, files: Files, said: &Said<'_>) -> Loaded {
         let reader = Reader::new(Arc::new(source));
-        let (config, files) = Self::of(&reader, files);
+        let (config, files) = Self::of(&reader, files, said);
         Loaded { config, notes: reader.into_notes(), files }
     }
 
@@ -123,7 +134,7 @@ impl Config {
         self.transit = new.transit;
     }
 
-    fn of(reader: &Reader, files: Files) -> (Self, Files) {
+    fn of(reader: &Reader, files: Files, said: &Said<'_>) -> (Self, Files) {
         let mut root = reader.root();
         let node = root.section("node");
         let named = root.named_sections("resolver");
@@ -134,12 +145,20 @@ impl Config {
                 .as_ref()
                 .is_some_and(|node| matches!(node.peek("cookies_in_file"), Some(DeValue::Boolean(true)))),
             files: RefCell::new(files),
-            name: node.as_ref().and_then(|node| text(node.peek("name"))),
-            no_registrar: root.peek("registrar").is_some_and(|registrar| {
-                let kind = registrar.as_table().and_then(|registrar| registrar.get("kind"));
-                text(kind.map(|kind| kind.get_ref())).as_deref() == Some("none")
-            }),
+            name: said
+                .name
+                .map(str::to_owned)
+                .or_else(|| node.as_ref().and_then(|node| text(node.peek("name")))),
+            no_registrar: said.registrar.map_or_else(
+                || {
+                    let registrar = root.peek("registrar").and_then(|registrar| registrar.as_table());
+                    let kind = registrar.and_then(|registrar| registrar.get("kind"));
+                    text(kind.map(|kind| kind.get_ref())).as_deref() == Some("none")
+                },
+                |registrar| !registrar,
+            ),
             resolvers: named.iter().map(|(name, _)| name.get_ref().clone()).collect(),
+            wanted: RefCell::default(),
         };
         let mut resolvers = BTreeMap::new();
         for (name, section) in named {
@@ -182,6 +201,10 @@ impl Config {
             proxy_patterns: proxy_understood,
         };
         root.finish();
+        if reading.no_registrar {
+            let wanted = reading.wanted.take();
+            wanted.check(reading.name.as_deref(), &config.routes, &config.proxy_routes, reader);
+        }
         (config, reading.files.into_inner())
     }
 }
@@ -216,9 +239,9 @@ impl NodeTls {
 
 impl Reading<'_> {
     /// A change of that file, which is about to be read, is a change of the
-    /// configuration.
-    fn depends_on(&self, path: &Path) {
-        self.files.borrow_mut().add(path);
+    /// configuration. Whether that is new.
+    fn depends_on(&self, path: &Path) -> bool {
+        self.files.borrow_mut().add(path)
     }
 
     fn check_resolver(&self, name: &At<String>) {

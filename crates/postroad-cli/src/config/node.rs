@@ -82,7 +82,7 @@ impl NodeSettings {
             proxy_order: section.word("proxy_order", &PROXY_ORDERS).map(At::into_inner),
             flags: flags::read(&mut section),
             accept_tunnels: section.bool("accept_tunnels").map(At::into_inner),
-            keep_connected: keep_connected(&mut section),
+            keep_connected: keep_connected(&mut section, reading),
             inspector: section.bool("inspector").map(At::into_inner),
             log: log.map(At::into_inner),
         };
@@ -129,10 +129,11 @@ fn keepalive(section: &mut Section<'_>) -> Option<Option<Duration>> {
     Some(period.into_inner())
 }
 
-fn keep_connected(section: &mut Section<'_>) -> Vec<String> {
+fn keep_connected(section: &mut Section<'_>, reading: &Reading<'_>) -> Vec<String> {
     let names = section.texts("keep_connected").map(At::into_inner).unwrap_or_default();
     for name in &names {
         check_node_name(section.reader, name);
+        reading.wanted.borrow_mut().add(name);
     }
     names.into_iter().map(At::into_inner).collect()
 }

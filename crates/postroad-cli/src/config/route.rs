@@ -181,6 +181,7 @@ impl ProxyRoute {
             section.error("the proxy route has neither a `via`, the name of the gateway, nor a `resolver`");
         }
         let to = section.text("to");
+        via.iter().for_each(|via| reading.wanted.borrow_mut().add(via));
         for name in [&via, &to].into_iter().flatten() {
             check_node_name(reader, name);
         }

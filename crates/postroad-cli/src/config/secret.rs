@@ -1,6 +1,7 @@
 //! Secrets in a configuration file: where they come from.
 
 use std::fmt;
+use std::path::Path;
 
 use postroad::Cookie;
 use zeroize::Zeroizing;
@@ -45,6 +46,18 @@ impl fmt::Debug for Secret {
     }
 }
 
+#[cfg(unix)]
+fn may_be_read_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let others = 0o004;
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & others != 0)
+}
+
+#[cfg(not(unix))]
+fn may_be_read_by_others(_: &Path) -> bool {
+    false
+}
+
 /// A secret from a file, from the environment, or, if the file says that it may
 /// hold secrets, from the file itself.
 fn read(section: &mut Section<'_>, reading: &Reading<'_>, keys: &Keys) -> Option<Secret> {
@@ -62,7 +75,13 @@ fn read(section: &mut Section<'_>, reading: &Reading<'_>, keys: &Keys) -> Option
     let span = given.into_iter().next()?;
     let text = if let Some(file) = file {
         let path = reader.source.relative(file.get_ref());
-        reading.depends_on(&path);
+        let is_new = reading.depends_on(&path);
+        if is_new && may_be_read_by_others(&path) {
+            reader.warning(
+                span.clone(),
+                format!("everybody on this machine may read the {what} file: chmod o-rwx {}", path.display()),
+            );
+        }
         std::fs::read_to_string(&path)
             .map(|text| Zeroizing::new(Zeroizing::new(text).trim().to_owned()))
             .map_err(|error| format!("cannot read the {what} file {}: {error}", path.display()))

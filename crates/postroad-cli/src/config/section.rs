@@ -265,9 +265,11 @@ impl<'a> Section<'a> {
     pub(crate) fn sections(&mut self, key: &'static str) -> Vec<Section<'a>> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let span = value.span();
+        let outer = self.name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        let title = outer.map_or(key.to_owned(), |outer| format!("{outer}.{key}"));
         match value.into_inner() {
             DeValue::Array(values) => {
-                values.into_iter().filter_map(|value| self.reader.section_of(key, value)).collect()
+                values.into_iter().filter_map(|value| self.reader.section_of(&title, value)).collect()
             }
             DeValue::Table(_) => {
                 self.reader.error(span, format!("there may be several of `{key}`: write [[{key}]]"));

@@ -4,7 +4,7 @@ use super::*;
 
 fn read(text: &str) -> (Config, Notes) {
     let source = Source { path: "node.toml".into(), text: text.to_owned() };
-    let Loaded { config, notes, .. } = Config::read(source, Files::default());
+    let Loaded { config, notes, .. } = Config::read(source, Files::default(), &Said::default());
     (config, notes)
 }
 
@@ -46,7 +46,7 @@ fn the_example_is_read_and_says_every_key() {
         std::fs::copy(folder.join("tls").join(chain), folder.join("tls").join(authority)).unwrap();
     }
     let source = Source { path: folder.join("node.toml"), text: EXAMPLE.to_owned() };
-    let Loaded { config, notes, mut files } = Config::read(source, Files::default());
+    let Loaded { config, notes, mut files } = Config::read(source, Files::default(), &Said::default());
     assert!(!files.changed());
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(!notes.has_errors(), "{notes}");
@@ -213,7 +213,7 @@ fn a_certificate_that_has_expired_is_a_warning() {
     std::fs::write(folder.join("other.key"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
     let read = |text: &str| {
         let source = Source { path: folder.join("node.toml"), text: text.to_owned() };
-        Config::read(source, Files::default()).notes.to_string()
+        Config::read(source, Files::default(), &Said::default()).notes.to_string()
     };
     let expired = read("[tls]\nchain = \"old.pem\"\nkey = \"old.key\"\n");
     let mismatch = read("[tls]\nchain = \"old.pem\"\nkey = \"other.key\"\n");
@@ -412,7 +412,7 @@ fn what_is_wrong_with_rules_is_said() {
         "error: node.toml:4:8: `idle` must be a time above zero",
         "error: node.toml:5:1: unknown key `max_tunels` in [transit]; did you mean `max_tunnels`?",
         "error: node.toml:6:1: the rule has no `from`: a pattern that says which clients may pass",
-        "error: node.toml:7:1: unknown key `form` in [rule]; did you mean `from`?",
+        "error: node.toml:7:1: unknown key `form` in [transit.rule]; did you mean `from`?",
         "error: node.toml:8:8: `a(b` is not a valid pattern",
         "error: node.toml:9:15: `operations` cannot be \"spwan\"; did you mean \"spawn\"?",
         "warning: node.toml:10:1: operators come in here with the node's own cookie",
@@ -512,4 +512,62 @@ fn what_changes_of_rules_is_shown() {
     assert!(difference(&old, &old).is_empty());
     let kept = |names: &str| format!("[node]\nkeep_connected = {names}\n");
     assert_eq!(difference(&kept("[]"), &kept("['g@h']")), ["~ node: keep_connected default → g@h"]);
+}
+
+#[test]
+fn a_name_that_no_route_leads_to_is_warned_about() {
+    let wanted = "[node]\nkeep_connected = [\"gate@here\", \"gate@thre\"]\n\
+                  [[route]]\npattern = '^gate@here$'\nport = 1\n\
+                  [[proxy_route]]\nname = \"a@b\"\nvia = \"gate@here\"\n\
+                  [[proxy_route]]\nname = \"c@d\"\nvia = \"gtae@here\"\n";
+    assert_eq!(alone(wanted), [without_a_route("2:32", "gate@thre"), without_a_route("11:7", "gtae@here")]);
+    assert_eq!(complaints(wanted), [""; 0]);
+}
+
+#[test]
+fn a_proxy_route_through_a_gateway_does_not_lead_to_it() {
+    let through =
+        |pattern: &str, via: &str| format!("[[proxy_route]]\npattern = '{pattern}'\nvia = \"{via}\"\n");
+    let lost = [without_a_route("3:7", "gtae@here")];
+    let all = through(".*", "gtae@here");
+    assert_eq!(alone(&all), lost);
+    assert_eq!(alone(&through("^gtae@here$", "gtae@here")), lost);
+    // Once, however many lead through it.
+    assert_eq!(alone(&(all.clone() + &through("a@b", "gtae@here"))), lost);
+    let known = "[[route]]\npattern = '^gate@here$'\nport = 1\n";
+    assert_eq!(alone(&(all.clone() + &through("here", "gate@here") + known)), [""; 0]);
+    // Direct routes have patterns of their own.
+    assert_eq!(alone(&(all + "[[route]]\npattern = '.*'\nport = 1\n")), [""; 0]);
+}
+
+/// What is wrong where there is no registrar.
+fn alone(text: &str) -> Vec<String> {
+    let complaints = complaints(&format!("{text}[registrar]\nkind = \"none\"\n"));
+    complaints.into_iter().filter(|said| said.contains("no route leads to")).collect()
+}
+
+fn without_a_route(place: &str, name: &str) -> String {
+    format!(
+        "warning: node.toml:{place}: no route leads to {name}, and there is no registrar to ask: unless it \
+         connects by itself, it is out of reach"
+    )
+}
+
+/// What the command line says counts, also where the file says otherwise.
+#[test]
+fn a_file_is_checked_with_what_is_said_besides() {
+    let check = |text: &str, said: Said<'_>| {
+        let source = Source { path: "node.toml".into(), text: text.to_owned() };
+        Config::read(source, Files::default(), &said).notes.has_errors()
+    };
+    let asks = "[[route]]\npattern = '^a@b$'\nresolver = \"registrar\"\n[registrar]\nkind = ";
+    let (none, embedded) = (format!("{asks}\"none\""), format!("{asks}\"embedded\""));
+    let registrar = |registrar| Said { registrar: Some(registrar), ..Said::default() };
+    assert!(check(&none, Said::default()) && !check(&none, registrar(true)));
+    assert!(!check(&embedded, Said::default()) && check(&embedded, registrar(false)));
+    let proxy = "[node]\nname = \"a@b\"\n[[proxy_route]]\nname = \"c@d\"\nvia = \"a@b\"\n";
+    let other = proxy.replace("via = \"a@b\"", "via = \"e@f\"");
+    let named = |name| Said { name: Some(name), ..Said::default() };
+    assert!(check(proxy, Said::default()) && !check(proxy, named("e@f")));
+    assert!(!check(&other, Said::default()) && check(&other, named("e@f")));
 }

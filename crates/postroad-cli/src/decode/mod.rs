@@ -4,7 +4,7 @@ mod frame;
 mod packet;
 mod schema;
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,7 +48,6 @@ impl Decode {
         }
         schema::register_stock(&registry)?;
         let mut packets = Packets::new(registry, self.protocol);
-        let mut out = std::io::stdout().lock();
         let mut at = 0;
         let mut whole = true;
         while at < bytes.len() {
@@ -56,7 +55,11 @@ impl Decode {
                 packets.next(&bytes[at..]).map_err(|Stop { at: within, why }| {
                     anyhow::anyhow!("stopped at byte {} of {}: {why:#}", at + within, bytes.len())
                 })?;
-            if self.pretty { writeln!(out, "{json:#}") } else { writeln!(out, "{json}") }?;
+            if self.pretty {
+                println!("{json:#}")
+            } else {
+                println!("{json}")
+            }
             if let Some(Stop { at: within, why }) = damage {
                 eprintln!("the payload broke off at byte {} of {}: {why:#}", at + within, bytes.len());
                 whole = false;

@@ -45,7 +45,7 @@ impl Asked {
         let guest = self.guest.start(&config, command).await?;
         if let Err(error) = guest.network().connect(&self.guest.name).await {
             guest.stop().await;
-            anyhow::bail!(explain_failure(&error));
+            anyhow::bail!(explain_failure(guest.name().as_str(), &error));
         }
         Ok(Visit { asked: self, guest })
     }

@@ -11,9 +11,11 @@ use anyhow::Context as _;
 use postroad::{NetworkMode, Node, SpawnOptions};
 
 use crate::address::{Address, RouteArg};
-use crate::config::{Acceptor, Config, Difference, Files, Loaded, Roads, Severity};
+use crate::config::{Acceptor, Config, Difference, Files, Loaded, Roads, Said, Severity};
 use crate::cookie::{CookieArgs, NO_COOKIE};
+use crate::guest::has_registrar;
 use crate::logging::Logging;
+use crate::output::mention;
 use crate::said_once;
 
 use echo::Echo;
@@ -84,7 +86,7 @@ impl RunNode {
         let mut signals = Signals::listen()?;
         let (config, files) = match &self.config {
             Some(path) => {
-                let loaded = Config::load(path)?;
+                let loaded = Config::load(path, &self.options.said())?;
                 show_warnings(&loaded);
                 let (config, files) = loaded.parts();
                 (self.options.over(config?)?, files)
@@ -114,11 +116,11 @@ impl RunNode {
             }
         }
         running.kept = Kept::default();
-        println!("{} stops", running.node.name());
+        mention(format_args!("{} stops", running.node.name()));
         tokio::select! {
             () = running.node.stop() => Ok(ExitCode::SUCCESS),
             () = signals.told_to_stop() => {
-                println!("{} ends at once", running.node.name());
+                mention(format_args!("{} ends at once", running.node.name()));
                 // Without waiting for anything: whoever insists does not want that.
                 std::process::exit(1)
             }
@@ -132,7 +134,7 @@ impl RunNode {
             tracing::error!(file = %path.display(), "the configuration cannot be used: everything stays as it was");
             eprintln!("postroad: everything stays as it was: {}", said_once(error));
         };
-        let loaded = Config::load(path).inspect_err(unchanged).ok()?;
+        let loaded = Config::load(path, &self.options.said()).inspect_err(unchanged).ok()?;
         show_warnings(&loaded);
         let (config, files) = loaded.parts();
         let changed = config
@@ -146,6 +148,12 @@ impl RunNode {
 }
 
 impl NodeOptions {
+    /// What a file is checked with.
+    fn said(&self) -> Said<'_> {
+        let registrar = has_registrar(self.registrar_port, self.no_registrar);
+        Said { name: self.name.as_deref(), registrar }
+    }
+
     /// Lays the options over what a file says.
     fn over(&self, mut config: Config) -> anyhow::Result<Config> {
         if let Some(name) = &self.name {
@@ -189,9 +197,9 @@ impl Running {
         let node = roads.node(&config)?.start().await?;
         node.spawn_with::<Echo>((), SpawnOptions::new().name("echo")).await?;
         for acceptor in node.network().acceptors() {
-            println!("{} listens on {}", node.name(), acceptor.address);
+            mention(format_args!("{} listens on {}", node.name(), acceptor.address));
         }
-        println!("{} is ready; its process `echo` answers", node.name());
+        mention(format_args!("{} is ready; its process `echo` answers", node.name()));
         let mut kept = Kept::default();
         kept.set(&node.network(), &config.node.keep_connected);
         Ok(Self { node, roads, config, kept, logging })
@@ -209,12 +217,12 @@ impl Running {
         self.kept.set(&self.node.network(), &new.node.keep_connected);
         self.logging.set(new.node.log.as_deref());
         let many = if difference.live() == 1 { "change" } else { "changes" };
-        println!("{} reloaded: {} {many} in force", path.display(), difference.live());
+        mention(format_args!("{} reloaded: {} {many} in force", path.display(), difference.live()));
         if !difference.is_empty() {
-            println!("{difference}");
+            mention(format_args!("{difference}"));
         }
         for line in self.roads.certificates.reload() {
-            println!("{line}");
+            mention(format_args!("{line}"));
         }
         for line in &difference.fixed {
             tracing::warn!(change = line, "needs a restart; left as it was");

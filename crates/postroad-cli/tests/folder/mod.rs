@@ -1,5 +1,5 @@
 //! Files of a test.
-#![allow(unreachable_pub, reason = "test programs are crates of their own")]
+#![allow(dead_code, unreachable_pub, reason = "test programs are crates of their own")]
 
 use std::path::PathBuf;
 
@@ -18,7 +18,16 @@ impl Folder {
     /// Writes a file as a careful operator does: whole or not at all.
     pub fn put(&self, name: &str, text: &str) {
         std::fs::write(self.0.join("new"), text).unwrap();
+        #[cfg(unix)]
+        self.permit("new", 0o600);
         std::fs::rename(self.0.join("new"), self.0.join(name)).unwrap();
+    }
+
+    /// Lets others at a file, or not.
+    #[cfg(unix)]
+    pub fn permit(&self, name: &str, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(self.0.join(name), std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
     pub fn path(&self, name: &str) -> String {

@@ -38,9 +38,12 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// A program that is killed when dropped.
+pub struct Running(pub Child);
+
 /// A running `postroad node`; killed when dropped.
 pub struct Node {
-    program: Child,
+    program: Running,
     lines: Lines<BufReader<ChildStdout>>,
     pub name: String,
     /// Where it listens, the last one if there are several; empty if nowhere.
@@ -57,13 +60,10 @@ impl Node {
 
     /// Waits until it is ready.
     pub fn run(arguments: &[&str]) -> Self {
-        let mut program = postroad(&["node"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+        let mut command = postroad(&["node"]);
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut program = Running(command.spawn().unwrap());
+        let mut lines = BufReader::new(program.0.stdout.take().unwrap()).lines();
         let mut port = String::new();
         let mut name = String::new();
         for line in lines.by_ref() {
@@ -91,12 +91,12 @@ impl Node {
 
     /// What it prints to the standard error.
     pub fn errors(&mut self) -> Lines<BufReader<ChildStderr>> {
-        BufReader::new(self.program.stderr.take().unwrap()).lines()
+        BufReader::new(self.program.0.stderr.take().unwrap()).lines()
     }
 
     #[cfg(unix)]
     pub fn signal(&self, signal: &str) {
-        let pid = self.program.id().to_string();
+        let pid = self.program.0.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
@@ -104,7 +104,7 @@ impl Node {
     pub fn stop(mut self, signal: &str) {
         self.signal(signal);
         let rest: Vec<String> = self.lines.by_ref().map(Result::unwrap).collect();
-        let status = self.program.wait().unwrap();
+        let status = self.program.0.wait().unwrap();
         let errors = self.errors_to_the_end();
         assert!(status.success(), "{status}: {errors}");
         assert_eq!(rest, [format!("{} stops", self.name)], "{errors}");
@@ -112,17 +112,17 @@ impl Node {
 
     fn errors_to_the_end(&mut self) -> String {
         let mut errors = String::new();
-        if let Some(mut stderr) = self.program.stderr.take() {
+        if let Some(mut stderr) = self.program.0.stderr.take() {
             stderr.read_to_string(&mut errors).unwrap();
         }
         errors
     }
 }
 
-impl Drop for Node {
+impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.program.kill();
-        let _ = self.program.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
