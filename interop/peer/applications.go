@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"reflect"
 
 	"ergo.services/ergo/gen"
 )
@@ -10,14 +11,32 @@ import (
 type application struct{ name gen.Atom }
 
 func (a *application) Load(gen.Node, ...any) (gen.ApplicationSpec, error) {
-	return gen.ApplicationSpec{
+	spec := gen.ApplicationSpec{
 		Name:        a.name,
 		Description: "what Go runs",
 		Version:     gen.Version{Name: string(a.name), Release: "R7"},
 		Group:       []gen.ApplicationMemberSpec{{Factory: hatch, Name: a.name + "_worker"}},
 		Mode:        gen.ApplicationModeTemporary,
 		Weight:      3,
-	}, nil
+	}
+	set(&spec, "Tags", []gen.Atom{"blue", "eu"})
+	set(&spec, "Map", map[string]gen.Atom{"till": a.name + "_worker"})
+	return spec, nil
+}
+
+// set sets a field that not every release has: tags and map came with 3.2.0.
+func set(spec *gen.ApplicationSpec, field string, value any) {
+	if field := reflect.ValueOf(spec).Elem().FieldByName(field); field.IsValid() {
+		field.Set(reflect.ValueOf(value))
+	}
+}
+
+// get is nil where the release does not have the field.
+func get(info gen.ApplicationInfo, field string) any {
+	if field := reflect.ValueOf(info).FieldByName(field); field.IsValid() {
+		return field.Interface()
+	}
+	return nil
 }
 
 func (a *application) Start(gen.ApplicationMode) {}
@@ -82,6 +101,6 @@ func (p *peer) applicationInfo(c command) (any, error) {
 	return fields{
 		"name": info.Name, "weight": info.Weight, "description": info.Description, "version": info.Version,
 		"depends": info.Depends.Applications, "mode": info.Mode.String(), "state": info.State.String(),
-		"parent": info.Parent, "group": group,
+		"parent": info.Parent, "group": group, "tags": get(info, "Tags"), "map": get(info, "Map"),
 	}, err
 }

@@ -112,7 +112,7 @@ func (c command) carryOut(node *ergonode.Node, registrar gen.Registrar) (any, er
 		found := []fields{}
 		for _, route := range routes {
 			found = append(found, fields{
-				"node": route.Node, "weight": route.Weight, "mode": route.Mode.String(), "state": route.State.String(),
+				"node": route.Node, "weight": route.Weight, "tags": route.Tags, "mode": route.Mode.String(), "state": route.State.String(),
 			})
 		}
 		return found, nil
@@ -181,6 +181,7 @@ func (*application) Load(gen.Node, ...any) (gen.ApplicationSpec, error) {
 	return gen.ApplicationSpec{
 		Name:   "shop",
 		Weight: 30,
+		Tags:   []gen.Atom{"blue", "eu"},
 		Mode:   gen.ApplicationModeTemporary,
 		Group:  []gen.ApplicationMemberSpec{{Factory: func() gen.ProcessBehavior { return &idle{} }, Name: "shop_worker"}},
 	}, nil

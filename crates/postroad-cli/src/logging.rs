@@ -2,9 +2,20 @@
 
 use std::io::IsTerminal as _;
 
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Time, level, target, message and fields.
+    #[default]
+    Text,
+    /// The same as an object: `timestamp`, `level`, `target`, `fields`.
+    Json,
+}
 
 /// The filter of the program's log.
 pub(crate) struct Logging {
@@ -16,15 +27,21 @@ pub(crate) struct Logging {
 
 impl Logging {
     /// Begins to log to the standard error.
-    pub(crate) fn begin(given: Option<&str>, default: &'static str) -> anyhow::Result<Self> {
+    pub(crate) fn begin(
+        given: Option<&str>,
+        default: &'static str,
+        format: LogFormat,
+    ) -> anyhow::Result<Self> {
         let filter = match given {
             Some(given) => EnvFilter::try_new(given)?,
             None => with_own_levels(default)?,
         };
         let (filter, handle) = reload::Layer::new(filter);
-        let lines = tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal());
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = match format {
+            LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+            LogFormat::Json => lines.json().boxed(),
+        };
         tracing_subscriber::registry().with(filter).with(lines).init();
         Ok(Self { filter: handle, default, pinned: given.is_some() })
     }

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use logging::Logging;
+use logging::{LogFormat, Logging};
 
 // Messages are freed on other threads than they were made on; this allocator
 // does not mind.
@@ -39,6 +39,16 @@ struct Program {
     /// Default: warnings; of the demo, which makes things fail, errors.
     #[arg(long, global = true, env = "RUST_LOG", value_name = "FILTER")]
     log: Option<String>,
+    /// How each line of the log is written: for people, or as an object of JSON.
+    #[arg(
+        long,
+        global = true,
+        env = "POSTROAD_LOG_FORMAT",
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t
+    )]
+    log_format: LogFormat,
 }
 
 #[derive(Subcommand)]
@@ -79,7 +89,7 @@ fn said_once(error: &anyhow::Error) -> String {
 impl Program {
     fn run(self) -> anyhow::Result<ExitCode> {
         let default = if matches!(self.command, Command::Demo(_)) { "error" } else { "warn" };
-        let logging = Logging::begin(self.log.as_deref(), default)?;
+        let logging = Logging::begin(self.log.as_deref(), default, self.log_format)?;
         let runtime = tokio::runtime::Runtime::new()?;
         match self.command {
             Command::Demo(demo) => runtime.block_on(demo.run()),

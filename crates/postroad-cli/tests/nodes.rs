@@ -183,3 +183,18 @@ fn calls_are_as_far_apart_as_it_is_said() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(began.elapsed() >= std::time::Duration::from_secs(1));
 }
+
+#[cfg(unix)]
+#[test]
+fn each_line_of_the_log_is_an_object_if_that_is_wanted() {
+    let mut node = Node::start("logs", &["--no-registrar", "--log", "debug", "--log-format", "json"]);
+    let errors = node.errors();
+    node.stop("-TERM");
+    let lines: Vec<serde_json::Value> =
+        errors.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert!(!lines.is_empty());
+    for line in lines {
+        let texts = [&line["timestamp"], &line["level"], &line["target"], &line["fields"]["message"]];
+        assert!(texts.iter().all(|text| text.is_string()), "{line}");
+    }
+}

@@ -223,7 +223,7 @@ impl Mirror {
 
 /// What an application's state is told as.
 fn told(route: &ApplicationRoute) -> RegistrarEvent {
-    let &ApplicationRoute { name, node, weight, mode, state } = route;
+    let &ApplicationRoute { name, node, weight, mode, state, .. } = route;
     match state {
         ApplicationState::Loaded => RegistrarEvent::ApplicationLoaded { name, node, weight },
         ApplicationState::Running => RegistrarEvent::ApplicationStarted { name, node, weight, mode },
@@ -282,7 +282,7 @@ mod tests {
 
     fn route(name: &str, node: &str, weight: i64, state: ApplicationState) -> ApplicationRoute {
         let mode = Some(ApplicationMode::Transient);
-        ApplicationRoute { node: atom(node), name: atom(name), weight, mode, state }
+        ApplicationRoute { node: atom(node), name: atom(name), weight, tags: Vec::new(), mode, state }
     }
 
     fn app(name: &str, node: &str, state: ApplicationState) -> KeyValue {

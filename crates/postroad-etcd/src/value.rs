@@ -54,6 +54,7 @@ pub(crate) fn encode_application(route: &ApplicationRoute, release: ErgoRelease)
         node: route.node.as_str().to_owned(),
         name: route.name.as_str().to_owned(),
         weight: route.weight,
+        tags: route.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
         mode: match route.mode {
             None => 0,
             Some(ApplicationMode::Temporary) => 1,
@@ -94,7 +95,9 @@ pub(crate) fn decode_application(
         3 => Some(ApplicationMode::Permanent),
         _ => None,
     };
-    Ok(Some(ApplicationRoute { node: atom(node)?, name: atom(name)?, weight: stored.weight, mode, state }))
+    let tags = stored.tags.iter().map(|tag| atom(tag)).collect::<Result<_, _>>()?;
+    let (node, name) = (atom(node)?, atom(name)?);
+    Ok(Some(ApplicationRoute { node, name, weight: stored.weight, tags, mode, state }))
 }
 
 /// A name that came from etcd.
@@ -192,6 +195,7 @@ mod tests {
             node: Atom::new("demo@localhost").unwrap(),
             name: Atom::new("webapp").unwrap(),
             weight: 100,
+            tags: Vec::new(),
             mode: Some(ApplicationMode::Permanent),
             state: ApplicationState::Running,
         }
@@ -223,6 +227,9 @@ mod tests {
         };
         assert_eq!(decode_application("shop", "ergo@127.0.0.1", SHOP.as_bytes()), Ok(Some(shop.clone())));
         assert_eq!(encode_application(&shop, ErgoRelease::V3_2), SHOP.as_bytes());
+        let tagged = ApplicationRoute { tags: vec![Atom::new("blue").unwrap()], ..shop };
+        let value = encode_application(&tagged, ErgoRelease::V3_2);
+        assert_eq!(decode_application("shop", "ergo@127.0.0.1", &value), Ok(Some(tagged)));
         let other = decode_application("web", "demo@localhost", WEBAPP.as_bytes());
         assert!(matches!(other, Err(ValueError::Key { .. })), "a value under another key: {other:?}");
     }

@@ -165,12 +165,14 @@ async fn each_hears_of_the_others_applications() {
     event(&mut events, &RegistrarEvent::ApplicationStarted { name, node, weight, mode }).await;
     let found = registrar.resolve_application(name).await.unwrap();
     let state = ApplicationState::Running;
-    assert_eq!(found, [ApplicationRoute { node, name, weight, mode, state }]);
+    let tags = vec![atom("blue"), atom("eu")];
+    assert_eq!(found, [ApplicationRoute { node, name, weight, tags, mode, state }]);
     ergo.ask("stop_application", "shop").await;
     event(&mut events, &RegistrarEvent::ApplicationLoaded { name, node, weight }).await;
 
     let (name, mode) = (atom("bakery"), Some(ApplicationMode::Permanent));
-    let own = ApplicationRoute { node: rust.name(), name, weight: 7, mode, state };
+    let tags = vec![atom("green")];
+    let own = ApplicationRoute { node: rust.name(), name, weight: 7, tags, mode, state };
     registrar.register_application(own).await.unwrap();
     let rust_name = "rust@127.0.0.1";
     ergo.told(
@@ -178,7 +180,10 @@ async fn each_hears_of_the_others_applications() {
     )
     .await;
     let found = ergo.ask("resolve_application", "bakery").await;
-    assert_eq!(found, json!([{"node": rust_name, "weight": 7, "mode": "permanent", "state": "running"}]));
+    assert_eq!(
+        found,
+        json!([{"node": rust_name, "weight": 7, "tags": ["green"], "mode": "permanent", "state": "running"}])
+    );
     rust.stop().await;
     ergo.told(json!({"event": "stopped", "name": "bakery", "node": rust_name})).await;
 }

@@ -62,6 +62,8 @@ pub struct ApplicationRoute {
     pub name: String,
     /// How much of the work the node wants.
     pub weight: i64,
+    /// Its labels: Ergo 3.1 has none.
+    pub tags: Vec<String>,
     /// 1 temporary, 2 transient, 3 permanent.
     pub mode: i64,
     /// 1 loaded, 2 running, 3 stopping.
@@ -80,7 +82,8 @@ pub enum ErgoRelease {
 }
 
 impl ApplicationRoute {
-    /// The value, as this release reads it. There are no tags.
+    /// The value, as this release reads it: for 3.1 without its tags. No tags are
+    /// written as nil, as by Ergo.
     pub fn encode(&self, release: ErgoRelease) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut out = Writer::of_registered(&mut bytes, APPLICATION_ROUTE);
@@ -89,7 +92,8 @@ impl ApplicationRoute {
         out.i64(self.weight);
         out.i64(self.mode);
         if release == ErgoRelease::V3_2 {
-            out.slice(0);
+            out.slice(self.tags.len());
+            self.tags.iter().for_each(|tag| out.text(tag));
         }
         out.i32(self.state);
         bytes
@@ -97,7 +101,7 @@ impl ApplicationRoute {
 
     /// Reads the value. Ergo 3.2 put a list of tags behind the mode, a later
     /// release a version behind the state; the layouts are tried in that order,
-    /// and the one that takes all bytes is right. Tags and version are not kept.
+    /// and the one that takes all bytes is right. The version is not kept.
     ///
     /// # Errors
     /// What is wrong in the layout of Ergo 3.1, if none fits.
@@ -116,9 +120,10 @@ impl ApplicationRoute {
         let name = fields.atom_text()?.to_owned();
         let weight = fields.i64()?;
         let mode = fields.i64()?;
+        let mut tags = Vec::new();
         if layout != Layout::Plain {
             for _ in 0..fields.slice(2)? {
-                fields.atom_text()?;
+                tags.push(fields.atom_text()?.to_owned());
             }
         }
         let state = fields.i32()?;
@@ -126,7 +131,7 @@ impl ApplicationRoute {
             Version::read(&mut fields)?;
         }
         fields.end()?;
-        Ok(Self { node, name, weight, mode, state })
+        Ok(Self { node, name, weight, tags, mode, state })
     }
 }
 
@@ -155,6 +160,7 @@ mod tests {
             node: "demo@localhost".to_owned(),
             name: "webapp".to_owned(),
             weight: 100,
+            tags: Vec::new(),
             mode: 3,
             state: 2,
         }
@@ -170,12 +176,19 @@ mod tests {
 
     #[test]
     fn later_layouts_are_read() {
-        assert_eq!(ApplicationRoute::decode(&webapp().encode(ErgoRelease::V3_2)), Ok(webapp()));
-        assert_eq!(ApplicationRoute::decode(&webapp().encode(ErgoRelease::V3_1)), Ok(webapp()));
+        let tagged = ApplicationRoute { tags: vec!["a".to_owned(), "bc".to_owned()], ..webapp() };
+        for (route, release, read) in [
+            (webapp(), ErgoRelease::V3_1, webapp()),
+            (webapp(), ErgoRelease::V3_2, webapp()),
+            (tagged.clone(), ErgoRelease::V3_1, webapp()),
+            (tagged.clone(), ErgoRelease::V3_2, tagged.clone()),
+        ] {
+            assert_eq!(ApplicationRoute::decode(&route.encode(release)), Ok(read));
+        }
         let tags = [0x9d, 0, 0, 0, 2, 0, 1, b'a', 0, 2, b'b', b'c', 0, 0, 0, 2];
-        assert_eq!(ApplicationRoute::decode(&with_rest(&tags)), Ok(webapp()));
+        assert_eq!(tagged.encode(ErgoRelease::V3_2), with_rest(&tags));
         let nil_tags = [0xff, 0, 0, 0, 2];
-        assert_eq!(ApplicationRoute::decode(&with_rest(&nil_tags)), Ok(webapp()));
+        assert_eq!(webapp().encode(ErgoRelease::V3_2), with_rest(&nil_tags));
         let version = [0xff, 0, 0, 0, 2, 0, 1, b'x', 0, 0, 0, 0, 0, 0];
         assert_eq!(ApplicationRoute::decode(&with_rest(&version)), Ok(webapp()));
         assert_eq!(ApplicationRoute::decode(&with_rest(&[0, 0])), Err(BodyError::EndOfData { missing: 2 }));

@@ -16,7 +16,14 @@ const WEBAPP: &str = "gwAoI2VyZ28uc2VydmljZXMvZXJnby9nZW4vQXBwbGljYXRpb25Sb3V0ZQ
 
 fn route(member: &Member, weight: i64, state: ApplicationState) -> ApplicationRoute {
     let mode = Some(ApplicationMode::Transient);
-    ApplicationRoute { node: member.name(), name: atom("webapp"), weight, mode, state }
+    ApplicationRoute {
+        node: member.name(),
+        name: atom("webapp"),
+        weight,
+        tags: vec![atom("blue")],
+        mode,
+        state,
+    }
 }
 
 #[tokio::test]

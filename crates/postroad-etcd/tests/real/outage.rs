@@ -19,6 +19,7 @@ fn webapp(node: &Member) -> ApplicationRoute {
         node: node.name(),
         name: atom("webapp"),
         weight: 1,
+        tags: Vec::new(),
         mode: Some(ApplicationMode::Permanent),
         state: ApplicationState::Running,
     }

@@ -14,13 +14,13 @@ mod router;
 mod running;
 mod spec;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::error::InvalidName;
 use crate::node::{Node, process_name};
 use crate::registrar::ApplicationState;
 use crate::{Atom, Pid};
@@ -33,7 +33,7 @@ pub use spec::{ApplicationSpec, MemberSpec, StartOptions};
 use order::start_order;
 use publisher::{News, publish};
 pub(crate) use running::Starter;
-use running::{Application, Phase};
+use running::{Application, Names, Phase};
 
 /// How long members may take to end when their application is stopped, unless
 /// it is said.
@@ -62,6 +62,11 @@ pub struct ApplicationInfo {
     pub mode: ApplicationMode,
     /// How much of the work this node wants.
     pub weight: i64,
+    /// Its labels. None of an Ergo node before 3.2.0.
+    pub tags: Vec<Atom>,
+    /// The names of its processes by their roles. None of an Ergo node before
+    /// 3.2.0.
+    pub roles: BTreeMap<String, Atom>,
     /// What it is doing.
     pub state: ApplicationState,
     /// The node that had it started, if it runs.
@@ -77,19 +82,18 @@ impl Node {
     /// Makes an application known to the node, and to its registrar. It does not
     /// run yet.
     pub fn load_application(&self, spec: ApplicationSpec) -> Result<Atom, ApplicationError> {
-        let name = process_name(&spec.name)?;
+        let names = Names::of(&spec)?;
+        let name = names.own;
         if spec.members.is_empty() {
             return Err(ApplicationError::Empty { name });
         }
-        let depends = spec.depends.iter().map(|name| process_name(name));
-        let depends = depends.collect::<Result<Vec<_>, InvalidName>>()?;
         let Applications { loaded, news } = &self.inner().applications;
         let mut loaded = loaded.lock();
-        if loaded.iter().any(|application| application.name == name) {
+        if loaded.iter().any(|application| application.names.own == name) {
             return Err(ApplicationError::Taken { name });
         }
         let news = news.get_or_init(|| publish(self)).clone();
-        loaded.push(Arc::new(Application::new(self.name(), name, depends, spec, news)));
+        loaded.push(Arc::new(Application::new(self.name(), names, spec, news)));
         Ok(name)
     }
 
@@ -118,7 +122,7 @@ impl Node {
         options: StartOptions,
         starter: Starter,
     ) -> Result<(), ApplicationError> {
-        let mut order = start_order(name, |name| Some(self.application(name).ok()?.depends.clone()))?;
+        let mut order = start_order(name, |name| Some(self.application(name).ok()?.names.depends.clone()))?;
         order.pop();
         tracing::debug!(application = %name, by = %starter.core.node, needs = ?order, "application is to start");
         // Only this one is enabled for the starter: what it needs is this node's.
@@ -182,15 +186,17 @@ impl Node {
     /// What an application is and does.
     pub fn application_info(&self, name: &str) -> Result<ApplicationInfo, ApplicationError> {
         let application = self.application(process_name(name)?)?;
-        let (spec, phase) = (&application.spec, application.phase());
+        let (names, spec, phase) = (&application.names, &application.spec, application.phase());
         let run = phase.run();
         Ok(ApplicationInfo {
-            name: application.name,
+            name: names.own,
             description: spec.description.clone(),
             version: spec.version.clone(),
-            depends: application.depends.clone(),
+            depends: names.depends.clone(),
             mode: run.map_or(spec.mode, |run| run.mode),
             weight: spec.weight,
+            tags: names.tags.clone(),
+            roles: names.roles.clone(),
             state: phase.state(),
             started_by: run.map(|run| run.by),
             uptime: run.map(|run| run.since.elapsed()),
@@ -200,12 +206,12 @@ impl Node {
 
     /// The applications that are loaded, in the order in which they were.
     pub fn applications(&self) -> Vec<Atom> {
-        self.loaded().iter().map(|application| application.name).collect()
+        self.loaded().iter().map(|application| application.names.own).collect()
     }
 
     /// The applications that run, in the order in which they were started.
     pub fn running_applications(&self) -> Vec<Atom> {
-        self.running().iter().map(|application| application.name).collect()
+        self.running().iter().map(|application| application.names.own).collect()
     }
 
     /// Stops what runs, what was started last first.
@@ -218,7 +224,7 @@ impl Node {
     }
 
     fn application(&self, name: Atom) -> Result<Arc<Application>, ApplicationError> {
-        let found = self.loaded().into_iter().find(|application| application.name == name);
+        let found = self.loaded().into_iter().find(|application| application.names.own == name);
         found.ok_or(ApplicationError::Unknown { name })
     }
 

@@ -24,6 +24,7 @@ const RESOLVE_PATIENCE: Duration = Duration::from_secs(5);
 pub struct WeightedRouter {
     node: Node,
     application: Atom,
+    tag: Option<Atom>,
 }
 
 /// Why nothing was sent to an application, or why it did not answer.
@@ -38,11 +39,13 @@ pub enum RouteError {
         /// What the registrar said.
         source: ResolveError,
     },
-    /// No node runs it.
-    #[error("no node runs {application}, as far as this node and its registrar know")]
+    /// No node runs it, or none with the tag that is wanted.
+    #[error("no node runs {application}{}, as far as this node and its registrar know", tagged(*tag))]
     NotRunning {
         /// The application.
         application: Atom,
+        /// The tag that it must have, if one is wanted.
+        tag: Option<Atom>,
     },
     /// None of the nodes that run it could be sent to.
     #[error("none of the {tried} nodes that run {application} took it; the last one, {node}: {source}")]
@@ -72,7 +75,17 @@ impl WeightedRouter {
     /// # Errors
     /// If the name is empty or too long.
     pub fn new(node: &Node, application: &str) -> Result<Self, InvalidName> {
-        Ok(Self { node: node.clone(), application: process_name(application)? })
+        Ok(Self { node: node.clone(), application: process_name(application)?, tag: None })
+    }
+
+    /// Only to nodes where the application has this [tag](super::ApplicationSpec::tag):
+    /// to a canary, or past it. In the place of one that was said before.
+    ///
+    /// # Errors
+    /// If the tag is empty or too long.
+    pub fn tagged(mut self, tag: &str) -> Result<Self, InvalidName> {
+        self.tag = Some(process_name(tag)?);
+        Ok(self)
     }
 
     /// Sends a message to a process of the application by name. Returns the node
@@ -112,7 +125,7 @@ impl WeightedRouter {
         let application = self.application;
         match last {
             Some((node, source)) => RouteError::Send { application, tried, node, source },
-            None => RouteError::NotRunning { application },
+            None => RouteError::NotRunning { application, tag: self.tag },
         }
     }
 
@@ -121,7 +134,7 @@ impl WeightedRouter {
     async fn nodes(&self) -> Result<Vec<Atom>, RouteError> {
         let application = self.application;
         let here = self.node.application_info(application.as_str()).ok();
-        let here = here.filter(|info| info.state == ApplicationState::Running);
+        let here = here.filter(|info| info.state == ApplicationState::Running && self.wants(&info.tags));
         let mut weights: Vec<_> = here.iter().map(|info| (self.node.name(), info.weight)).collect();
         match self.elsewhere().await {
             Ok(routes) => weights.extend(routes),
@@ -130,6 +143,10 @@ impl WeightedRouter {
         }
         let mut rng = rand::rng();
         Ok(order(weights, |below| rng.random_range(0..below)))
+    }
+
+    fn wants(&self, tags: &[Atom]) -> bool {
+        self.tag.is_none_or(|tag| tags.contains(&tag))
     }
 
     async fn elsewhere(&self) -> Result<Vec<(Atom, i64)>, ResolveError> {
@@ -141,10 +158,16 @@ impl WeightedRouter {
             Err(Broken::TimedOut) => return Err(ResolveError::Timeout(RESOLVE_PATIENCE)),
             Err(Broken::Panicked) => return Err(ResolveError::Panicked),
         };
-        let running = routes.into_iter().filter(|route| route.state == ApplicationState::Running);
+        let running = routes
+            .into_iter()
+            .filter(|route| route.state == ApplicationState::Running && self.wants(&route.tags));
         let others = running.filter(|route| route.node != self.node.name());
         Ok(others.map(|route| (route.node, route.weight)).collect())
     }
+}
+
+fn tagged(tag: Option<Atom>) -> String {
+    tag.map_or_else(String::new, |tag| format!(" with the tag {tag}"))
 }
 
 /// Draws the nodes one after the other, each with a chance of its weight among

@@ -1,5 +1,6 @@
 //! The life of one application: from loaded to running to ended.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,19 +11,43 @@ use super::error::ApplicationError;
 use super::publisher::News;
 use super::spec::{ApplicationSpec, StartOptions};
 use crate::actor::ExitReason;
-use crate::node::Node;
+use crate::error::InvalidName;
+use crate::node::{Node, process_name};
 use crate::process::{Ended, Environment, Origin, caught};
 use crate::registrar::{ApplicationMode, ApplicationRoute, ApplicationState};
 use crate::{Atom, Pid};
 
 /// An application that is loaded.
 pub(super) struct Application {
-    pub(super) name: Atom,
-    pub(super) depends: Vec<Atom>,
+    pub(super) names: Names,
     pub(super) spec: ApplicationSpec,
     /// Its phase. All changes are made in here, one after the other.
     phase: watch::Sender<Phase>,
     news: mpsc::UnboundedSender<News>,
+}
+
+/// The names in a spec, which are all that can be wrong in it.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) own: Atom,
+    pub(super) depends: Vec<Atom>,
+    pub(super) tags: Vec<Atom>,
+    pub(super) roles: BTreeMap<String, Atom>,
+}
+
+impl Names {
+    pub(super) fn of(spec: &ApplicationSpec) -> Result<Self, InvalidName> {
+        let all = |names: &[String]| -> Result<_, InvalidName> {
+            names.iter().map(|name| process_name(name)).collect()
+        };
+        let roles = spec.roles.iter().map(|(role, name)| Ok((role.clone(), process_name(name)?)));
+        Ok(Self {
+            own: process_name(&spec.name)?,
+            depends: all(&spec.depends)?,
+            tags: all(&spec.tags)?,
+            roles: roles.collect::<Result<_, InvalidName>>()?,
+        })
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -87,12 +112,11 @@ impl Application {
     /// Loads it: the registrar is told.
     pub(super) fn new(
         node: Atom,
-        name: Atom,
-        depends: Vec<Atom>,
+        names: Names,
         spec: ApplicationSpec,
         news: mpsc::UnboundedSender<News>,
     ) -> Self {
-        let application = Self { name, depends, spec, phase: watch::channel(Phase::Starting).0, news };
+        let application = Self { names, spec, phase: watch::channel(Phase::Starting).0, news };
         application.enter(node, Phase::Loaded);
         application
     }
@@ -132,12 +156,13 @@ impl Application {
 
     fn as_news(&self, node: Atom, phase: &Phase) -> News {
         if let Phase::Unloaded = phase {
-            return News::Gone(self.name);
+            return News::Gone(self.names.own);
         }
         News::Is(ApplicationRoute {
             node,
-            name: self.name,
+            name: self.names.own,
             weight: self.spec.weight,
+            tags: self.names.tags.clone(),
             mode: phase.run().map(|run| run.mode),
             state: phase.state(),
         })
@@ -151,7 +176,7 @@ impl Application {
         options: &StartOptions,
         starter: &Starter,
     ) -> Result<(), ApplicationError> {
-        let name = self.name;
+        let name = self.names.own;
         self.change(node.name(), |phase| match phase {
             Phase::Loaded => Ok(Some(Phase::Starting)),
             Phase::Running(_) => Err(ApplicationError::Running { name }),
@@ -177,7 +202,7 @@ impl Application {
 
     /// Asks the members to end and waits for it.
     pub(super) async fn stop(&self, node: &Node, patience: Duration) -> Result<(), ApplicationError> {
-        let name = self.name;
+        let name = self.names.own;
         let (mut asked, mut number) = (Vec::new(), None);
         self.change(node.name(), |phase| match phase {
             Phase::Running(run) => {
@@ -198,7 +223,7 @@ impl Application {
 
     /// Kills the members and waits until they are gone.
     pub(super) async fn kill(&self, node: &Node, patience: Duration) -> Result<(), ApplicationError> {
-        let name = self.name;
+        let name = self.names.own;
         let (mut members, mut number) = (Vec::new(), None);
         self.change(node.name(), |phase| match phase {
             Phase::Running(run) | Phase::Stopping(run, _) => {
@@ -222,12 +247,12 @@ impl Application {
         let over = |phase: &Phase| phase.run().is_none_or(|run| Some(run.number) != number);
         match timeout(patience, phases.wait_for(over)).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(ApplicationError::Stopping { name: self.name, after: patience }),
+            Err(_) => Err(ApplicationError::Stopping { name: self.names.own, after: patience }),
         }
     }
 
     pub(super) fn unload(&self, node: Atom) -> Result<(), ApplicationError> {
-        let name = self.name;
+        let name = self.names.own;
         self.change(node, |phase| match phase {
             Phase::Loaded => Ok(Some(Phase::Unloaded)),
             Phase::Running(_) | Phase::Starting | Phase::Blocked | Phase::Stopping(..) => {
@@ -256,7 +281,7 @@ impl Application {
                 _ => Ok(None),
             });
             if first {
-                tracing::info!(application = %self.name, %member, %reason, "ends because of a member");
+                tracing::info!(application = %self.names.own, %member, %reason, "ends because of a member");
                 ask_to_end(&node, &left);
             }
         }
@@ -264,11 +289,11 @@ impl Application {
             Phase::Stopping(_, reason) => reason,
             _ => ExitReason::Normal,
         };
-        tracing::info!(application = %self.name, %reason, "application ended");
+        tracing::info!(application = %self.names.own, %reason, "application ended");
         if let Some(hook) = &self.spec.on_end
             && let Err(panic) = caught(|| hook(&reason))
         {
-            tracing::error!(application = %self.name, panic, "panic in an application's on_end");
+            tracing::error!(application = %self.names.own, panic, "panic in an application's on_end");
         }
         self.enter(node.name(), Phase::Loaded);
     }
@@ -309,7 +334,7 @@ impl Start<'_> {
         starter: &Starter,
         ended: &mpsc::UnboundedSender<Ended>,
     ) -> Result<(), ApplicationError> {
-        let name = self.application.name;
+        let name = self.application.names.own;
         let own = Origin::of_node(self.node.inner());
         let below = starter.environment.overlaid(&own.environment);
         let origin = Origin {
@@ -341,10 +366,10 @@ impl Start<'_> {
         if let Some(hook) = &application.spec.on_start
             && let Err(panic) = caught(|| hook(mode))
         {
-            tracing::error!(application = %application.name, panic, "panic in an application's on_start");
+            tracing::error!(application = %application.names.own, panic, "panic in an application's on_start");
         }
         application.enter(node.name(), Phase::Running(run.clone()));
-        tracing::info!(application = %application.name, ?mode, "application started");
+        tracing::info!(application = %application.names.own, ?mode, "application started");
         let attending = application.clone().attend(node.clone(), run, ended);
         node.inner().runtime.spawn(attending);
     }
@@ -366,7 +391,7 @@ impl Start<'_> {
             };
             tokio::pin!(gone);
             if timeout(KILL_TIMEOUT, &mut gone).await.is_err() {
-                tracing::error!(application = %application.name, "a member that was killed blocks its thread: busy until it ends");
+                tracing::error!(application = %application.names.own, "a member that was killed blocks its thread: busy until it ends");
                 application.enter(node.name(), Phase::Blocked);
                 gone.await;
             }

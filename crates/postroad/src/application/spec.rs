@@ -17,6 +17,8 @@ pub struct ApplicationSpec {
     pub(super) depends: Vec<String>,
     pub(super) mode: ApplicationMode,
     pub(super) weight: i64,
+    pub(super) tags: Vec<String>,
+    pub(super) roles: Vec<(String, String)>,
     pub(super) environment: Environment,
     pub(super) members: Vec<MemberSpec>,
     pub(super) on_start: Option<OnStart>,
@@ -36,6 +38,8 @@ impl ApplicationSpec {
             depends: Vec::new(),
             mode: ApplicationMode::Temporary,
             weight: 0,
+            tags: Vec::new(),
+            roles: Vec::new(),
             environment: Environment::new(),
             members: Vec::new(),
             on_start: None,
@@ -67,6 +71,21 @@ impl ApplicationSpec {
     /// application. Default 0.
     pub fn weight(mut self, weight: i64) -> Self {
         self.weight = weight;
+        self
+    }
+
+    /// Adds a label of this instance, such as `canary`: registrars publish it, and a
+    /// [`WeightedRouter`](super::WeightedRouter::tagged) chooses by it.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Says under which name the process is registered that has this role, for
+    /// those who have the application [described](super::ApplicationInfo::roles).
+    /// Of a role that is said twice the second one counts.
+    pub fn role(mut self, role: impl Into<String>, process: impl Into<String>) -> Self {
+        self.roles.push((role.into(), process.into()));
         self
     }
 
@@ -113,6 +132,7 @@ impl fmt::Debug for ApplicationSpec {
             .field("depends", &self.depends)
             .field("mode", &self.mode)
             .field("weight", &self.weight)
+            .field("tags", &self.tags)
             .field("members", &self.members)
             .finish_non_exhaustive()
     }

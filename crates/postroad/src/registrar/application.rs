@@ -12,6 +12,8 @@ pub struct ApplicationRoute {
     /// How much of the work this node wants, compared with others. It is data:
     /// whoever resolves decides.
     pub weight: i64,
+    /// Its labels, by which whoever resolves may choose.
+    pub tags: Vec<Atom>,
     /// How it was started; nothing before that.
     pub mode: Option<ApplicationMode>,
     /// What it is doing.

@@ -73,7 +73,7 @@ fn ledger(hangs: bool) -> (Arc<Ledger>, mpsc::UnboundedReceiver<Result<Applicati
 async fn the_registrar_is_told_what_an_application_does() {
     let (ledger, mut told) = ledger(false);
     let node = builder("ledger").registrar(ledger).start().await.unwrap();
-    node.load_application(three("shop").0.weight(7)).unwrap();
+    node.load_application(three("shop").0.weight(7).tag("blue").tag("eu")).unwrap();
     node.start_application_with("shop", StartOptions::new().mode(ApplicationMode::Transient)).await.unwrap();
     node.stop_application("shop").await.unwrap();
     node.unload_application("shop").unwrap();
@@ -85,6 +85,7 @@ async fn the_registrar_is_told_what_an_application_does() {
     ] {
         let route = told.recv().await.unwrap().unwrap();
         assert_eq!((route.state, route.mode, route.weight), (state, mode, 7));
+        assert_eq!(names(route.tags), ["blue", "eu"]);
         assert_eq!((route.node, route.name.as_str()), (node.name(), "shop"));
     }
     assert_eq!(told.recv().await.unwrap().unwrap_err().as_str(), "shop");
@@ -109,7 +110,7 @@ async fn a_registrar_that_hangs_holds_up_no_application() {
 
 fn route(node: &Node, weight: i64, state: ApplicationState) -> ApplicationRoute {
     let name = Atom::new("shop").unwrap();
-    ApplicationRoute { node: node.name(), name, weight, mode: None, state }
+    ApplicationRoute { node: node.name(), name, weight, tags: Vec::new(), mode: None, state }
 }
 
 #[tokio::test]
@@ -151,6 +152,35 @@ async fn a_weighted_router_finds_who_runs_it_and_goes_on_to_the_next() {
         matches!(answered, RouteError::Call { source: CallError::Answer(_), .. }),
         "what was handled is not sent again: {answered}"
     );
+    near.stop().await;
+    far.stop().await;
+}
+
+/// Here as elsewhere; and a tag that nobody has is said.
+#[tokio::test]
+async fn a_weighted_router_chooses_by_tag() {
+    let (ledger, _told) = ledger(false);
+    let near = builder("near").registrar(ledger.clone()).start().await.unwrap();
+    near.load_application(three("shop").0.weight(1_000_000).tag("blue")).unwrap();
+    near.start_application("shop").await.unwrap();
+    let far = super::support::node("far").await;
+    near.network().add_route("^far", NetworkRoute::to("127.0.0.1", port(&far)), 100).unwrap();
+    let green = vec![Atom::new("blue-green").unwrap(), Atom::new("green").unwrap()];
+    *ledger.routes.lock() =
+        vec![ApplicationRoute { tags: green, ..route(&far, 1, ApplicationState::Running) }];
+    for node in [&near, &far] {
+        node.spawn_with::<Echo>((), postroad::SpawnOptions::new().name("till")).await.unwrap();
+    }
+    let shop = WeightedRouter::new(&near, "shop").unwrap();
+    for (tag, node) in [("blue", &near), ("green", &far)] {
+        assert_eq!(shop.clone().tagged(tag).unwrap().send("till", 1u32).await.unwrap(), node.name());
+    }
+    let nobody = shop.clone().tagged("red").unwrap().send("till", 1u32).await.unwrap_err();
+    assert_eq!(
+        nobody.to_string(),
+        "no node runs shop with the tag red, as far as this node and its registrar know"
+    );
+    shop.tagged("").unwrap_err();
     near.stop().await;
     far.stop().await;
 }

@@ -3,7 +3,7 @@
 use postroad::application::{ApplicationMode, ApplicationSpec, MemberSpec, StartOptions};
 use postroad::network::{Nodes, RemoteInfoError, RemoteStartError};
 use postroad::registrar::ApplicationState;
-use postroad::{Environment, Node};
+use postroad::{Atom, Environment, Node};
 use serde_json::{Value as Json, json};
 
 use crate::peer::{Peer, named};
@@ -14,7 +14,7 @@ use crate::support::{Echo, builder, node, unique};
 /// An application without processes.
 fn shop() -> ApplicationSpec {
     let spec = ApplicationSpec::new("shop").mode(ApplicationMode::Permanent).weight(5);
-    spec.description("what Rust runs").version("R7")
+    spec.description("what Rust runs").version("R7").tag("blue").tag("eu").role("till", "teller")
 }
 
 /// Loads an application with one process.
@@ -153,6 +153,8 @@ async fn rust_has_applications_described() {
         (info.weight, info.state, info.mode),
         (3, ApplicationState::Loaded, ApplicationMode::Temporary)
     );
+    assert_eq!(info.tags, ["blue", "eu"].map(|tag| Atom::new(tag).unwrap()));
+    assert_eq!(info.roles, [("till".to_owned(), Atom::new("shop_worker").unwrap())].into());
     assert_eq!((info.uptime, info.started_by, info.members.len()), (None, None, 0));
     let options = StartOptions::new().mode(ApplicationMode::Permanent);
     remote.start_application_with("shop", options).await.unwrap();

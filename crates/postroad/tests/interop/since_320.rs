@@ -89,6 +89,7 @@ async fn go_has_applications_described() {
     let teller = node.whereis("teller").unwrap();
     let expected = json!({
         "name": "shop", "description": "what Rust runs", "version": null, "weight": 5, "depends": [],
+        "tags": ["blue", "eu"], "map": {"till": "teller"},
         "mode": "permanent", "state": "running", "parent": node.name().as_str(), "group": [pid_json(teller)],
     });
     assert_eq!(told, expected);

@@ -1,7 +1,6 @@
 //! What a node tells another one of its applications
 //! (`docs/wire/ENP.md` section 15).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postroad_edf::{Atom, Payload};
@@ -29,8 +28,8 @@ fn described(info: ApplicationInfo) -> ApplicationDescription {
     ApplicationDescription {
         name: info.name,
         weight: isize::try_from(info.weight).unwrap_or(isize::MAX),
-        tags: Vec::new(),
-        roles: BTreeMap::new(),
+        tags: info.tags,
+        roles: info.roles,
         description: info.description,
         version: Version::new(info.name.as_str(), info.version),
         environment: Environment::new(),
@@ -73,6 +72,8 @@ pub(in crate::network) fn understood(described: ApplicationDescription) -> Optio
             _ => return None,
         },
         weight: described.weight as i64,
+        tags: described.tags,
+        roles: described.roles,
         state,
         started_by: Some(described.parent).filter(|parent| runs && !parent.is_empty()),
         uptime: runs.then(|| Duration::from_secs(described.uptime.max(0) as u64)),
