@@ -16,7 +16,6 @@ mod inspect;
 mod logging;
 mod node;
 mod ping;
-mod probe;
 
 use std::process::ExitCode;
 

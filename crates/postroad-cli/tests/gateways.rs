@@ -305,6 +305,28 @@ async fn a_probe_walks_through_the_gateway() {
     let refused = probe("private@127.0.0.1");
     assert!(refused.contains(&format!("{} REFUSES", gateway.name)), "{refused}");
     assert!(refused.contains("to do:     add a [[transit.rule]] there"), "{refused}");
+
+    for (name, leads_there) in [(&*target.name, true), ("private@127.0.0.1", false)] {
+        let output = run(&["explain", "--config", &folder.path("client.toml"), "--probe", "--json", name]);
+        assert_eq!(output.status.success(), leads_there, "{output:?}");
+        let json: Json = serde_json::from_slice(&output.stdout).unwrap();
+        let step = &json["plan"]["steps"][0];
+        assert_eq!(
+            (&step["kind"], &step["tunnel"]["through"]),
+            (&"tunnel".into(), &gateway.name.as_str().into())
+        );
+        let way = &json["probe"][0];
+        assert_eq!(
+            (&way["reached"], &way["through"]),
+            (&leads_there.into(), &gateway.name.as_str().into()),
+            "{json}"
+        );
+        assert_eq!(way["hops"][0]["node"], *gateway.name);
+        let expected = if leads_there { "leads there" } else { "refuses" };
+        assert_eq!(way["hops"][0]["answer"], expected);
+        let advice = way["failed"]["to_do"].as_str().unwrap_or_default();
+        assert_eq!(advice.starts_with("add a [[transit.rule]] there"), !leads_there, "{json}");
+    }
 }
 
 /// A way that allows less than its route asks for leads there, and is not all right.

@@ -103,7 +103,7 @@ fn a_process_that_is_not_there_is_named() {
 
 #[test]
 fn explain_shows_the_order_and_the_rule() {
-    let output = run(&[
+    let explain = [
         "explain",
         "db@prod",
         "--no-registrar",
@@ -111,7 +111,8 @@ fn explain_shows_the_order_and_the_rule() {
         "^db@=backup.example.com:4370",
         "--route",
         "prod$=[::1]:4371,weight=200,cookie=secret-word",
-    ]);
+    ];
+    let output = run(&explain);
     assert!(output.status.success(), "{}", stderr(&output));
     let lines: Vec<&str> = stdout(&output).lines().collect();
     assert_eq!(lines[0], "to db@prod:");
@@ -121,6 +122,17 @@ fn explain_shows_the_order_and_the_rule() {
     );
     assert!(lines[2].starts_with("  2. route `^db@` weight 100: dial backup.example.com:4370"), "{lines:?}");
     assert!(!format!("{output:?}").contains("secret-word"));
+
+    let output = run(&[&explain[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["node"], &json["probe"]), (&"db@prod".into(), &serde_json::Value::Null));
+    let [first, second] = &json["plan"]["steps"].as_array().unwrap()[..] else { panic!("{json}") };
+    assert_eq!(first["reason"], serde_json::json!({"kind": "route", "pattern": "prod$", "weight": 200}));
+    assert_eq!((&first["kind"], &first["dial"]["cookie"]), (&"dial".into(), &"route".into()));
+    assert_eq!((&first["dial"]["host"], &first["dial"]["port"]), (&"::1".into(), &4371.into()));
+    assert_eq!((&second["reason"]["weight"], &second["dial"]["cookie"]), (&100.into(), &"node".into()));
+    assert_eq!(lines[1], format!("  1. {}", first["text"].as_str().unwrap()));
+    assert!(!json.to_string().contains("secret-word"));
 }
 
 #[test]

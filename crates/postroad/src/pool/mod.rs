@@ -89,7 +89,7 @@ impl PoolSpec {
 /// workers in turn: one whose mailbox is full is skipped, one that has ended is
 /// replaced when its turn comes. If all are full a message or a publication is
 /// dropped with a log line, and a request answered with the error `process
-/// mailbox is full`.
+/// mailbox is full`, or `no worker process in the pool` if all were removed.
 ///
 /// What comes with [`Priority::High`](crate::Priority::High) or
 /// [`Priority::Max`](crate::Priority::Max) is for the pool itself: the manager
@@ -225,7 +225,7 @@ impl<M: Actor> Actor for Pool<M> {
             Ok(()) => Reply::Later,
             Err(refused) => {
                 discard(refused);
-                Reply::Error(ErrorValue::new("process mailbox is full"))
+                Reply::Error(self.nobody())
             }
         })
     }
@@ -296,6 +296,14 @@ impl<M: Actor> Pool<M> {
             self.workers.push_back(worker);
         }
         Ok(())
+    }
+
+    /// Why nobody was given something.
+    fn nobody(&self) -> ErrorValue {
+        match self.workers.is_empty() {
+            true => ErrorValue::new(PoolError::NoWorker.to_string()),
+            false => ErrorValue::new("process mailbox is full"),
+        }
     }
 
     /// Gives something to the next worker that has room. It comes back if there

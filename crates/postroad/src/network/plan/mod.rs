@@ -334,6 +334,16 @@ impl Plan {
         tunnels.into_iter().map(Step::Tunnel).collect()
     }
 
+    /// What is still to do, in this order.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter()
+    }
+
+    /// Whether the registrar is among those that are asked, and why.
+    pub fn discovery(&self) -> Discovery {
+        self.discovery
+    }
+
     /// What failed so far, in this order.
     pub fn failures(&self) -> &[FailedAttempt] {
         &self.failed

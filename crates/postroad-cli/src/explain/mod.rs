@@ -1,13 +1,16 @@
 //! `postroad explain`: how a node would be reached, and why.
 
+mod json;
+mod probe;
+
 use std::process::ExitCode;
 
-use postroad::network::Plan;
+use postroad::network::{Plan, Probe};
+use serde_json::json;
 
 use crate::config::{Config, Registrar, Roads};
 use crate::cookie::NO_COOKIE;
 use crate::guest::{GuestArgs, guest_name};
-use crate::probe::report;
 
 /// Prints how a node would be reached, and why.
 ///
@@ -25,26 +28,49 @@ pub(crate) struct Explain {
     /// and hangs up. The exit code is 0 only if the node was reached.
     #[arg(long, conflicts_with = "offline")]
     probe: bool,
+    /// Prints one object of JSON.
+    #[arg(long)]
+    json: bool,
 }
+
+/// What registrars hand out is not known before a node registers.
+const HANDED_OUT: &str = "what the registrar hands out to nodes that register is not shown: it counts where no route or \
+                          proxy route of the file matches";
 
 impl Explain {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.guest.config()?;
-        println!("{}", self.plan(&config).await?);
-        if matches!(config.registrar, Registrar::Etcd(_)) {
-            println!(
-                "  (what the registrar hands out to nodes that register is not shown: it counts where no route or \
-                 proxy route of the file matches)"
-            );
+        let plan = self.plan(&config).await?;
+        let note = matches!(config.registrar, Registrar::Etcd(_)).then_some(HANDED_OUT);
+        if !self.json {
+            println!("{plan}");
+            if let Some(note) = note {
+                println!("  ({note})");
+            }
         }
-        if !self.probe {
-            return Ok(ExitCode::SUCCESS);
+        let probes = match self.probe {
+            true => Some(self.probed(&config).await?),
+            false => None,
+        };
+        if self.json {
+            let probes = probes.as_deref().map(json::probes);
+            let plan = json::plan(&plan);
+            println!("{}", json!({"node": self.guest.name, "plan": plan, "note": note, "probe": probes}));
+        } else if let Some(probes) = &probes {
+            probe::report(probes);
         }
+        Ok(match probes {
+            Some(probes) if !probes.iter().any(probe::is_reached) => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        })
+    }
+
+    async fn probed(&self, config: &Config) -> anyhow::Result<Vec<Probe>> {
         anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
-        let node = self.guest.start(&config, "probe").await?;
+        let node = self.guest.start(config, "probe").await?;
         let probes = node.network().probe(&self.guest.name).await;
         node.stop().await;
-        Ok(report(&probes?))
+        Ok(probes?)
     }
 
     async fn plan(&self, config: &Config) -> anyhow::Result<Plan> {

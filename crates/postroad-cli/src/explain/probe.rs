@@ -1,7 +1,6 @@
 //! What a probe found, in words, and what to do about it.
 
 use std::io::ErrorKind;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use postroad::network::{
@@ -11,14 +10,17 @@ use postroad::tls::{CertificateFault, TlsHandshakeError};
 use postroad_wire::ehs;
 
 /// Prints how far each road came.
-pub(crate) fn report(probes: &[Probe]) -> ExitCode {
+pub(super) fn report(probes: &[Probe]) {
     show(probes, "");
-    let reached = |probe: &&Probe| matches!(probe.outcome, ProbeOutcome::Reached { .. });
-    match probes.iter().filter(reached).count() {
+    match probes.iter().filter(|probe| is_reached(probe)).count() {
         0 => println!("the node was not reached"),
         roads => println!("the node was reached by {roads} of {} steps", probes.len()),
     }
-    if probes.iter().any(|probe| reached(&probe)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether this step led to the node.
+pub(super) fn is_reached(probe: &Probe) -> bool {
+    matches!(probe.outcome, ProbeOutcome::Reached { .. })
 }
 
 /// Prints steps, and beneath those through gateways how the gateways were reached.
@@ -74,7 +76,7 @@ fn show(probes: &[Probe], indent: &str) {
 }
 
 /// What an operator can do.
-fn advice(error: &AttemptError) -> Option<&'static str> {
+pub(super) fn advice(error: &AttemptError) -> Option<&'static str> {
     use ehs::HandshakeError as E;
     Some(match error {
         AttemptError::Dial(error) => match error.kind() {
