@@ -84,6 +84,36 @@ fn a_route_asks_etcd_and_a_password_is_never_shown() {
     found.stop("-TERM");
 }
 
+/// What a node would be handed out a guest is handed out too, without registering.
+#[test]
+fn routes_that_etcd_hands_out_are_explained_and_used() {
+    let etcd = Etcd::start();
+    let folder = Folder::new("etcd-routes");
+    let hidden = Node::start("hidden", &["--no-registrar"]);
+    let route = format!(r#"{{"pattern": "^hidden-", "host": "127.0.0.1", "port": {}}}"#, hidden.port);
+    etcd.put("services/ergo/cluster/shop/postroad/routes/hidden", &route);
+    etcd.put("services/ergo/cluster/shop/postroad/routes/wrong", r#"{"pattern": "^hidden", "port": 0}"#);
+    folder.put("asker.toml", &member("asker", &kind(&etcd)));
+    let explain = ["explain", "--config", &folder.path("asker.toml"), &hidden.name];
+    let output = run(&explain);
+    let road = format!("  1. route of the registrar `^hidden-` weight 0: dial 127.0.0.1:{}", hidden.port);
+    assert_eq!(stdout(&output).matches("route of the registrar").count(), 1, "{}", stdout(&output));
+    assert!(stdout(&output).contains(&road), "{}", stdout(&output));
+    assert!(stderr(&output).contains("route of the registrar skipped"), "{}", stderr(&output));
+    let output = run(&[&explain[..], &["--offline"]].concat());
+    assert!(!stdout(&output).contains("`^hidden-`"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("was not asked for routes that it hands out"), "{}", stdout(&output));
+    let output = run(&[&explain[..], &["--probe"]].concat());
+    assert!(output.status.success(), "{} {}", stdout(&output), stderr(&output));
+    let output = run(&["ping", "--config", &folder.path("asker.toml"), &hidden.name, "--count", "1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let nodes = etcd.ctl(&["get", "--prefix", "--keys-only", "services/ergo/cluster/shop/routes/"]);
+    assert_eq!(nodes.trim(), "", "nobody has registered");
+    drop(etcd);
+    let output = run(&explain);
+    assert!(stdout(&output).contains("does not say which routes it hands out"), "{}", stdout(&output));
+}
+
 #[test]
 fn an_etcd_that_cannot_be_reached_is_named_with_what_to_do() {
     let folder = Folder::new("etcd-gone");

@@ -70,6 +70,11 @@ impl Keys {
         format!("{}{}", self.application(name), self.node)
     }
 
+    /// Where the routes are that are handed out.
+    pub(crate) fn static_routes(&self) -> String {
+        format!("{}postroad/routes/", self.cluster_prefix)
+    }
+
     /// Where all gateways say where they lead.
     pub(crate) fn proxies(&self) -> String {
         format!("{}postroad/proxies/", self.cluster_prefix)

@@ -186,6 +186,17 @@ impl Registrar for EtcdRegistrar {
         })
     }
 
+    fn static_routes(&self) -> BoxFuture<'_, Result<Vec<StaticRoute>, RegistrarError>> {
+        let inner = &*self.0;
+        Box::pin(async move {
+            let keys = Keys::new(&inner.options.cluster, "");
+            let prefix = keys.static_routes();
+            let read = async { inner.client().read(&[&prefix]).await };
+            let (all, _) = inner.in_time(read).await?;
+            Ok(static_routes(&keys, &all))
+        })
+    }
+
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<Atom>, RegistrarError>> {
         Box::pin(async move {
             let session = self.0.session().map_err(|Ended| RegistrarError::Terminated)?;

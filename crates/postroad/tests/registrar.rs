@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use postroad::application::{ApplicationSpec, MemberSpec};
 use postroad::network::{
-    AcceptorOptions, ConnectError, NetworkProxyRoute, NetworkRoute, ProxyFlags, Stage, exact,
+    AcceptorOptions, ConnectError, NetworkProxyRoute, NetworkRoute, ProxyFlags, Reason, Stage, exact,
 };
 use postroad::registrar::{
     BoxFuture, Endpoint, RegisterError, Registered, Registrar, RegistrarError, Registration, ResolveError,
@@ -243,7 +243,9 @@ async fn what_is_handed_out_counts_where_nothing_of_the_node_s_own_leads() {
         assert!(other.network().connect_with(a.name().as_str(), to).await.is_err());
         log.says(&["handshake failed", other.name().as_str(), "demands TLS"]).await;
     }
-    network.connect(d.name().as_str()).await.unwrap();
+    let connected = network.connect(d.name().as_str()).await.unwrap();
+    let road = connected.info().road.as_ref().unwrap();
+    assert_eq!(road.reason, Reason::HandedOut { pattern: "^d-".into(), weight: 900 });
     // Without the own ones those that were handed out are what there is.
     network.remove_route(&pattern(&b)).unwrap();
     network.remove_proxy_route(&pattern(&c)).unwrap();

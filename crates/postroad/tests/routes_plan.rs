@@ -82,6 +82,25 @@ fn plan_with(
         .expect("another node")
 }
 
+/// Also in a plan that somebody makes who has no node: `postroad explain`.
+#[test]
+fn what_is_handed_out_says_so_and_gives_way_to_proxies() {
+    let (table, proxies) = (RoutingTable::new(), RoutingTable::new());
+    table.add_handed_out("^db@", NetworkRoute::to("10.0.0.9", 4370), 7).expect("a valid pattern");
+    let plan = |proxies: &RoutingTable<NetworkProxyRoute>| {
+        let (matches, through) = (table.lookup("db@prod"), proxies.lookup("db@prod"));
+        let options = options(OnFailure::Fail);
+        Plan::new(atom("app@localhost"), atom("db@prod"), &matches, &through, None, options).expect("a plan")
+    };
+    let first = |plan: Plan| plan.steps().next().expect("a step").to_string();
+    let expected = "route of the registrar `^db@` weight 7: dial 10.0.0.9:4370,";
+    assert!(first(plan(&proxies)).starts_with(expected));
+    proxies.add("^db@", NetworkProxyRoute::via("gate@dmz"), 1).expect("a valid pattern");
+    let plan = plan(&proxies);
+    assert_eq!(plan.steps().count(), 1, "{plan}");
+    assert!(first(plan).starts_with("proxy route `^db@` weight 1: through gate@dmz"));
+}
+
 fn no_gateway() -> AttemptError {
     AttemptError::Tunnel(TunnelError::NoGateway(Atom::new("proxy@dmz").expect("a short name")))
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use postroad::edf::AtomMapping;
-use postroad::network::routes::{Pattern, RouteChanges, RoutingTable};
+use postroad::network::routes::{AddRouteError, Pattern, RouteChanges, RoutingTable};
 use postroad::network::{
     AcceptorOptions, InvalidProxyRoute, NetworkOptions, NetworkProxyRoute, NetworkRoute, Plan, PlanOptions,
 };
 use postroad::registrar::{
-    self, BoxFuture, EmbeddedOptions, Endpoint, ProxyEndpoint, RegisterError, Registered, Registration,
-    ResolveError, Resolver,
+    self, BoxFuture, EmbeddedOptions, Endpoint, ProxyEndpoint, RegisterError, Registered, RegistrarError,
+    Registration, ResolveError, Resolver, StaticRoute,
 };
 use postroad::tls::TlsOptions;
 use postroad::{Atom, Network, Node, NodeBuilder};
@@ -85,10 +85,32 @@ impl Roads {
         }
     }
 
-    /// How the configured node would reach another one. Nobody is asked.
-    pub(crate) fn plan(&self, config: &Config, own: &str, name: &str) -> anyhow::Result<Plan> {
+    /// What the registrar hands out to nodes that register. Most hand out nothing.
+    pub(crate) async fn handed_out(&self) -> Result<Vec<StaticRoute>, RegistrarError> {
+        match &self.registrar {
+            Some(registrar) => handed_out(&**registrar).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// How the configured node would reach another one, with these routes of its
+    /// registrar. Nobody is asked.
+    pub(crate) fn plan(
+        &self,
+        config: &Config,
+        own: &str,
+        name: &str,
+        handed_out: Vec<StaticRoute>,
+    ) -> anyhow::Result<Plan> {
         let (table, proxies) = (RoutingTable::new(), RoutingTable::new());
         table.add_all(self.routes(config)?)?;
+        for StaticRoute { pattern, route, weight } in handed_out {
+            // The node skips what makes no sense, too.
+            let added = route.check().map_err(AddRouteError::from);
+            if let Err(error) = added.and_then(|()| table.add_handed_out(&pattern, route, weight)) {
+                tracing::warn!(pattern, %error, "route of the registrar skipped");
+            }
+        }
         proxies.add_all(self.proxy_routes(config)?)?;
         let defaults = NetworkOptions::default();
         let options = PlanOptions {
@@ -343,6 +365,13 @@ impl Embedded {
     }
 }
 
+async fn handed_out(registrar: &dyn registrar::Registrar) -> Result<Vec<StaticRoute>, RegistrarError> {
+    match registrar.static_routes().await {
+        Err(RegistrarError::NotSupported) => Ok(Vec::new()),
+        routes => routes,
+    }
+}
+
 /// A registrar of which a guest asks, without registering.
 #[derive(Debug)]
 struct AskOnly(Arc<dyn registrar::Registrar>);
@@ -362,8 +391,16 @@ impl Resolver for AskOnly {
 }
 
 impl registrar::Registrar for AskOnly {
+    /// Only takes what is handed out. A registrar that is gone keeps nobody from
+    /// dialing.
     fn register(&self, _: Registration) -> BoxFuture<'_, Result<Registered, RegisterError>> {
-        Box::pin(std::future::ready(Ok(Registered::default())))
+        Box::pin(async {
+            let routes = handed_out(&*self.0).await.unwrap_or_else(|error| {
+                tracing::warn!(registrar = self.0.describe(), %error, "no routes of the registrar");
+                Vec::new()
+            });
+            Ok(Registered::with_routes(routes))
+        })
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {

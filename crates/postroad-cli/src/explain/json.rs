@@ -108,6 +108,9 @@ fn probe(probe: &Probe) -> Json {
 fn reason(reason: &Reason) -> Json {
     match reason {
         Reason::Route { pattern, weight } => json!({"kind": "route", "pattern": **pattern, "weight": weight}),
+        Reason::HandedOut { pattern, weight } => {
+            json!({"kind": "route of the registrar", "pattern": **pattern, "weight": weight})
+        }
         Reason::ProxyRoute { pattern, weight } => {
             json!({"kind": "proxy route", "pattern": **pattern, "weight": weight})
         }

@@ -33,18 +33,13 @@ pub(crate) struct Explain {
     json: bool,
 }
 
-/// What registrars hand out is not known before a node registers.
-const HANDED_OUT: &str = "what the registrar hands out to nodes that register is not shown: it counts where no route or \
-                          proxy route of the file matches";
-
 impl Explain {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.guest.config()?;
-        let plan = self.plan(&config).await?;
-        let note = matches!(config.registrar, Registrar::Etcd(_)).then_some(HANDED_OUT);
+        let (plan, note) = self.plan(&config).await?;
         if !self.json {
             println!("{plan}");
-            if let Some(note) = note {
+            if let Some(note) = &note {
                 println!("  ({note})");
             }
         }
@@ -73,15 +68,29 @@ impl Explain {
         Ok(probes?)
     }
 
-    async fn plan(&self, config: &Config) -> anyhow::Result<Plan> {
+    /// The plan, and what it may lack.
+    async fn plan(&self, config: &Config) -> anyhow::Result<(Plan, Option<String>)> {
         let own = config.node.name.clone().unwrap_or_else(|| guest_name("explain"));
-        let mut plan = Roads::of(config)?.plan(config, &own, &self.guest.name)?;
+        let roads = Roads::of(config)?;
+        let (handed_out, note) = match &config.registrar {
+            Registrar::Etcd(_) if self.offline => {
+                (Vec::new(), Some("the registrar was not asked for routes that it hands out".to_owned()))
+            }
+            _ => match roads.handed_out().await {
+                Ok(routes) => (routes, None),
+                Err(error) => (
+                    Vec::new(),
+                    Some(format!("the registrar does not say which routes it hands out: {error}")),
+                ),
+            },
+        };
+        let mut plan = roads.plan(config, &own, &self.guest.name, handed_out)?;
         while !self.offline
             && let Some((at, resolve)) = plan.ask_ahead()
         {
             let answer = resolve.ask().await;
             plan.answer_ahead(at, resolve, answer);
         }
-        Ok(plan)
+        Ok((plan, note))
     }
 }

@@ -145,6 +145,11 @@ async fn static_routes_are_handed_out() {
     route("x-pattern", r#"{"pattern": "(", "port": 1}"#);
     route("x-port", r#"{"pattern": "x", "port": 0}"#);
     route("z-weighty", r#"{"pattern": "^z", "host": "10.0.0.2", "port": 2, "weight": 7}"#);
+    // Also to who only asks.
+    let apart = EtcdRegistrar::new(etcd.options()).unwrap();
+    let told = apart.static_routes().await.unwrap();
+    let told: Vec<_> = told.iter().map(|route| (&*route.pattern, route.weight)).collect();
+    assert_eq!(told, [("^b-", 9), ("^b-", 0), ("(", 0), ("x", 0), ("^z", 7)]);
     let a = Member::start(&unique("a"), etcd.options()).await;
     let routes: Vec<_> = a
         .node

@@ -197,7 +197,7 @@ impl NetworkInner {
 
     /// How this node would reach another one now.
     pub(super) fn plan(&self, node: &NodeInner, peer: Atom) -> Result<Plan, ConnectError> {
-        let (routes, proxies) = self.tables.lookup(node.name, peer);
+        let (routes, proxies) = self.tables.lookup(peer);
         let registrar = self.registrar.clone().map(|registrar| registrar as Arc<dyn Resolver>);
         let connected = self.connections.load().keys().copied().collect();
         let options = PlanOptions { connected, ..PlanOptions::from(&self.options) };

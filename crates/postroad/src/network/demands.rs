@@ -11,6 +11,7 @@ use postroad_wire::Cookie;
 
 use super::NetworkInner;
 use super::route::Pins;
+use super::tables::heeded;
 use crate::Atom;
 use crate::tls::{Answering, TlsOptions};
 
@@ -53,7 +54,8 @@ impl NetworkInner {
     /// the first proxy route if there is no other; nothing if as much was shown
     /// as one of them demands: this node would go any of them.
     pub(super) fn demanded(&self, own: Atom, peer: Atom, shown: &Shown<'_>) -> Option<(Box<str>, Demand)> {
-        let (routes, proxies) = self.tables.lookup(own, peer);
+        let (routes, proxies) = self.tables.lookup(peer);
+        let routes = heeded(own, peer, &routes, &proxies);
         let mut lacking = None;
         for entry in routes.iter() {
             let demand = shown.lacks(&entry.route().pins, &self.options.tls)?;

@@ -19,21 +19,24 @@ pub(super) struct Tables {
     both: RwLock<()>,
 }
 
+/// Those of the routes that match `name` which count there. What was handed out
+/// does not where a proxy route of the node's own leads from `own`.
+pub(super) fn heeded(
+    own: Atom,
+    name: Atom,
+    routes: &Matches<NetworkRoute>,
+    proxies: &Matches<NetworkProxyRoute>,
+) -> Matches<NetworkRoute> {
+    let are_handed_out = routes.first().is_some_and(|entry| entry.is_handed_out());
+    let gives_way = are_handed_out && proxies.iter().any(|entry| entry.route().leads(own, name));
+    if gives_way { Arc::default() } else { routes.clone() }
+}
+
 impl Tables {
-    /// What matches `name`. A route that was handed out does not count where a
-    /// proxy route of the node's own leads from `own`.
-    pub(super) fn lookup(
-        &self,
-        own: Atom,
-        name: Atom,
-    ) -> (Matches<NetworkRoute>, Matches<NetworkProxyRoute>) {
-        let (routes, proxies) = {
-            let _both = self.both.read();
-            (self.routes.lookup(name.as_str()), self.proxy_routes.lookup(name.as_str()))
-        };
-        let are_handed_out = routes.first().is_some_and(|entry| entry.is_handed_out());
-        let gives_way = are_handed_out && proxies.iter().any(|entry| entry.route().leads(own, name));
-        (if gives_way { Arc::default() } else { routes }, proxies)
+    /// What matches `name`.
+    pub(super) fn lookup(&self, name: Atom) -> (Matches<NetworkRoute>, Matches<NetworkProxyRoute>) {
+        let _both = self.both.read();
+        (self.routes.lookup(name.as_str()), self.proxy_routes.lookup(name.as_str()))
     }
 
     /// Changes both in one step, or neither.

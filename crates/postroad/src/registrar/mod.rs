@@ -150,6 +150,14 @@ pub trait Registrar: Resolver {
         not_supported()
     }
 
+    /// The static routes that it hands out to a node that registers now. Asks
+    /// without registering: to explain what a node would do.
+    ///
+    /// Cancel safe.
+    fn static_routes(&self) -> BoxFuture<'_, Result<Vec<StaticRoute>, RegistrarError>> {
+        not_supported()
+    }
+
     /// The names of the nodes that are registered, without this one.
     ///
     /// Cancel safe.

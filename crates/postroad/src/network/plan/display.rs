@@ -17,6 +17,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Route { pattern, weight } => write!(f, "route `{pattern}` weight {weight}"),
+            Self::HandedOut { pattern, weight } => {
+                write!(f, "route of the registrar `{pattern}` weight {weight}")
+            }
             Self::ProxyRoute { pattern, weight } => write!(f, "proxy route `{pattern}` weight {weight}"),
             Self::Discovery => f.write_str("discovery"),
             Self::Fallback { pattern, .. } => write!(f, "discovery, as route `{pattern}` demands"),

@@ -29,6 +29,7 @@ use postroad_wire::Version;
 use super::proxy_route::NetworkProxyRoute;
 use super::route::{NetworkRoute, OnFailure, Pins};
 use super::routes::{Entry, Matches};
+use super::tables::heeded;
 use crate::Atom;
 use crate::registrar::{Endpoint, ProxyEndpoint, ResolveError, Resolver};
 use crate::tls::TlsOptions;
@@ -148,7 +149,8 @@ pub(super) struct Pause {
 impl Plan {
     /// Plans how `own` reaches `name`, for which these static routes and static
     /// proxy routes match. A proxy route that leads to another node, or whose
-    /// proxy is one of the two ends, is left out.
+    /// proxy is one of the two ends, is left out; so is a route that was handed out
+    /// where a proxy route leads.
     pub fn new(
         own: Atom,
         name: Atom,
@@ -158,6 +160,7 @@ impl Plan {
         options: PlanOptions,
     ) -> Result<Self, OwnName> {
         let mut plan = Self::empty(own, name, Discovery::NoRegistrar, options)?;
+        let routes = heeded(own, name, routes, proxies);
         let proxies: Vec<_> = proxies.iter().filter(|entry| entry.route().leads(own, name)).collect();
         plan.proxy_order = (!proxies.is_empty()).then_some(plan.options.proxy_order);
         plan.ends = Ends::of(routes.first().map(|entry| entry.route()));
@@ -189,7 +192,7 @@ impl Plan {
             let resolver = Arc::clone(&registrar);
             Step::Resolve(Resolve::new(name, resolver, reason, wanted, &plan.options))
         };
-        let (demanded_by, demands) = discovery_demands(routes, &proxies);
+        let (demanded_by, demands) = discovery_demands(&routes, &proxies);
         let (reason, pins) = if is_first { Default::default() } else { (demanded_by.clone(), demands) };
         let addresses = ask(reason, Wanted::Addresses { host: String::new(), port: 0, pins: Box::new(pins) });
         let through = proxies.first().map(|entry| entry.route().for_any_proxy());

@@ -130,6 +130,14 @@ pub enum Reason {
         /// The weight of the route.
         weight: i64,
     },
+    /// A static route matches that the registrar has handed out, and none of the
+    /// node's own.
+    HandedOut {
+        /// The pattern of the route.
+        pattern: Arc<str>,
+        /// The weight of the route.
+        weight: i64,
+    },
     /// A static proxy route matches.
     ProxyRoute {
         /// The pattern of the route.
@@ -156,7 +164,11 @@ pub enum Reason {
 
 impl Step {
     pub(super) fn by_route(name: Atom, entry: &Entry<NetworkRoute>, options: &PlanOptions) -> Self {
-        let reason = Reason::Route { pattern: entry.pattern().into(), weight: entry.weight() };
+        let (pattern, weight) = (entry.pattern().into(), entry.weight());
+        let reason = match entry.is_handed_out() {
+            false => Reason::Route { pattern, weight },
+            true => Reason::HandedOut { pattern, weight },
+        };
         Self::along(name, entry.route(), reason, options)
     }
 
