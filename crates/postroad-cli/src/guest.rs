@@ -5,10 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use postroad::Node;
 use postroad::network::{AttemptError, ConnectError, FailedAttempt, TunnelError, TunnelRefusal};
+use postroad::registrar::StaticRoute;
 
 use crate::address::RouteArg;
 use crate::config::{Config, Embedded, Registrar, Roads, Said};
 use crate::cookie::CookieArgs;
+use crate::said_once;
 
 /// Which node a command is about, and how it finds it.
 #[derive(clap::Args)]
@@ -57,11 +59,27 @@ impl GuestArgs {
         Ok(config)
     }
 
-    /// Starts a node that dials in place of the configured one.
+    /// Starts a node that dials in place of the configured one. A registrar that
+    /// does not answer keeps nobody from dialing.
     pub(crate) async fn start(&self, config: &Config, command: &str) -> anyhow::Result<Node> {
         let roads = Roads::of(config)?;
+        let handed_out = roads.handed_out(config, &self.name).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %said_once(&error), "no routes of the registrar");
+            Vec::new()
+        });
+        self.start_on(&roads, config, command, handed_out).await
+    }
+
+    /// The same on roads that are there already, with these routes of the registrar.
+    pub(crate) async fn start_on(
+        &self,
+        roads: &Roads,
+        config: &Config,
+        command: &str,
+        handed_out: Vec<StaticRoute>,
+    ) -> anyhow::Result<Node> {
         let name = self.acts_as.clone().unwrap_or_else(|| guest_name(command));
-        Ok(roads.guest(config, &name)?.start().await?)
+        Ok(roads.guest(config, &name, handed_out)?.start().await?)
     }
 }
 

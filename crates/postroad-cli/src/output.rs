@@ -6,6 +6,7 @@
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write as _};
+use std::time::Duration;
 
 /// What a shell makes of a program that SIGPIPE has ended, which Rust ignores.
 const NOBODY_READS: i32 = 128 + 13;
@@ -49,4 +50,28 @@ pub(crate) fn print(said: Arguments<'_>) {
 pub(crate) fn mention(said: Arguments<'_>) {
     let mut out = io::stdout();
     let _ = writeln!(out, "{said}").and_then(|()| out.flush());
+}
+
+/// A text of somebody else, without what would move a terminal.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() { plain.extend(letter.escape_default()) } else { plain.push(letter) }
+    }
+    plain
+}
+
+/// For JSON: with three digits of nanoseconds.
+pub(crate) fn microseconds(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_moves_no_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\nü"), "a\\u{1b}[2Jb\\nü");
+    }
 }

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use postroad::network::PeerInfo;
 use postroad::{CallError, Node, SendError};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::cookie::NO_COOKIE;
 use crate::guest::{GuestArgs, explain_failure};
+use crate::output::microseconds;
 
 /// Connects with a node and calls a process there.
 ///
@@ -109,14 +110,14 @@ impl Ping {
         let mean = total.checked_div(u32::try_from(round_trips.len()).unwrap_or(u32::MAX));
         let figures = [round_trips.iter().min().copied(), mean, round_trips.iter().max().copied()];
         if self.json {
-            let [min, mean, max] = figures.map(|figure| figure.map_or(Json::Null, micros));
+            let [min, mean, max] = figures.map(|figure| json!(figure.map(microseconds)));
             let summary = json!({
                 "node": peer.name.as_str(),
                 "version": peer.version,
-                "connect_us": micros(connected),
+                "connect_us": microseconds(connected),
                 "calls": self.count,
                 "answered": round_trips.len(),
-                "round_trips_us": round_trips.iter().copied().map(micros).collect::<Vec<_>>(),
+                "round_trips_us": round_trips.iter().copied().map(microseconds).collect::<Vec<_>>(),
                 "min_us": min,
                 "mean_us": mean,
                 "max_us": max,
@@ -135,9 +136,4 @@ impl Ping {
 
 fn milliseconds(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)
-}
-
-fn micros(time: Duration) -> Json {
-    // Three digits of nanoseconds.
-    json!(time.as_nanos() as f64 / 1e3)
 }

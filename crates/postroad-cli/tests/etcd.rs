@@ -10,9 +10,12 @@ mod etcd;
 mod folder;
 mod program;
 
+use std::net::TcpListener;
+
 use etcd::Etcd;
 use folder::Folder;
 use program::{Node, free_port, run, stderr, stdout};
+use serde_json::{Value as Json, json};
 
 /// A node that registers with etcd, on loopback.
 fn member(name: &str, registrar: &str) -> String {
@@ -94,24 +97,71 @@ fn routes_that_etcd_hands_out_are_explained_and_used() {
     etcd.put("services/ergo/cluster/shop/postroad/routes/hidden", &route);
     etcd.put("services/ergo/cluster/shop/postroad/routes/wrong", r#"{"pattern": "^hidden", "port": 0}"#);
     folder.put("asker.toml", &member("asker", &kind(&etcd)));
+    // Whoever registers writes.
+    let revision = || {
+        let all: Json = serde_json::from_str(&etcd.ctl(&["get", "x", "-w", "json"])).unwrap();
+        all["header"]["revision"].as_i64().unwrap()
+    };
+    let before = revision();
     let explain = ["explain", "--config", &folder.path("asker.toml"), &hidden.name];
     let output = run(&explain);
     let road = format!("  1. route of the registrar `^hidden-` weight 0: dial 127.0.0.1:{}", hidden.port);
     assert_eq!(stdout(&output).matches("route of the registrar").count(), 1, "{}", stdout(&output));
     assert!(stdout(&output).contains(&road), "{}", stdout(&output));
     assert!(stderr(&output).contains("route of the registrar skipped"), "{}", stderr(&output));
-    let output = run(&[&explain[..], &["--offline"]].concat());
-    assert!(!stdout(&output).contains("`^hidden-`"), "{}", stdout(&output));
-    assert!(stdout(&output).contains("was not asked for routes that it hands out"), "{}", stdout(&output));
-    let output = run(&[&explain[..], &["--probe"]].concat());
+    let output = run(&[&explain[..], &["--probe", "--json"]].concat());
     assert!(output.status.success(), "{} {}", stdout(&output), stderr(&output));
+    let json: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let handed_out = json!({"kind": "handed_out", "pattern": "^hidden-", "weight": 0});
+    assert_eq!(
+        (&json["plan"]["steps"][0]["reason"], &json["probe"][0]["reason"]),
+        (&handed_out, &handed_out)
+    );
+    assert_eq!((&json["note"], &json["plan"]["discovery"]), (&Json::Null, &"withheld".into()));
     let output = run(&["ping", "--config", &folder.path("asker.toml"), &hidden.name, "--count", "1"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let nodes = etcd.ctl(&["get", "--prefix", "--keys-only", "services/ergo/cluster/shop/routes/"]);
-    assert_eq!(nodes.trim(), "", "nobody has registered");
+    assert_eq!(revision(), before, "nobody has registered");
+
+    let output = run(&[&explain[..], &["--offline", "--json"]].concat());
+    let json: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let step = &json["plan"]["steps"][0];
+    assert_eq!((&step["kind"], &step["ask"]["for"]), (&"ask".into(), &"addresses".into()));
+    assert_eq!(step["reason"], json!({"kind": "discovery", "pattern": null, "weight": null}));
+    assert_eq!(json["note"], "the registrar was not asked for routes that it hands out");
     drop(etcd);
     let output = run(&explain);
     assert!(stdout(&output).contains("does not say which routes it hands out"), "{}", stdout(&output));
+    let output = run(&[&explain[..], &["--json"]].concat());
+    let json: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let failed = &json["plan"]["failed"][0];
+    assert_eq!((&failed["stage"], &failed["port"]), (&"resolve".into(), &Json::Null), "{json}");
+}
+
+/// Of an etcd that takes connections and says nothing.
+#[test]
+fn a_silent_etcd_keeps_nobody_from_a_route_of_the_file() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = Folder::new("etcd-silent");
+    let target = Node::start("target", &["--no-registrar"]);
+    let registrar = format!("kind = \"etcd\"\nendpoints = [\"{}\"]\n", silent.local_addr().unwrap());
+    let asker = member("asker", &registrar);
+    let route = format!("[[route]]\npattern = '^target-'\nhost = '127.0.0.1'\nport = {}\n", target.port);
+    folder.put("asker.toml", &(asker + &route));
+    let config = folder.path("asker.toml");
+    for command in [
+        &["explain", "--config", &config, &target.name, "--probe"][..],
+        &["ping", "--config", &config, &target.name, "--count", "1"],
+    ] {
+        let output = run(command);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    silent.set_nonblocking(true).unwrap();
+    assert!(silent.accept().is_err(), "it was not even asked");
+    let quick = member("asker", &registrar).replace("[node]", "[node]\ndial_timeout = \"100ms\"");
+    folder.put("asker.toml", &quick);
+    let output = run(&["explain", "--config", &config, &target.name]);
+    let why = "does not say which routes it hands out: no answer within 100ms";
+    assert!(stdout(&output).contains(why), "{}", stdout(&output));
 }
 
 #[test]

@@ -315,15 +315,19 @@ async fn a_probe_walks_through_the_gateway() {
             (&step["kind"], &step["tunnel"]["through"]),
             (&"tunnel".into(), &gateway.name.as_str().into())
         );
+        assert_eq!(step["tunnel"]["target_cookie"], "node");
         let way = &json["probe"][0];
         assert_eq!(
-            (&way["reached"], &way["through"]),
-            (&leads_there.into(), &gateway.name.as_str().into()),
+            (way["reached"].is_object(), way["through"].as_str()),
+            (leads_there, Some(&*gateway.name)),
             "{json}"
         );
         assert_eq!(way["hops"][0]["node"], *gateway.name);
-        let expected = if leads_there { "leads there" } else { "refuses" };
+        let expected = if leads_there { "leads_there" } else { "refuses" };
         assert_eq!(way["hops"][0]["answer"], expected);
+        let to_gateway = &way["to_proxy"][0];
+        assert_eq!((&to_gateway["reason"]["kind"], &to_gateway["failed"]), (&"route".into(), &Json::Null));
+        assert!(to_gateway["reached"]["version"].is_string(), "{json}");
         let advice = way["failed"]["to_do"].as_str().unwrap_or_default();
         assert_eq!(advice.starts_with("add a [[transit.rule]] there"), !leads_there, "{json}");
     }

@@ -17,7 +17,7 @@ use crate::value::{self, ValueError};
 const LIMIT: usize = 100_000;
 
 /// The longest value that is looked at, in bytes.
-const MAX_VALUE: usize = 256 << 10;
+pub(crate) const MAX_VALUE: usize = 256 << 10;
 
 /// The cluster, as one of its nodes sees it.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::KeyValue;
 use crate::client::{self, Client};
 use crate::keys::{self, Keys, Subject};
-use crate::mirror::sort_applications;
+use crate::mirror::{MAX_VALUE, sort_applications};
 use crate::proxy::Proxies;
 use crate::session::{EnterError, Session};
 use crate::{EtcdError, EtcdOptions, static_route, value};
@@ -189,6 +189,9 @@ impl Registrar for EtcdRegistrar {
     fn static_routes(&self) -> BoxFuture<'_, Result<Vec<StaticRoute>, RegistrarError>> {
         let inner = &*self.0;
         Box::pin(async move {
+            if inner.stop.is_cancelled() {
+                return Err(RegistrarError::Terminated);
+            }
             let keys = Keys::new(&inner.options.cluster, "");
             let prefix = keys.static_routes();
             let read = async { inner.client().read(&[&prefix]).await };
@@ -344,7 +347,7 @@ fn static_routes(keys: &Keys, all: &[KeyValue]) -> Vec<StaticRoute> {
         let key = std::str::from_utf8(&kv.key).ok()?;
         let Some(Subject::StaticRoute(name)) = keys.read(key) else { return None };
         static_route::decode(&kv.value)
-            .inspect_err(|error| tracing::warn!(name, %error, "static route in etcd cannot be read: skipped"))
+            .inspect_err(|error| tracing::warn!(name, ?error, "static route in etcd cannot be read: skipped"))
             .ok()
     };
     all.iter().filter_map(read).take(MAX_STATIC_ROUTES).collect()
@@ -366,6 +369,10 @@ fn proxies(keys: &Keys, all: &[KeyValue]) -> Proxies {
 fn application(keys: &Keys, kv: &KeyValue) -> Option<ApplicationRoute> {
     let key = std::str::from_utf8(&kv.key).ok()?;
     let Some(Subject::Application { name, node }) = keys.read(key) else { return None };
+    if kv.value.len() > MAX_VALUE {
+        tracing::warn!(key, bytes = kv.value.len(), limit = MAX_VALUE, "value in etcd too long: ignored");
+        return None;
+    }
     value::decode_application(name, node, &kv.value)
         .inspect_err(|error| tracing::warn!(key, %error, "value in etcd cannot be read: ignored"))
         .ok()?

@@ -4,7 +4,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use postroad::Atom;
-use postroad::registrar::{ApplicationMode, ApplicationRoute, ApplicationState, ConfigValue, Endpoint};
+use postroad::registrar::{
+    ApplicationMode, ApplicationRoute, ApplicationState, ConfigValue, Endpoint, MAX_TAGS,
+};
 use postroad_wire::BodyError;
 use postroad_wire::esrd::Route;
 use postroad_wire::stored::{self, ErgoRelease};
@@ -54,7 +56,7 @@ pub(crate) fn encode_application(route: &ApplicationRoute, release: ErgoRelease)
         node: route.node.as_str().to_owned(),
         name: route.name.as_str().to_owned(),
         weight: route.weight,
-        tags: route.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+        tags: route.tags.clone(),
         mode: match route.mode {
             None => 0,
             Some(ApplicationMode::Temporary) => 1,
@@ -95,7 +97,8 @@ pub(crate) fn decode_application(
         3 => Some(ApplicationMode::Permanent),
         _ => None,
     };
-    let tags = stored.tags.iter().map(|tag| atom(tag)).collect::<Result<_, _>>()?;
+    let mut tags = stored.tags;
+    tags.truncate(MAX_TAGS);
     let (node, name) = (atom(node)?, atom(name)?);
     Ok(Some(ApplicationRoute { node, name, weight: stored.weight, tags, mode, state }))
 }
@@ -227,9 +230,13 @@ mod tests {
         };
         assert_eq!(decode_application("shop", "ergo@127.0.0.1", SHOP.as_bytes()), Ok(Some(shop.clone())));
         assert_eq!(encode_application(&shop, ErgoRelease::V3_2), SHOP.as_bytes());
-        let tagged = ApplicationRoute { tags: vec![Atom::new("blue").unwrap()], ..shop };
+        let tagged = ApplicationRoute { tags: vec!["blue".to_owned()], ..shop };
         let value = encode_application(&tagged, ErgoRelease::V3_2);
-        assert_eq!(decode_application("shop", "ergo@127.0.0.1", &value), Ok(Some(tagged)));
+        assert_eq!(decode_application("shop", "ergo@127.0.0.1", &value), Ok(Some(tagged.clone())));
+        let many = ApplicationRoute { tags: vec!["t".to_owned(); 60_000], ..tagged };
+        let value = encode_application(&many, ErgoRelease::V3_2);
+        let read = decode_application("shop", "ergo@127.0.0.1", &value).unwrap().unwrap();
+        assert_eq!(read.tags.len(), MAX_TAGS);
         let other = decode_application("web", "demo@localhost", WEBAPP.as_bytes());
         assert!(matches!(other, Err(ValueError::Key { .. })), "a value under another key: {other:?}");
     }

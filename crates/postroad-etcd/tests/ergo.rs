@@ -165,13 +165,13 @@ async fn each_hears_of_the_others_applications() {
     event(&mut events, &RegistrarEvent::ApplicationStarted { name, node, weight, mode }).await;
     let found = registrar.resolve_application(name).await.unwrap();
     let state = ApplicationState::Running;
-    let tags = vec![atom("blue"), atom("eu")];
+    let tags = vec!["blue".to_owned(), "eu".to_owned()];
     assert_eq!(found, [ApplicationRoute { node, name, weight, tags, mode, state }]);
     ergo.ask("stop_application", "shop").await;
     event(&mut events, &RegistrarEvent::ApplicationLoaded { name, node, weight }).await;
 
     let (name, mode) = (atom("bakery"), Some(ApplicationMode::Permanent));
-    let tags = vec![atom("green")];
+    let tags = vec!["green".to_owned()];
     let own = ApplicationRoute { node: rust.name(), name, weight: 7, tags, mode, state };
     registrar.register_application(own).await.unwrap();
     let rust_name = "rust@127.0.0.1";

@@ -455,13 +455,21 @@ fn useless_answers_of_a_resolver_are_named() {
 }
 
 #[test]
+fn an_address_from_a_registrar_moves_no_terminal() {
+    let mut plan = plan(&[], "db@prod", OnFailure::Fail);
+    let (at, resolve) = plan.ask_ahead().expect("the registrar");
+    plan.answer_ahead(at, resolve, Ok(vec![endpoint("h\u{1b}[2J\nx", 4370)]));
+    assert!(plan.to_string().contains(r#"dial "h\u{1b}[2J\nx":4370,"#), "{plan}");
+}
+
+#[test]
 fn unusable_routes_are_refused() {
     let resolver = || NetworkRoute::resolve_with(Arc::new(Named("etcd")));
     assert_eq!(NetworkRoute::to("host", 0).check(), Err(InvalidRoute::NoPort));
     assert_eq!(NetworkRoute::to("", 4370).check(), Ok(()));
     assert_eq!(NetworkRoute::to("::1", 4370).check(), Ok(()));
     assert_eq!(resolver().check(), Ok(()));
-    for host in ["db@host", "host:4370", "[::1]:4370", "a b", "http://host"] {
+    for host in ["db@host", "host:4370", "[::1]:4370", "a b", "http://host", "h\u{1b}[2J"] {
         assert_eq!(NetworkRoute::to(host, 1).check(), Err(InvalidRoute::InvalidHost { host: host.into() }));
     }
     assert_eq!(resolver().timeout(Duration::ZERO).check(), Err(InvalidRoute::NoTime));

@@ -10,8 +10,8 @@ use postroad::network::{
     AcceptorOptions, InvalidProxyRoute, NetworkOptions, NetworkProxyRoute, NetworkRoute, Plan, PlanOptions,
 };
 use postroad::registrar::{
-    self, BoxFuture, EmbeddedOptions, Endpoint, ProxyEndpoint, RegisterError, Registered, RegistrarError,
-    Registration, ResolveError, Resolver, StaticRoute,
+    self, BoxFuture, EmbeddedOptions, Endpoint, ProxyEndpoint, RegisterError, Registered, Registration,
+    ResolveError, Resolver, StaticRoute,
 };
 use postroad::tls::TlsOptions;
 use postroad::{Atom, Network, Node, NodeBuilder};
@@ -64,11 +64,18 @@ impl Roads {
     }
 
     /// A node under another name that dials and asks as the configured one
-    /// would, and cannot be found.
-    pub(crate) fn guest(&self, config: &Config, name: &str) -> anyhow::Result<NodeBuilder> {
+    /// would, with these routes of its registrar, and cannot be found.
+    pub(crate) fn guest(
+        &self,
+        config: &Config,
+        name: &str,
+        handed_out: Vec<StaticRoute>,
+    ) -> anyhow::Result<NodeBuilder> {
         let builder = self.builder(config, name)?.network(postroad::NetworkMode::Hidden);
         Ok(match &self.registrar {
-            Some(registrar) => builder.registrar(Arc::new(AskOnly(registrar.clone()))),
+            Some(registrar) => {
+                builder.registrar(Arc::new(AskOnly { registrar: registrar.clone(), handed_out }))
+            }
             None => builder.without_registrar(),
         })
     }
@@ -85,12 +92,30 @@ impl Roads {
         }
     }
 
-    /// What the registrar hands out to nodes that register. Most hand out nothing.
-    pub(crate) async fn handed_out(&self) -> Result<Vec<StaticRoute>, RegistrarError> {
-        match &self.registrar {
-            Some(registrar) => handed_out(&**registrar).await,
-            None => Ok(Vec::new()),
+    /// What the registrar hands out to nodes that register, if it may matter on
+    /// the way to `name`: not where a route of the file leads there and no gateway
+    /// stands in between. It has the time of a dial.
+    pub(crate) async fn handed_out(&self, config: &Config, name: &str) -> anyhow::Result<Vec<StaticRoute>> {
+        let (Some(registrar), Registrar::Etcd(_)) = (&self.registrar, &config.registrar) else {
+            return Ok(Vec::new());
+        };
+        let (routes, proxies) = self.tables(config)?;
+        if !routes.lookup(name).is_empty() && proxies.lookup(name).is_empty() {
+            return Ok(Vec::new());
         }
+        let limit = config.node.dial_timeout.unwrap_or(NetworkOptions::default().dial_timeout);
+        let asked = tokio::time::timeout(limit, registrar.static_routes()).await;
+        Ok(asked.with_context(|| format!("no answer within {limit:?}"))??)
+    }
+
+    fn tables(
+        &self,
+        config: &Config,
+    ) -> anyhow::Result<(RoutingTable<NetworkRoute>, RoutingTable<NetworkProxyRoute>)> {
+        let (routes, proxies) = (RoutingTable::new(), RoutingTable::new());
+        routes.add_all(self.routes(config)?)?;
+        proxies.add_all(self.proxy_routes(config)?)?;
+        Ok((routes, proxies))
     }
 
     /// How the configured node would reach another one, with these routes of its
@@ -102,16 +127,19 @@ impl Roads {
         name: &str,
         handed_out: Vec<StaticRoute>,
     ) -> anyhow::Result<Plan> {
-        let (table, proxies) = (RoutingTable::new(), RoutingTable::new());
-        table.add_all(self.routes(config)?)?;
+        let (table, proxies) = self.tables(config)?;
         for StaticRoute { pattern, route, weight } in handed_out {
             // The node skips what makes no sense, too.
             let added = route.check().map_err(AddRouteError::from);
-            if let Err(error) = added.and_then(|()| table.add_handed_out(&pattern, route, weight)) {
-                tracing::warn!(pattern, %error, "route of the registrar skipped");
+            match added.and_then(|()| table.add_handed_out(&pattern, route, weight)) {
+                Ok(warnings) => {
+                    for warning in warnings {
+                        tracing::warn!(pattern, %warning, "check this route of the registrar");
+                    }
+                }
+                Err(error) => tracing::warn!(pattern, %error, "route of the registrar skipped"),
             }
         }
-        proxies.add_all(self.proxy_routes(config)?)?;
         let defaults = NetworkOptions::default();
         let options = PlanOptions {
             on_failure: config.node.on_failure.unwrap_or_default(),
@@ -365,42 +393,31 @@ impl Embedded {
     }
 }
 
-async fn handed_out(registrar: &dyn registrar::Registrar) -> Result<Vec<StaticRoute>, RegistrarError> {
-    match registrar.static_routes().await {
-        Err(RegistrarError::NotSupported) => Ok(Vec::new()),
-        routes => routes,
-    }
-}
-
 /// A registrar of which a guest asks, without registering.
 #[derive(Debug)]
-struct AskOnly(Arc<dyn registrar::Registrar>);
+struct AskOnly {
+    registrar: Arc<dyn registrar::Registrar>,
+    /// What a node that registers is given.
+    handed_out: Vec<StaticRoute>,
+}
 
 impl Resolver for AskOnly {
     fn resolve(&self, name: Atom) -> BoxFuture<'_, Result<Vec<Endpoint>, ResolveError>> {
-        self.0.resolve(name)
+        self.registrar.resolve(name)
     }
 
     fn resolve_proxy(&self, name: Atom) -> BoxFuture<'_, Result<Vec<ProxyEndpoint>, ResolveError>> {
-        self.0.resolve_proxy(name)
+        self.registrar.resolve_proxy(name)
     }
 
     fn describe(&self) -> String {
-        self.0.describe()
+        self.registrar.describe()
     }
 }
 
 impl registrar::Registrar for AskOnly {
-    /// Only takes what is handed out. A registrar that is gone keeps nobody from
-    /// dialing.
     fn register(&self, _: Registration) -> BoxFuture<'_, Result<Registered, RegisterError>> {
-        Box::pin(async {
-            let routes = handed_out(&*self.0).await.unwrap_or_else(|error| {
-                tracing::warn!(registrar = self.0.describe(), %error, "no routes of the registrar");
-                Vec::new()
-            });
-            Ok(Registered::with_routes(routes))
-        })
+        Box::pin(std::future::ready(Ok(Registered::with_routes(self.handed_out.clone()))))
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {

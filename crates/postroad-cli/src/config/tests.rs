@@ -309,7 +309,7 @@ async fn a_change_is_made_as_a_whole() {
     let old = good("[[route]]\npattern = '^old$'\nport = 1");
     let mended = good("[[route]]\npattern = '^new$'\nport = 2");
     let roads = Roads::of(&old).unwrap();
-    let node = roads.guest(&old, "whole@localhost").unwrap().start().await.unwrap();
+    let node = roads.guest(&old, "whole@localhost", Vec::new()).unwrap().start().await.unwrap();
     let network = node.network();
     let patterns = || network.routes().iter().map(|route| route.pattern().to_owned()).collect::<Vec<_>>();
     let through_itself = good(
@@ -337,7 +337,7 @@ async fn routes_of_equal_weight_are_tried_in_the_order_of_the_file() {
     };
     let mut running = file(&[("a", 1), ("b", 1), ("c", 1), ("d", 2)]);
     let roads = Roads::of(&running).unwrap();
-    let node = roads.guest(&running, "order@localhost").unwrap().start().await.unwrap();
+    let node = roads.guest(&running, "order@localhost", Vec::new()).unwrap().start().await.unwrap();
     let network = node.network();
     let abcde = "abcde@x";
     let reordered =

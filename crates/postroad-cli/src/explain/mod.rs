@@ -5,18 +5,21 @@ mod probe;
 
 use std::process::ExitCode;
 
-use postroad::network::{Plan, Probe};
+use postroad::network::Plan;
+use postroad::registrar::StaticRoute;
 use serde_json::json;
 
 use crate::config::{Config, Registrar, Roads};
 use crate::cookie::NO_COOKIE;
 use crate::guest::{GuestArgs, guest_name};
+use crate::said_once;
 
 /// Prints how a node would be reached, and why.
 ///
 /// That is every attempt in its order, and what happens when all have failed.
 /// No node is started and none is dialed. Where the plan needs a registrar or
-/// resolver it is asked, for as long as a node would wait.
+/// resolver it is asked, for as long as a node would wait; where no route of the file leads
+/// also for the routes that it hands out.
 #[derive(clap::Args)]
 pub(crate) struct Explain {
     #[command(flatten)]
@@ -36,7 +39,11 @@ pub(crate) struct Explain {
 impl Explain {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.guest.config()?;
-        let (plan, note) = self.plan(&config).await?;
+        let has_cookie = config.node.cookie.is_some() || config.has_route_cookie();
+        anyhow::ensure!(has_cookie || !self.probe, NO_COOKIE);
+        let roads = Roads::of(&config)?;
+        let (handed_out, note) = self.handed_out(&roads, &config).await;
+        let plan = self.plan(&roads, &config, handed_out.clone()).await?;
         if !self.json {
             println!("{plan}");
             if let Some(note) = &note {
@@ -44,7 +51,12 @@ impl Explain {
             }
         }
         let probes = match self.probe {
-            true => Some(self.probed(&config).await?),
+            true => {
+                let node = self.guest.start_on(&roads, &config, "probe", handed_out).await?;
+                let probes = node.network().probe(&self.guest.name).await;
+                node.stop().await;
+                Some(probes?)
+            }
             false => None,
         };
         if self.json {
@@ -60,30 +72,27 @@ impl Explain {
         })
     }
 
-    async fn probed(&self, config: &Config) -> anyhow::Result<Vec<Probe>> {
-        anyhow::ensure!(config.node.cookie.is_some() || config.has_route_cookie(), NO_COOKIE);
-        let node = self.guest.start(config, "probe").await?;
-        let probes = node.network().probe(&self.guest.name).await;
-        node.stop().await;
-        Ok(probes?)
+    /// The routes of the registrar, or why they are missing.
+    async fn handed_out(&self, roads: &Roads, config: &Config) -> (Vec<StaticRoute>, Option<String>) {
+        if self.offline && matches!(config.registrar, Registrar::Etcd(_)) {
+            return (Vec::new(), Some("the registrar was not asked for routes that it hands out".to_owned()));
+        }
+        match roads.handed_out(config, &self.guest.name).await {
+            Ok(routes) => (routes, None),
+            Err(error) => {
+                let why = said_once(&error);
+                (Vec::new(), Some(format!("the registrar does not say which routes it hands out: {why}")))
+            }
+        }
     }
 
-    /// The plan, and what it may lack.
-    async fn plan(&self, config: &Config) -> anyhow::Result<(Plan, Option<String>)> {
+    async fn plan(
+        &self,
+        roads: &Roads,
+        config: &Config,
+        handed_out: Vec<StaticRoute>,
+    ) -> anyhow::Result<Plan> {
         let own = config.node.name.clone().unwrap_or_else(|| guest_name("explain"));
-        let roads = Roads::of(config)?;
-        let (handed_out, note) = match &config.registrar {
-            Registrar::Etcd(_) if self.offline => {
-                (Vec::new(), Some("the registrar was not asked for routes that it hands out".to_owned()))
-            }
-            _ => match roads.handed_out().await {
-                Ok(routes) => (routes, None),
-                Err(error) => (
-                    Vec::new(),
-                    Some(format!("the registrar does not say which routes it hands out: {error}")),
-                ),
-            },
-        };
         let mut plan = roads.plan(config, &own, &self.guest.name, handed_out)?;
         while !self.offline
             && let Some((at, resolve)) = plan.ask_ahead()
@@ -91,6 +100,6 @@ impl Explain {
             let answer = resolve.ask().await;
             plan.answer_ahead(at, resolve, answer);
         }
-        Ok((plan, note))
+        Ok(plan)
     }
 }

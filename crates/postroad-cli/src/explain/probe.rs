@@ -9,6 +9,8 @@ use postroad::network::{
 use postroad::tls::{CertificateFault, TlsHandshakeError};
 use postroad_wire::ehs;
 
+use crate::output::plain;
+
 /// Prints how far each road came.
 pub(super) fn report(probes: &[Probe]) {
     show(probes, "");
@@ -27,7 +29,7 @@ pub(super) fn is_reached(probe: &Probe) -> bool {
 fn show(probes: &[Probe], indent: &str) {
     for (number, probe) in (1..).zip(probes) {
         let address =
-            probe.endpoint.as_ref().map(|endpoint| format!(": {}:{}", endpoint.host, endpoint.port));
+            probe.endpoint.as_ref().map(|endpoint| format!(": {}:{}", plain(&endpoint.host), endpoint.port));
         let proxy = probe.proxy.map(|proxy| format!(": through {proxy}"));
         println!("{indent}{number}. {}{}", probe.reason, address.or(proxy).unwrap_or_default());
         let indent = format!("{indent}     ");

@@ -7,7 +7,8 @@ use postroad::inspect::{DescribeNode, DescribeProcess, MAX_LISTED, NodeInfo, Pro
 use serde_json::{Value as Json, json};
 
 use super::ps::process_json;
-use super::{Asked, Visit, bytes, plain, span};
+use super::{Asked, Visit, bytes, span};
+use crate::output::plain;
 
 /// Describes a running node, or one of its processes.
 ///

@@ -120,15 +120,6 @@ impl Visit<'_> {
     }
 }
 
-/// A text of the node that was asked, without what would move a terminal.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() { plain.extend(letter.escape_default()) } else { plain.push(letter) }
-    }
-    plain
-}
-
 /// The gateways on a way.
 fn between(path: &[Atom]) -> Vec<&str> {
     let gateways = path.get(1..path.len().saturating_sub(1)).unwrap_or_default();
@@ -199,11 +190,6 @@ mod tests {
         ] {
             assert_eq!(bytes(count), expected);
         }
-    }
-
-    #[test]
-    fn a_text_moves_no_terminal() {
-        assert_eq!(plain("a\u{1b}[2Jb\nü"), "a\\u{1b}[2Jb\\nü");
     }
 
     #[test]

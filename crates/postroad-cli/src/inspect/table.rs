@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::plain;
+use crate::output::plain;
 
 /// Rows under headings. Columns whose heading begins with a space stand to the
 /// right.

@@ -8,7 +8,8 @@ use postroad::{Atom, Pid};
 use serde_json::{Value as Json, json};
 
 use super::ps::process_json;
-use super::{Asked, plain, short};
+use super::{Asked, short};
+use crate::output::plain;
 
 /// Shows the processes of a running node under those that spawned them.
 ///

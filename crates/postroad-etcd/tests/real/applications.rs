@@ -20,7 +20,7 @@ fn route(member: &Member, weight: i64, state: ApplicationState) -> ApplicationRo
         node: member.name(),
         name: atom("webapp"),
         weight,
-        tags: vec![atom("blue")],
+        tags: vec!["blue".to_owned()],
         mode,
         state,
     }

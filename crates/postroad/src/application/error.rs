@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::Atom;
 use crate::error::{InvalidName, SpawnError};
+use crate::registrar::MAX_TAGS;
 
 /// Why an application was not loaded, started, stopped or unloaded.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -17,6 +18,14 @@ pub enum ApplicationError {
     Empty {
         /// The application.
         name: Atom,
+    },
+    /// It has more tags than registrars publish.
+    #[error("application has {tags} tags: {name}; give it {MAX_TAGS} at most")]
+    Tags {
+        /// The application.
+        name: Atom,
+        /// How many it has.
+        tags: usize,
     },
     /// An application of this name is loaded.
     #[error("resource is taken: an application named {name} is loaded")]

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::node::{Node, process_name};
-use crate::registrar::ApplicationState;
+use crate::registrar::{ApplicationState, MAX_TAGS};
 use crate::{Atom, Pid};
 
 pub use crate::registrar::ApplicationMode;
@@ -63,7 +63,7 @@ pub struct ApplicationInfo {
     /// How much of the work this node wants.
     pub weight: i64,
     /// Its labels. None of an Ergo node before 3.2.0.
-    pub tags: Vec<Atom>,
+    pub tags: Vec<String>,
     /// The names of its processes by their roles. None of an Ergo node before
     /// 3.2.0.
     pub roles: BTreeMap<String, Atom>,
@@ -86,6 +86,9 @@ impl Node {
         let name = names.own;
         if spec.members.is_empty() {
             return Err(ApplicationError::Empty { name });
+        }
+        if spec.tags.len() > MAX_TAGS {
+            return Err(ApplicationError::Tags { name, tags: spec.tags.len() });
         }
         let Applications { loaded, news } = &self.inner().applications;
         let mut loaded = loaded.lock();
@@ -195,7 +198,7 @@ impl Node {
             depends: names.depends.clone(),
             mode: run.map_or(spec.mode, |run| run.mode),
             weight: spec.weight,
-            tags: names.tags.clone(),
+            tags: spec.tags.clone(),
             roles: names.roles.clone(),
             state: phase.state(),
             started_by: run.map(|run| run.by),

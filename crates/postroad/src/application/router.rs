@@ -24,7 +24,7 @@ const RESOLVE_PATIENCE: Duration = Duration::from_secs(5);
 pub struct WeightedRouter {
     node: Node,
     application: Atom,
-    tag: Option<Atom>,
+    tag: Option<String>,
 }
 
 /// Why nothing was sent to an application, or why it did not answer.
@@ -40,12 +40,12 @@ pub enum RouteError {
         source: ResolveError,
     },
     /// No node runs it, or none with the tag that is wanted.
-    #[error("no node runs {application}{}, as far as this node and its registrar know", tagged(*tag))]
+    #[error("no node runs {application}{}, as far as this node and its registrar know", tagged(tag.as_deref()))]
     NotRunning {
         /// The application.
         application: Atom,
         /// The tag that it must have, if one is wanted.
-        tag: Option<Atom>,
+        tag: Option<String>,
     },
     /// None of the nodes that run it could be sent to.
     #[error("none of the {tried} nodes that run {application} took it; the last one, {node}: {source}")]
@@ -84,7 +84,8 @@ impl WeightedRouter {
     /// # Errors
     /// If the tag is empty or too long.
     pub fn tagged(mut self, tag: &str) -> Result<Self, InvalidName> {
-        self.tag = Some(process_name(tag)?);
+        process_name(tag)?;
+        self.tag = Some(tag.to_owned());
         Ok(self)
     }
 
@@ -125,7 +126,7 @@ impl WeightedRouter {
         let application = self.application;
         match last {
             Some((node, source)) => RouteError::Send { application, tried, node, source },
-            None => RouteError::NotRunning { application, tag: self.tag },
+            None => RouteError::NotRunning { application, tag: self.tag.clone() },
         }
     }
 
@@ -145,8 +146,8 @@ impl WeightedRouter {
         Ok(order(weights, |below| rng.random_range(0..below)))
     }
 
-    fn wants(&self, tags: &[Atom]) -> bool {
-        self.tag.is_none_or(|tag| tags.contains(&tag))
+    fn wants(&self, tags: &[String]) -> bool {
+        self.tag.as_ref().is_none_or(|tag| tags.contains(tag))
     }
 
     async fn elsewhere(&self) -> Result<Vec<(Atom, i64)>, ResolveError> {
@@ -166,7 +167,7 @@ impl WeightedRouter {
     }
 }
 
-fn tagged(tag: Option<Atom>) -> String {
+fn tagged(tag: Option<&str>) -> String {
     tag.map_or_else(String::new, |tag| format!(" with the tag {tag}"))
 }
 

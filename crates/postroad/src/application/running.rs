@@ -26,25 +26,26 @@ pub(super) struct Application {
     news: mpsc::UnboundedSender<News>,
 }
 
-/// The names in a spec, which are all that can be wrong in it.
+/// The names in a spec.
 #[derive(Debug)]
 pub(super) struct Names {
     pub(super) own: Atom,
     pub(super) depends: Vec<Atom>,
-    pub(super) tags: Vec<Atom>,
     pub(super) roles: BTreeMap<String, Atom>,
 }
 
 impl Names {
+    /// Checks all of them: tags and roles are names too, on the wire.
     pub(super) fn of(spec: &ApplicationSpec) -> Result<Self, InvalidName> {
-        let all = |names: &[String]| -> Result<_, InvalidName> {
-            names.iter().map(|name| process_name(name)).collect()
-        };
-        let roles = spec.roles.iter().map(|(role, name)| Ok((role.clone(), process_name(name)?)));
+        let depends = spec.depends.iter().map(|name| process_name(name));
+        let roles = spec.roles.iter().map(|(role, name)| {
+            process_name(role)?;
+            Ok((role.clone(), process_name(name)?))
+        });
+        spec.tags.iter().try_for_each(|tag| process_name(tag).map(drop))?;
         Ok(Self {
             own: process_name(&spec.name)?,
-            depends: all(&spec.depends)?,
-            tags: all(&spec.tags)?,
+            depends: depends.collect::<Result<_, _>>()?,
             roles: roles.collect::<Result<_, InvalidName>>()?,
         })
     }
@@ -162,7 +163,7 @@ impl Application {
             node,
             name: self.names.own,
             weight: self.spec.weight,
-            tags: self.names.tags.clone(),
+            tags: self.spec.tags.clone(),
             mode: phase.run().map(|run| run.mode),
             state: phase.state(),
         })

@@ -75,7 +75,8 @@ impl ApplicationSpec {
     }
 
     /// Adds a label of this instance, such as `canary`: registrars publish it, and a
-    /// [`WeightedRouter`](super::WeightedRouter::tagged) chooses by it.
+    /// [`WeightedRouter`](super::WeightedRouter::tagged) chooses by it. At most
+    /// [`MAX_TAGS`](crate::registrar::MAX_TAGS), each as long as a name.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
@@ -133,6 +134,7 @@ impl fmt::Debug for ApplicationSpec {
             .field("mode", &self.mode)
             .field("weight", &self.weight)
             .field("tags", &self.tags)
+            .field("roles", &self.roles)
             .field("members", &self.members)
             .finish_non_exhaustive()
     }

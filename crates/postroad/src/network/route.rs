@@ -231,9 +231,8 @@ impl NetworkRoute {
         if self.port == 0 && self.resolver.is_none() {
             return Err(InvalidRoute::NoPort);
         }
-        if self.host.contains(|char: char| char.is_whitespace() || "@/".contains(char))
-            || has_port(&self.host)
-        {
+        let is_wrong = |char: char| char.is_whitespace() || char.is_control() || "@/".contains(char);
+        if self.host.contains(is_wrong) || has_port(&self.host) {
             return Err(InvalidRoute::InvalidHost { host: self.host.clone() });
         }
         let Pins { timeout, handshake_version, proto_version, .. } = &self.pins;
@@ -318,6 +317,13 @@ impl fmt::Display for Pins {
     }
 }
 
+/// Hosts may come from a registrar: nothing in them moves a terminal.
 pub(super) fn write_address(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
-    if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    if host.contains(char::is_control) {
+        write!(f, "{host:?}:{port}")
+    } else if host.contains(':') {
+        write!(f, "[{host}]:{port}")
+    } else {
+        write!(f, "{host}:{port}")
+    }
 }

@@ -89,7 +89,8 @@ impl PoolSpec {
 /// workers in turn: one whose mailbox is full is skipped, one that has ended is
 /// replaced when its turn comes. If all are full a message or a publication is
 /// dropped with a log line, and a request answered with the error `process
-/// mailbox is full`, or `no worker process in the pool` if all were removed.
+/// mailbox is full`, or `no worker process in the pool` if all were removed or have
+/// ended and cannot be replaced.
 ///
 /// What comes with [`Priority::High`](crate::Priority::High) or
 /// [`Priority::Max`](crate::Priority::Max) is for the pool itself: the manager
@@ -202,8 +203,8 @@ impl<M: Actor> Actor for Pool<M> {
         if ctx.is_urgent() {
             return M::Messages::handle(&mut self.manager, message, ctx).await;
         }
-        if let Err(Work::Message(message)) = self.hand_on(Work::Message(message), ctx).await {
-            tracing::error!(pool = %ctx.pid(), payload = message.label(), "no worker has room: message dropped");
+        if let Err((Work::Message(message), why)) = self.hand_on(Work::Message(message), ctx).await {
+            tracing::error!(pool = %ctx.pid(), payload = message.label(), %why, "message dropped");
             discard(message);
         }
         Ok(())
@@ -223,9 +224,9 @@ impl<M: Actor> Actor for Pool<M> {
         }
         Ok(match self.hand_on(Work::Message(request), ctx).await {
             Ok(()) => Reply::Later,
-            Err(refused) => {
+            Err((refused, why)) => {
                 discard(refused);
-                Reply::Error(self.nobody())
+                Reply::Error(why)
             }
         })
     }
@@ -242,9 +243,9 @@ impl<M: Actor> Actor for Pool<M> {
         if ctx.is_urgent() {
             return self.manager.handle_event(published, ctx).await;
         }
-        if let Err(Work::Event(published)) = self.hand_on(Work::Event(published), ctx).await {
+        if let Err((Work::Event(published), why)) = self.hand_on(Work::Event(published), ctx).await {
             let event = published.event();
-            tracing::error!(pool = %ctx.pid(), %event, "no worker has room: publication dropped");
+            tracing::error!(pool = %ctx.pid(), %event, %why, "publication dropped");
             discard(published);
         }
         Ok(())
@@ -298,22 +299,17 @@ impl<M: Actor> Pool<M> {
         Ok(())
     }
 
-    /// Why nobody was given something.
-    fn nobody(&self) -> ErrorValue {
-        match self.workers.is_empty() {
-            true => ErrorValue::new(PoolError::NoWorker.to_string()),
-            false => ErrorValue::new("process mailbox is full"),
-        }
-    }
-
     /// Gives something to the next worker that has room. It comes back if there
-    /// is none.
-    async fn hand_on(&mut self, mut work: Work, ctx: &mut Context) -> Result<(), Work> {
+    /// is none, with the reason: no worker is there at all, or those that are have
+    /// full mailboxes.
+    async fn hand_on(&mut self, mut work: Work, ctx: &mut Context) -> Result<(), (Work, ErrorValue)> {
+        let mut some_are_full = false;
         for _ in 0..self.workers.len() {
             let Some(mut worker) = self.workers.pop_front() else { break };
             let mut given = work.give(worker, ctx);
             if let Err(refused) = given {
                 given = if let SendError::MailboxFull = refused.1 {
+                    some_are_full = true;
                     Err(refused)
                 } else {
                     match self.spec.spawn(ctx).await {
@@ -339,6 +335,10 @@ impl<M: Actor> Pool<M> {
             }
         }
         self.info.unhandled += 1;
-        Err(work)
+        let why = match some_are_full {
+            true => SendError::MailboxFull.to_string(),
+            false => PoolError::NoWorker.to_string(),
+        };
+        Err((work, ErrorValue::new(why)))
     }
 }

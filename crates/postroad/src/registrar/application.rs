@@ -2,6 +2,9 @@
 
 use crate::Atom;
 
+/// How many labels an application may have.
+pub const MAX_TAGS: usize = 64;
+
 /// An application of a node, as registrars publish it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplicationRoute {
@@ -12,8 +15,8 @@ pub struct ApplicationRoute {
     /// How much of the work this node wants, compared with others. It is data:
     /// whoever resolves decides.
     pub weight: i64,
-    /// Its labels, by which whoever resolves may choose.
-    pub tags: Vec<Atom>,
+    /// Its labels, by which whoever resolves may choose: [`MAX_TAGS`] at most.
+    pub tags: Vec<String>,
     /// How it was started; nothing before that.
     pub mode: Option<ApplicationMode>,
     /// What it is doing.

@@ -38,7 +38,8 @@ pub enum RegistrarEvent {
         /// The weight it is offered with.
         weight: i64,
     },
-    /// A node runs an application.
+    /// A node runs an application, or something about one that runs is different:
+    /// its tags say [`resolve_application`](super::Resolver::resolve_application).
     ApplicationStarted {
         /// The application.
         name: Atom,

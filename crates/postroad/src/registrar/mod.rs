@@ -28,7 +28,7 @@ use crate::Atom;
 use crate::network::NetworkRoute;
 use crate::network::routes::Names;
 
-pub use application::{ApplicationMode, ApplicationRoute, ApplicationState};
+pub use application::{ApplicationMode, ApplicationRoute, ApplicationState, MAX_TAGS};
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::{RegisterError, RegistrarError, ResolveError};
 pub use event::{ConfigValue, RegistrarEvent};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use postroad::application::{ApplicationMode, RouteError, StartOptions, WeightedRouter};
+use postroad::application::{ApplicationError, ApplicationMode, RouteError, StartOptions, WeightedRouter};
 use postroad::network::NetworkRoute;
 use postroad::registrar::{
     ApplicationRoute, ApplicationState, BoxFuture, Endpoint, RegisterError, Registered, Registrar,
@@ -85,7 +85,7 @@ async fn the_registrar_is_told_what_an_application_does() {
     ] {
         let route = told.recv().await.unwrap().unwrap();
         assert_eq!((route.state, route.mode, route.weight), (state, mode, 7));
-        assert_eq!(names(route.tags), ["blue", "eu"]);
+        assert_eq!(route.tags, ["blue", "eu"]);
         assert_eq!((route.node, route.name.as_str()), (node.name(), "shop"));
     }
     assert_eq!(told.recv().await.unwrap().unwrap_err().as_str(), "shop");
@@ -156,6 +156,20 @@ async fn a_weighted_router_finds_who_runs_it_and_goes_on_to_the_next() {
     far.stop().await;
 }
 
+#[tokio::test]
+async fn tags_and_roles_are_names_and_not_too_many() {
+    let node = builder("near").network(NetworkMode::Hidden).without_registrar().start().await.unwrap();
+    let long = "x".repeat(256);
+    for spec in [three("a").0.tag(""), three("a").0.tag(&long), three("a").0.role(&long, "till")] {
+        let error = node.load_application(spec).unwrap_err();
+        assert!(matches!(error, ApplicationError::Name(_)), "{error}");
+    }
+    let many = (0..65).fold(three("a").0, |spec, number| spec.tag(number.to_string()));
+    let error = node.load_application(many).unwrap_err();
+    assert_eq!(error.to_string(), "application has 65 tags: a; give it 64 at most");
+    node.stop().await;
+}
+
 /// Here as elsewhere; and a tag that nobody has is said.
 #[tokio::test]
 async fn a_weighted_router_chooses_by_tag() {
@@ -165,7 +179,7 @@ async fn a_weighted_router_chooses_by_tag() {
     near.start_application("shop").await.unwrap();
     let far = super::support::node("far").await;
     near.network().add_route("^far", NetworkRoute::to("127.0.0.1", port(&far)), 100).unwrap();
-    let green = vec![Atom::new("blue-green").unwrap(), Atom::new("green").unwrap()];
+    let green = vec!["blue-green".to_owned(), "green".to_owned()];
     *ledger.routes.lock() =
         vec![ApplicationRoute { tags: green, ..route(&far, 1, ApplicationState::Running) }];
     for node in [&near, &far] {

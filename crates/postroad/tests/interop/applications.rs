@@ -153,7 +153,7 @@ async fn rust_has_applications_described() {
         (info.weight, info.state, info.mode),
         (3, ApplicationState::Loaded, ApplicationMode::Temporary)
     );
-    assert_eq!(info.tags, ["blue", "eu"].map(|tag| Atom::new(tag).unwrap()));
+    assert_eq!(info.tags, ["blue", "eu"]);
     assert_eq!(info.roles, [("till".to_owned(), Atom::new("shop_worker").unwrap())].into());
     assert_eq!((info.uptime, info.started_by, info.members.len()), (None, None, 0));
     let options = StartOptions::new().mode(ApplicationMode::Permanent);

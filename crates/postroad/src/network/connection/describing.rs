@@ -28,7 +28,8 @@ fn described(info: ApplicationInfo) -> ApplicationDescription {
     ApplicationDescription {
         name: info.name,
         weight: isize::try_from(info.weight).unwrap_or(isize::MAX),
-        tags: info.tags,
+        // Long ones were refused when it was loaded.
+        tags: info.tags.iter().filter_map(|tag| Atom::new(tag).ok()).collect(),
         roles: info.roles,
         description: info.description,
         version: Version::new(info.name.as_str(), info.version),
@@ -72,7 +73,7 @@ pub(in crate::network) fn understood(described: ApplicationDescription) -> Optio
             _ => return None,
         },
         weight: described.weight as i64,
-        tags: described.tags,
+        tags: described.tags.iter().map(ToString::to_string).collect(),
         roles: described.roles,
         state,
         started_by: Some(described.parent).filter(|parent| runs && !parent.is_empty()),

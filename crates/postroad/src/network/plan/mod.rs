@@ -342,6 +342,11 @@ impl Plan {
         self.steps.iter()
     }
 
+    /// Where the static proxy routes stand, if one leads there.
+    pub fn proxy_order(&self) -> Option<ProxyOrder> {
+        self.proxy_order
+    }
+
     /// Whether the registrar is among those that are asked, and why.
     pub fn discovery(&self) -> Discovery {
         self.discovery

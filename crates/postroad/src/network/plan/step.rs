@@ -356,8 +356,8 @@ impl Attempt {
         }
     }
 
-    /// What can be known without trying.
-    pub(super) fn check(&self) -> Result<(), AttemptError> {
+    /// Whether it will fail, as far as that can be known without trying.
+    pub fn check(&self) -> Result<(), AttemptError> {
         let Endpoint { host, port, .. } = &self.endpoint;
         if host.is_empty() {
             return Err(AttemptError::NoHost);
