@@ -188,6 +188,9 @@ mod tests {
     /// The same of 3.2.0, as its registrar put it into etcd (`interop/registrar`).
     const SHOP: &str = "gwAoI2VyZ28uc2VydmljZXMvZXJnby9nZW4vQXBwbGljYXRpb25Sb3V0ZQAOZXJnb0AxMjcuMC4wLjEABHNob3AAAAAAAAAAHgAAAAAAAAAB/wAAAAI=";
 
+    /// The same with the tags `blue` and `eu`.
+    const TAGGED: &str = "gwAoI2VyZ28uc2VydmljZXMvZXJnby9nZW4vQXBwbGljYXRpb25Sb3V0ZQAOZXJnb0AxMjcuMC4wLjEABHNob3AAAAAAAAAAHgAAAAAAAAABnQAAAAIABGJsdWUAAmV1AAAAAg==";
+
     fn endpoint(host: &str, port: u16, tls: bool) -> Endpoint {
         let (handshake_version, proto_version) = (Version::ehs(), Version::enp());
         Endpoint { host: host.to_owned(), port, tls, handshake_version, proto_version }
@@ -230,9 +233,10 @@ mod tests {
         };
         assert_eq!(decode_application("shop", "ergo@127.0.0.1", SHOP.as_bytes()), Ok(Some(shop.clone())));
         assert_eq!(encode_application(&shop, ErgoRelease::V3_2), SHOP.as_bytes());
-        let tagged = ApplicationRoute { tags: vec!["blue".to_owned()], ..shop };
-        let value = encode_application(&tagged, ErgoRelease::V3_2);
-        assert_eq!(decode_application("shop", "ergo@127.0.0.1", &value), Ok(Some(tagged.clone())));
+        let tagged = ApplicationRoute { tags: vec!["blue".to_owned(), "eu".to_owned()], ..shop };
+        let read = decode_application("shop", "ergo@127.0.0.1", TAGGED.as_bytes());
+        assert_eq!(read, Ok(Some(tagged.clone())));
+        assert_eq!(encode_application(&tagged, ErgoRelease::V3_2), TAGGED.as_bytes());
         let many = ApplicationRoute { tags: vec!["t".to_owned(); 60_000], ..tagged };
         let value = encode_application(&many, ErgoRelease::V3_2);
         let read = decode_application("shop", "ergo@127.0.0.1", &value).unwrap().unwrap();
