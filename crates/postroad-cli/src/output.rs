@@ -61,6 +61,11 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
+/// For people.
+pub(crate) fn milliseconds(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1e3)
+}
+
 /// For JSON: with three digits of nanoseconds.
 pub(crate) fn microseconds(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1e3

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cookie::NO_COOKIE;
 use crate::guest::{GuestArgs, explain_failure};
-use crate::output::microseconds;
+use crate::output::{microseconds, milliseconds};
 
 /// Connects with a node and calls a process there.
 ///
@@ -132,8 +132,4 @@ impl Ping {
             println!();
         }
     }
-}
-
-fn milliseconds(time: Duration) -> String {
-    format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }

@@ -124,8 +124,7 @@ impl Mirror {
         let key = std::str::from_utf8(&kv.key).ok()?;
         let keys = self.keys.clone();
         let subject = keys.read(key)?;
-        if kv.value.len() > MAX_VALUE {
-            tracing::warn!(key, bytes = kv.value.len(), limit = MAX_VALUE, "value in etcd too long: ignored");
+        if !fits(key, &kv.value) {
             return None;
         }
         let put = match subject {
@@ -219,6 +218,15 @@ impl Mirror {
     fn left(&self, node: Atom) -> Option<RegistrarEvent> {
         (node != self.own).then_some(RegistrarEvent::NodeLeft { node })
     }
+}
+
+/// Whether a value is short enough to be looked at; one that is not is logged.
+pub(crate) fn fits(key: &str, value: &[u8]) -> bool {
+    let fits = value.len() <= MAX_VALUE;
+    if !fits {
+        tracing::warn!(key, bytes = value.len(), limit = MAX_VALUE, "value in etcd too long: ignored");
+    }
+    fits
 }
 
 /// What an application's state is told as.

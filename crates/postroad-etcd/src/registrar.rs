@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::KeyValue;
 use crate::client::{self, Client};
 use crate::keys::{self, Keys, Subject};
-use crate::mirror::{MAX_VALUE, sort_applications};
+use crate::mirror::{fits, sort_applications};
 use crate::proxy::Proxies;
 use crate::session::{EnterError, Session};
 use crate::{EtcdError, EtcdOptions, static_route, value};
@@ -369,8 +369,7 @@ fn proxies(keys: &Keys, all: &[KeyValue]) -> Proxies {
 fn application(keys: &Keys, kv: &KeyValue) -> Option<ApplicationRoute> {
     let key = std::str::from_utf8(&kv.key).ok()?;
     let Some(Subject::Application { name, node }) = keys.read(key) else { return None };
-    if kv.value.len() > MAX_VALUE {
-        tracing::warn!(key, bytes = kv.value.len(), limit = MAX_VALUE, "value in etcd too long: ignored");
+    if !fits(key, &kv.value) {
         return None;
     }
     value::decode_application(name, node, &kv.value)

@@ -18,8 +18,8 @@ use crate::said_once;
 ///
 /// That is every attempt in its order, and what happens when all have failed.
 /// No node is started and none is dialed. Where the plan needs a registrar or
-/// resolver it is asked, for as long as a node would wait; where no route of the file leads
-/// also for the routes that it hands out.
+/// resolver it is asked, for as long as a node would wait; for the routes that it
+/// hands out too, unless a route of the file leads there without a gateway.
 #[derive(clap::Args)]
 pub(crate) struct Explain {
     #[command(flatten)]

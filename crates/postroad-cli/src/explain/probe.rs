@@ -1,7 +1,6 @@
 //! What a probe found, in words, and what to do about it.
 
 use std::io::ErrorKind;
-use std::time::Duration;
 
 use postroad::network::{
     AttemptError, HandshakeError, HopAnswer, Probe, ProbeOutcome, ProxyFlags, TunnelError, TunnelRefusal,
@@ -9,7 +8,7 @@ use postroad::network::{
 use postroad::tls::{CertificateFault, TlsHandshakeError};
 use postroad_wire::ehs;
 
-use crate::output::plain;
+use crate::output::{milliseconds, plain};
 
 /// Prints how far each road came.
 pub(super) fn report(probes: &[Probe]) {
@@ -182,8 +181,4 @@ fn tunnel_advice(error: &TunnelError) -> Option<&'static str> {
         }
         _ => return None,
     })
-}
-
-fn milliseconds(time: Duration) -> String {
-    format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }

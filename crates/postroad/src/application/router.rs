@@ -40,7 +40,7 @@ pub enum RouteError {
         source: ResolveError,
     },
     /// No node runs it, or none with the tag that is wanted.
-    #[error("no node runs {application}{}, as far as this node and its registrar know", tagged(tag.as_deref()))]
+    #[error("no node runs {application}{}, as far as this node and its registrar know", with_tag(tag.as_deref()))]
     NotRunning {
         /// The application.
         application: Atom,
@@ -167,7 +167,7 @@ impl WeightedRouter {
     }
 }
 
-fn tagged(tag: Option<&str>) -> String {
+fn with_tag(tag: Option<&str>) -> String {
     tag.map_or_else(String::new, |tag| format!(" with the tag {tag}"))
 }
 

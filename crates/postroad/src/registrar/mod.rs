@@ -212,8 +212,9 @@ pub struct Registration {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Registered {
-    /// Static routes. The node adds those whose pattern is not taken, after the
-    /// ones of the same weight that it has already.
+    /// Static routes, for names to which no route and no proxy route of the node's
+    /// own leads. They may have the patterns of those; of two handed out with one
+    /// pattern the first counts.
     pub routes: Vec<StaticRoute>,
 }
 
