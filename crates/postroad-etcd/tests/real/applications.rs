@@ -1,5 +1,7 @@
 //! Applications, published and found.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use postroad::registrar::{
     ApplicationMode, ApplicationRoute, ApplicationState, Registrar, RegistrarError, RegistrarEvent,
     ResolveError, Resolver,
@@ -13,6 +15,16 @@ const APPLICATIONS: &str = "services/ergo/cluster/default/routes/applications/";
 
 /// Ergo's own: webapp of demo@localhost, weight 100, permanent, running.
 const WEBAPP: &str = "gwAoI2VyZ28uc2VydmljZXMvZXJnby9nZW4vQXBwbGljYXRpb25Sb3V0ZQAOZGVtb0Bsb2NhbGhvc3QABndlYmFwcAAAAAAAAABkAAAAAAAAAAMAAAAC";
+
+/// The same of long@localhost, in the layout of 3.2, with 100,000 empty tags.
+fn long_webapp() -> String {
+    let mut value = STANDARD.decode(WEBAPP).unwrap();
+    let state = value.split_off(value.len() - 4);
+    value.extend([&[0x9d][..], &100_000u32.to_be_bytes(), &[0; 200_000], &state].concat());
+    let at = value.windows(4).position(|name| name == b"demo").unwrap();
+    value[at..at + 4].copy_from_slice(b"long");
+    STANDARD.encode(value)
+}
 
 fn route(member: &Member, weight: i64, state: ApplicationState) -> ApplicationRoute {
     let mode = Some(ApplicationMode::Transient);
@@ -60,6 +72,8 @@ async fn applications_of_ergo_nodes_are_found_by_their_whole_name() {
     etcd.put(&format!("{APPLICATIONS}webapp/demo@localhost"), WEBAPP);
     etcd.put(&format!("{APPLICATIONS}webapplication/demo@localhost"), WEBAPP);
     etcd.put(&format!("{APPLICATIONS}webapp/strange@localhost"), "garbage");
+    // It could be read, but is too long to be looked at.
+    etcd.put_long(&format!("{APPLICATIONS}webapp/long@localhost"), long_webapp().as_bytes());
     let a = Member::start(&unique("a"), etcd.options()).await;
     let b = Member::start(&unique("b"), etcd.options()).await;
     b.registrar.register_application(route(&b, 200, ApplicationState::Loaded)).await.unwrap();

@@ -42,6 +42,7 @@ async fn two_nodes_find_each_other() {
     assert_eq!((etcd.get(&key), etcd.leases().len()), (None, 1), "it leaves nothing behind");
     assert!(matches!(b.registrar.nodes().await, Err(RegistrarError::Terminated)));
     assert!(matches!(b.registrar.resolve(a.name()).await, Err(ResolveError::Terminated)));
+    assert!(matches!(b.registrar.static_routes().await, Err(RegistrarError::Terminated)));
     a.node.stop().await;
 }
 
